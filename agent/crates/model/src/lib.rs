@@ -1,0 +1,22 @@
+//! Values only: what flows through the probe, from the kernel's events to the spans that are reported.
+//!
+//! Invariant: nothing here does IO, reads a clock or knows another crate of this workspace.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod books;
+mod clock;
+mod event;
+mod process;
+mod span;
+
+pub use address::Address;
+pub use books::{Books, DropReason};
+pub use clock::WallClock;
+pub use event::{
+    Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState,
+    Syscall, TcpState,
+};
+pub use process::{AppIdSource, Process};
+pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};

@@ -1,0 +1,11 @@
+//! Bytes to messages.
+//!
+//! Invariants: pure (no clock, no IO), total (any bytes give parts, never a panic or an error), and
+//! independent of how the bytes were cut into chunks.
+
+#![forbid(unsafe_code)]
+
+mod chunk;
+pub mod http1;
+
+pub use chunk::Chunk;

@@ -1,0 +1,1 @@
+//! The probe as a library: all IO and wiring.

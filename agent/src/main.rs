@@ -1,0 +1,3 @@
+//! The command `stardust-probe`.
+
+fn main() {}

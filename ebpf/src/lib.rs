@@ -1,0 +1,1 @@
+//! The kernel programs and their binary contract.

@@ -1,0 +1,3 @@
+//! Builds, tests, measures and shows the probe.
+
+fn main() {}
