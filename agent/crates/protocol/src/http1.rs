@@ -1,6 +1,6 @@
 //! HTTP/1.0 and HTTP/1.1 messages (RFC 9112) from one direction of a connection.
 
-use model::HttpVersion;
+use model::{HttpVersion, Origin};
 
 use crate::Chunk;
 
@@ -88,7 +88,7 @@ pub struct Headers {
 impl Headers {
     /// The first field of this name, compared without case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// Every field of this name, in order, compared without case.
@@ -120,9 +120,76 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct RequestParser {}
 
+impl RequestParser {
+    /// `origin`: whether the first chunk holds the connection's first byte. If it does, bytes that are not a
+    /// request are `NotHttp` at once; if not, the parser looks for the next request.
+    pub fn new(origin: Origin) -> Self {
+        let _ = origin;
+        Self {}
+    }
+
+    /// Takes the next chunk and gives the parts it completes, in order.
+    pub fn push(&mut self, chunk: &Chunk<'_>, sink: &mut dyn FnMut(Part<RequestHead>)) {
+        let _ = (chunk, sink);
+    }
+
+    /// The response side has switched protocols: what is open here ends with `EndBy::Upgrade`.
+    pub fn switch(&mut self, at_ns: u64, sink: &mut dyn FnMut(Part<RequestHead>)) {
+        let _ = (at_ns, sink);
+    }
+
+    /// The stream has ended: what is open ends with `EndBy::Cut`. Call once.
+    pub fn close(&mut self, sink: &mut dyn FnMut(Part<RequestHead>)) {
+        let _ = sink;
+    }
+}
+
 /// Reads responses from the direction that carries them.
 ///
 /// `expect` tells it of each request whose head has been seen, in order, before its response can come.
 /// Interim responses do not use one up.
 #[derive(Debug)]
 pub struct ResponseParser {}
+
+impl ResponseParser {
+    /// `origin` as for [`RequestParser::new`].
+    pub fn new(origin: Origin) -> Self {
+        let _ = origin;
+        Self {}
+    }
+
+    /// A request of this kind has been seen; its final response is still to come.
+    pub fn expect(&mut self, asked: Asked) {
+        let _ = asked;
+    }
+
+    /// Takes the next chunk and gives the parts it completes, in order.
+    pub fn push(&mut self, chunk: &Chunk<'_>, sink: &mut dyn FnMut(Part<ResponseHead>)) {
+        let _ = (chunk, sink);
+    }
+
+    /// The stream has ended: what is open ends with `EndBy::Close` or `EndBy::Cut`. Call once.
+    pub fn close(&mut self, sink: &mut dyn FnMut(Part<ResponseHead>)) {
+        let _ = sink;
+    }
+}
+
+/// What the first bytes of a direction look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looks {
+    /// A request line, or the beginning of one.
+    Request,
+    /// A status line, or the beginning of one.
+    Response,
+    /// Too short to tell.
+    TooShort,
+    /// Neither.
+    Neither,
+}
+
+/// Judges the first bytes of a socket call. Strict: a method token, a space, a target, ` HTTP/1.`; as far as
+/// the bytes reach.
+pub fn detect(bytes: &[u8]) -> Looks {
+    let _ = bytes;
+    Looks::Neither
+}

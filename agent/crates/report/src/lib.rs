@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Exporters: where spans go.
+//!
+//! Invariant: an exporter never makes the pipeline wait. What it cannot take it drops and counts.
+
+#![forbid(unsafe_code)]
+
+pub mod console;
+mod remote;
+pub mod stardust;
+mod vitals;
+
+pub use remote::{HeadLimits, Remote};
+pub use vitals::{Vitals, VitalsSource};
+
+use std::sync::Arc;
+
+use model::{Books, Process, Span};
+
+/// A place that spans go to. Every call returns at once.
+pub trait Exporter: Send + Sync {
+    /// Its name in logs and books.
+    fn name(&self) -> &'static str;
+    /// Takes a finished span. Spans whose `sampled` is false are counted, but not sent one by one.
+    fn record(&self, span: &Span);
+    /// A watched process is known (again).
+    fn process_started(&self, process: &Arc<Process>);
+    /// A watched process is gone.
+    fn process_exited(&self, pid: u32);
+    /// What became of the spans so far.
+    fn books(&self) -> Books;
+}
