@@ -1,3 +1,31 @@
-//! The command `stardust-probe`.
+//! The command `stardust-probe`: read the command line, say how it went.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+
+use stardust_probe::cli::{self, Task};
+use stardust_probe::exit::{Exit, Failure};
+use stardust_probe::logging;
+
+fn main() -> Exit {
+    match command() {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            // A closed stderr must not change the exit code.
+            let _ = writeln!(std::io::stderr(), "stardust-probe: {failure}");
+            failure.exit
+        }
+    }
+}
+
+fn command() -> Result<(), Failure> {
+    let environment = std::env::vars_os();
+    let invocation = cli::parse(std::env::args_os(), environment)?;
+    if let Task::Print(text) = invocation.task {
+        return cli::print(&text);
+    }
+    logging::start(&invocation.config.log)?;
+    Err(Failure::new(Exit::Internal, "this build cannot watch processes")
+        .because("the pipeline is not linked"))
+}

@@ -1,0 +1,49 @@
+//! Knobs of the kernel side.
+
+use serde::{Deserialize, Serialize};
+
+/// How socket calls are seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// The best the kernel offers.
+    #[default]
+    Auto,
+    /// The socket tracepoints `sock_recv_length` and `sock_send_length` (Linux 6.3 and later).
+    TpBtf,
+    /// `fexit` of `sock_recvmsg`, `tcp_sendmsg` and `unix_stream_sendmsg` (Linux 5.8 and later).
+    Fexit,
+    /// The tracepoints of the socket system calls: slower, the last resort.
+    Syscalls,
+}
+
+/// Kernel programs, maps and the ring between kernel and agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KernelConfig {
+    /// How socket calls are seen.
+    pub way: Way,
+    /// The ring's size in bytes.
+    pub ring_bytes: u32,
+    /// How many bytes of a socket call are copied from its start.
+    pub head_bytes: u32,
+    /// How many processes can be watched at a time.
+    pub max_processes: u32,
+    /// How many open connections are known at a time.
+    pub max_connections: u32,
+    /// How long an event may wait in the ring, in milliseconds.
+    pub drain_ms: u32,
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        Self {
+            way: Way::Auto,
+            ring_bytes: 8 << 20,
+            head_bytes: 2048,
+            max_processes: 4096,
+            max_connections: 65_536,
+            drain_ms: 10,
+        }
+    }
+}
