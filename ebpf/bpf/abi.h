@@ -1,0 +1,148 @@
+/* The binary contract between the kernel programs and the agent: record kinds, headers, limits.
+ *
+ * `ebpf/src/abi.rs` says the same in Rust; `cargo xtask tidy` compares the two through the object's BTF.
+ * All integers are in the host's byte order; every struct is a multiple of 8 bytes and has no hidden padding.
+ */
+#ifndef STARDUST_PROBE_ABI_H
+#define STARDUST_PROBE_ABI_H
+
+#include "lib/kernel.h"
+
+enum limit {
+	HEAD_BYTES_MAX = 8192,
+	TAIL_BYTES_MAX = 16,
+	PATH_BYTES_MAX = 108, /* sizeof(sockaddr_un.sun_path) */
+	SEGMENTS_MAX = 16,
+};
+
+enum record_kind {
+	RECORD_SOCKET_CALL = 1,
+	RECORD_SOCKET_STATE = 2,
+	RECORD_FORK = 3,
+	RECORD_EXEC = 4,
+	RECORD_EXIT = 5,
+};
+
+enum record_flag {
+	/* Positions count from the connection's first byte. */
+	FLAG_ORIGIN_START = 1,
+	/* The path after the payload is the peer's, not this end's. */
+	FLAG_PATH_OF_PEER = 2,
+};
+
+enum direction {
+	DIRECTION_RECEIVED = 0,
+	DIRECTION_SENT = 1,
+};
+
+enum family {
+	FAMILY_UNIX = 1,
+	FAMILY_INET = 2,
+	FAMILY_INET6 = 10,
+};
+
+enum call {
+	CALL_OTHER = 0,
+	CALL_READ = 1,
+	CALL_WRITE = 2,
+	CALL_RECVFROM = 3,
+	CALL_RECVMSG = 4,
+	CALL_RECVMMSG = 5,
+	CALL_SENDTO = 6,
+	CALL_SENDMSG = 7,
+	CALL_SENDMMSG = 8,
+	CALL_SENDFILE = 9,
+	CALL_SPLICE = 10,
+	CALL_IO_URING = 11,
+	CALL_KINDS = 12,
+};
+
+/* Why something was not recorded, or not whole. One per-CPU slot each. */
+enum counter {
+	COUNTER_RECORDS = 0,
+	COUNTER_RING_FULL = 1,
+	COUNTER_RING_FULL_BYTES = 2,
+	COUNTER_PAYLOAD_UNREADABLE = 3,
+	COUNTER_SEGMENTS_UNREAD = 4,
+	COUNTER_CONNECTIONS_FULL = 5,
+	COUNTER_PROCESSES_FULL = 6,
+	COUNTER_FD_MISMATCH = 7,
+	COUNTER_COMPAT_CALL = 8,
+	COUNTER_PATH_UNREADABLE = 9,
+	COUNTER_IGNORED_CALLS = 10,
+	/* Calls without content, by `enum call`. */
+	COUNTER_WITHOUT_CONTENT = 16,
+	COUNTERS = COUNTER_WITHOUT_CONTENT + CALL_KINDS,
+};
+
+struct record_header {
+	u64 at_ns; /* CLOCK_MONOTONIC */
+	u32 size;  /* of the whole record, payload included */
+	u16 kind;  /* enum record_kind */
+	u16 flags; /* enum record_flag */
+	u32 tgid;
+	u32 tid;
+};
+
+struct endpoints {
+	u8 local[16]; /* IPv4: the first 4 bytes; unix: zero */
+	u8 remote[16];
+	u16 local_port; /* host byte order */
+	u16 remote_port;
+	u32 netns; /* inode number */
+	u16 family;
+	u8 reserved[6];
+};
+
+/* Followed by `head_bytes`, then `tail_bytes`, then `path_bytes` bytes. */
+struct socket_call {
+	struct record_header header;
+	u64 connection;
+	u64 inode;
+	u64 position; /* bytes before this call in this direction */
+	s64 result;   /* bytes; 0: end of stream; negative: error number */
+	struct endpoints ends;
+	s32 fd; /* -1: not known */
+	u32 head_bytes;
+	u16 tail_bytes;
+	u16 path_bytes;
+	u8 call;      /* enum call */
+	u8 direction; /* enum direction */
+	u8 reserved[2];
+};
+
+struct socket_state {
+	struct record_header header;
+	u64 connection;
+	struct endpoints ends;
+	s32 error; /* sk_err */
+	u8 old_state;
+	u8 new_state;
+	u8 reserved[2];
+};
+
+struct process_fork {
+	struct record_header header; /* tgid: the parent */
+	u32 child;
+	u32 reserved;
+};
+
+struct process_exec {
+	struct record_header header;
+};
+
+struct process_exit {
+	struct record_header header;
+	s32 status; /* as wait(2) gives it */
+	u32 reserved;
+};
+
+/* Set once, before the programs are loaded. */
+struct probe_config {
+	u32 own_tgid;   /* never watched */
+	u32 head_bytes; /* copied of each call, at most HEAD_BYTES_MAX */
+	u32 wake_bytes; /* unread bytes in the ring that wake the reader */
+	u32 use_socket_storage;
+};
+
+#endif

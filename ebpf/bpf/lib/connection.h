@@ -1,0 +1,161 @@
+/* What is kept for each live connection of a watched process, and how it is found.
+ *
+ * Where the kernel lets tracing programs use socket storage, the state hangs on the socket itself and goes with it.
+ * Elsewhere a bounded LRU table is keyed by the socket's address; its inode number tells a reused address apart.
+ */
+#ifndef STARDUST_PROBE_CONNECTION_H
+#define STARDUST_PROBE_CONNECTION_H
+
+#include "filter.h"
+
+struct connection {
+	u64 id;
+	u64 inode;
+	u64 received; /* bytes so far */
+	u64 sent;
+	struct endpoints ends;
+	u32 tgid; /* the process that used it last */
+	s32 fd;   /* known to be this socket in that process; -1: not yet */
+	u8 origin_start;
+	u8 ignored; /* not HTTP: nothing more is recorded */
+	u8 path_sent;
+	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
+	u8 reserved[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, s32);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u64);
+	__type(value, struct connection);
+} connections_by_address SEC(".maps");
+
+/* Connections that the agent wants no more of, by id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u64);
+	__type(value, u8);
+} ignored SEC(".maps");
+
+u64 last_connection_id;
+
+static __always_inline u64 inode_of(struct sock *sk)
+{
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+
+	/* A socket that the kernel keeps for itself has no file: its bytes are not the process's. */
+	if (!socket || !BPF_CORE_READ(socket, file))
+		return 0;
+	return BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
+}
+
+static __always_inline bool is_stream(struct sock *sk)
+{
+	const u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	const u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+
+	if (BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
+		return false;
+	if (family == FAMILY_UNIX)
+		return true;
+	return (family == FAMILY_INET || family == FAMILY_INET6) &&
+	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+}
+
+static __always_inline void read_ends(struct sock *sk, struct endpoints *ends)
+{
+	ends->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	ends->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	if (ends->family == FAMILY_UNIX)
+		return;
+	ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (ends->family == FAMILY_INET) {
+		BPF_CORE_READ_INTO((u32 *)ends->local, sk, __sk_common.skc_rcv_saddr);
+		BPF_CORE_READ_INTO((u32 *)ends->remote, sk, __sk_common.skc_daddr);
+	} else {
+		BPF_CORE_READ_INTO(&ends->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&ends->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+	}
+}
+
+/* Whether the `result` bytes that just passed are the connection's first. The kernel's own counters tell for TCP;
+ * a race with the network only makes the answer "no", which costs nothing but patience.
+ */
+static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+	const u64 received = BPF_CORE_READ(tcp, bytes_received);
+	u32 before;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == FAMILY_UNIX || result <= 0)
+		return false;
+	if (direction == DIRECTION_RECEIVED) {
+		before = BPF_CORE_READ(tcp, copied_seq) - BPF_CORE_READ(tcp, rcv_nxt) + (u32)received;
+		return before == (u32)result;
+	}
+	before = BPF_CORE_READ(tcp, write_seq) - BPF_CORE_READ(tcp, snd_nxt) + (u32)BPF_CORE_READ(tcp, bytes_sent);
+	return received == 0 && before == (u32)result;
+}
+
+/* NULL: not known. */
+static __always_inline struct connection *find_connection(struct sock *sk)
+{
+	u64 address = (u64)sk;
+
+	if (config.use_socket_storage)
+		return bpf_sk_storage_get(&connections, sk, 0, 0);
+	return bpf_map_lookup_elem(&connections_by_address, &address);
+}
+
+/* NULL: not a stream socket of the process, or no room (counted). */
+static __always_inline struct connection *open_connection(struct sock *sk, u64 inode)
+{
+	struct connection *connection;
+	u64 address = (u64)sk;
+
+	if (config.use_socket_storage) {
+		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	} else {
+		struct connection empty = {};
+
+		bpf_map_update_elem(&connections_by_address, &address, &empty, BPF_ANY);
+		connection = bpf_map_lookup_elem(&connections_by_address, &address);
+	}
+	if (!connection) {
+		count(COUNTER_CONNECTIONS_FULL);
+		return 0;
+	}
+	connection->id = __sync_fetch_and_add(&last_connection_id, 1) + 1;
+	connection->inode = inode;
+	connection->fd = -1;
+	return connection;
+}
+
+static __always_inline void forget_connection(struct sock *sk)
+{
+	u64 address = (u64)sk;
+
+	/* Socket storage is freed by the kernel, with the socket. */
+	if (!config.use_socket_storage)
+		bpf_map_delete_elem(&connections_by_address, &address);
+}
+
+static __always_inline bool is_ignored(struct connection *connection)
+{
+	if (!connection->ignored && bpf_map_lookup_elem(&ignored, &connection->id)) {
+		connection->ignored = 1;
+		bpf_map_delete_elem(&ignored, &connection->id);
+	}
+	return connection->ignored;
+}
+
+#endif

@@ -1,0 +1,30 @@
+/* From a file descriptor of the current task to its socket. */
+#ifndef STARDUST_PROBE_FILES_H
+#define STARDUST_PROBE_FILES_H
+
+#include "kernel.h"
+
+enum file_mode {
+	S_IFMT = 0170000,
+	S_IFSOCK = 0140000,
+};
+
+/* NULL if the descriptor is not an open socket. The pointer is only good for guarded reads. */
+static __always_inline struct socket *socket_of(s32 fd)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file *file = 0;
+	struct file **slots;
+
+	if (!table || fd < 0 || (u32)fd >= BPF_CORE_READ(table, max_fds))
+		return 0;
+	slots = BPF_CORE_READ(table, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), slots + fd) || !file)
+		return 0;
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return 0;
+	return BPF_CORE_READ(file, private_data);
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* Copies what a socket call moved: the first bytes and the last few. Counts what it could not read. */
+#ifndef STARDUST_PROBE_PAYLOAD_H
+#define STARDUST_PROBE_PAYLOAD_H
+
+#include "filter.h"
+#include "registers.h"
+
+/* A record under construction. One per program: another program may run on this CPU before this one is through. */
+struct scratch {
+	struct socket_call call;
+	/* Twice the head: the verifier adds the largest offset to the largest length. */
+	u8 payload[2 * HEAD_BYTES_MAX + TAIL_BYTES_MAX + PATH_BYTES_MAX];
+};
+
+enum program_slot {
+	SLOT_RECEIVE = 0,
+	SLOT_SEND = 1,
+	SLOT_SEND_UNIX = 2,
+	SLOTS = 3,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+/* include/uapi/linux/uio.h, include/linux/socket.h */
+struct user_iovec {
+	u64 base;
+	u64 length;
+};
+
+struct user_message {
+	u64 name;
+	u64 name_length;
+	u64 segments;
+	u64 segment_count;
+};
+
+/* Where the process keeps the bytes. */
+struct buffer {
+	struct user_iovec single; /* used if `segments` is 0 */
+	u64 segments;             /* user address of the iovec array */
+	u64 count;
+};
+
+static __always_inline u32 classify(u64 number, u32 direction)
+{
+	switch (number) {
+	case NR_READ:
+	case NR_READV:
+	case NR_PREADV2:
+		return CALL_READ;
+	case NR_WRITE:
+	case NR_WRITEV:
+	case NR_PWRITEV2:
+		return CALL_WRITE;
+	case NR_RECVFROM:
+		return CALL_RECVFROM;
+	case NR_RECVMSG:
+		return CALL_RECVMSG;
+	case NR_RECVMMSG:
+		return CALL_RECVMMSG;
+	case NR_SENDTO:
+		return CALL_SENDTO;
+	case NR_SENDMSG:
+		return CALL_SENDMSG;
+	case NR_SENDMMSG:
+		return CALL_SENDMMSG;
+	case NR_SENDFILE:
+		return CALL_SENDFILE;
+	case NR_SPLICE:
+		return CALL_SPLICE;
+	case NR_IO_URING_ENTER:
+		return CALL_IO_URING;
+	}
+	return CALL_OTHER;
+}
+
+/* False: the call has no user buffer that could be read (the bytes are then counted only). */
+static __always_inline bool find_buffer(const struct arguments *arguments, struct buffer *buffer)
+{
+	struct user_message message;
+
+	buffer->segments = 0;
+	buffer->count = 1;
+	switch (arguments->number) {
+	case NR_READ:
+	case NR_WRITE:
+	case NR_RECVFROM:
+	case NR_SENDTO:
+		buffer->single.base = arguments->second;
+		buffer->single.length = arguments->third;
+		return true;
+	case NR_READV:
+	case NR_WRITEV:
+	case NR_PREADV2:
+	case NR_PWRITEV2:
+		buffer->segments = arguments->second;
+		buffer->count = arguments->third;
+		return true;
+	case NR_RECVMMSG:
+	case NR_SENDMMSG:
+		/* Which message of several this is cannot be told. */
+		if (arguments->third != 1)
+			return false;
+		break;
+	case NR_RECVMSG:
+	case NR_SENDMSG:
+		break;
+	default:
+		return false;
+	}
+	if (bpf_probe_read_user(&message, sizeof(message), (void *)arguments->second)) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+		return false;
+	}
+	buffer->segments = message.segments;
+	buffer->count = message.segment_count;
+	return true;
+}
+
+/* Copies the part of one segment that lies in [from, to) of the call's bytes to `offset` of the payload. */
+static __always_inline bool copy_part(struct scratch *scratch, const struct user_iovec *segment, u64 begin, u64 from,
+				      u64 to, u64 offset)
+{
+	const u64 end = begin + segment->length;
+	u64 length;
+
+	if (from < begin) {
+		offset += begin - from;
+		from = begin;
+	}
+	if (to > end)
+		to = end;
+	if (from >= to)
+		return true;
+	length = to - from;
+	/* Never true; the verifier cannot know. */
+	if (length > HEAD_BYTES_MAX || offset > HEAD_BYTES_MAX + TAIL_BYTES_MAX)
+		return false;
+	return bpf_probe_read_user(&scratch->payload[offset], length, (void *)segment->base + (from - begin)) == 0;
+}
+
+/* Fills `head_bytes` and `tail_bytes` of the record from the call's `total` bytes. */
+static __always_inline void copy_payload(struct scratch *scratch, const struct buffer *buffer, u64 total)
+{
+	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
+	const u64 head_end = total < limit ? total : limit;
+	const u64 tail_begin = total < head_end + TAIL_BYTES_MAX ? head_end : total - TAIL_BYTES_MAX;
+	u64 seen = 0;
+
+	for (u32 i = 0; i < SEGMENTS_MAX && i < buffer->count && seen < total; i++) {
+		struct user_iovec segment = buffer->single;
+
+		if (buffer->segments &&
+		    bpf_probe_read_user(&segment, sizeof(segment), (void *)buffer->segments + i * sizeof(segment)))
+			break;
+		if (!copy_part(scratch, &segment, seen, 0, head_end, 0) ||
+		    !copy_part(scratch, &segment, seen, tail_begin, total, head_end))
+			break;
+		seen += segment.length;
+	}
+	if (seen >= total) {
+		scratch->call.head_bytes = head_end;
+		scratch->call.tail_bytes = total - tail_begin;
+		return;
+	}
+	/* Unreadable, or in more segments than are looked at: what was copied in one run from the start still counts. */
+	count(buffer->count > SEGMENTS_MAX ? COUNTER_SEGMENTS_UNREAD : COUNTER_PAYLOAD_UNREADABLE);
+	scratch->call.head_bytes = seen < head_end ? seen : head_end;
+}
+
+#endif

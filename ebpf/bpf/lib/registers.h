@@ -1,0 +1,149 @@
+/* The arguments of the running system call, from the user registers that the kernel saved on entry. */
+#ifndef STARDUST_PROBE_REGISTERS_H
+#define STARDUST_PROBE_REGISTERS_H
+
+#include "counters.h"
+
+struct arguments {
+	u64 number;
+	u64 first;
+	u64 second;
+	u64 third;
+	u64 fourth;
+};
+
+enum task_flag {
+	PF_IO_WORKER = 0x10, /* include/linux/sched.h */
+};
+
+#if defined(__TARGET_ARCH_x86)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct pt_regs {
+	unsigned long di;
+	unsigned long si;
+	unsigned long dx;
+	unsigned long r10;
+	unsigned long orig_ax;
+};
+#pragma clang attribute pop
+
+#define REGISTER_NUMBER orig_ax
+#define REGISTER_FIRST di
+#define REGISTER_SECOND si
+#define REGISTER_THIRD dx
+#define REGISTER_FOURTH r10
+
+enum syscall_number {
+	NR_READ = 0,
+	NR_WRITE = 1,
+	NR_READV = 19,
+	NR_WRITEV = 20,
+	NR_SENDFILE = 40,
+	NR_SENDTO = 44,
+	NR_RECVFROM = 45,
+	NR_SENDMSG = 46,
+	NR_RECVMSG = 47,
+	NR_SPLICE = 275,
+	NR_RECVMMSG = 299,
+	NR_SENDMMSG = 307,
+	NR_PREADV2 = 327,
+	NR_PWRITEV2 = 328,
+	NR_IO_URING_ENTER = 426,
+};
+
+enum {
+	TS_COMPAT = 0x2, /* arch/x86/include/asm/thread_info.h: a 32-bit call, numbered otherwise */
+	KERNEL_STACK_BYTES = 16384,
+};
+
+static __always_inline bool is_compat_call(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct pt_regs {
+	u64 regs[31];
+	u64 orig_x0; /* regs[0] holds the result by now */
+	s32 syscallno;
+};
+#pragma clang attribute pop
+
+#define REGISTER_NUMBER syscallno
+#define REGISTER_FIRST orig_x0
+#define REGISTER_SECOND regs[1]
+#define REGISTER_THIRD regs[2]
+#define REGISTER_FOURTH regs[3]
+
+enum syscall_number {
+	NR_READ = 63,
+	NR_WRITE = 64,
+	NR_READV = 65,
+	NR_WRITEV = 66,
+	NR_SENDFILE = 71,
+	NR_SPLICE = 76,
+	NR_SENDTO = 206,
+	NR_RECVFROM = 207,
+	NR_SENDMSG = 211,
+	NR_RECVMSG = 212,
+	NR_RECVMMSG = 243,
+	NR_SENDMMSG = 269,
+	NR_PREADV2 = 286,
+	NR_PWRITEV2 = 287,
+	NR_IO_URING_ENTER = 426,
+};
+
+enum {
+	PSR_MODE32_BIT = 0x10,
+	KERNEL_STACK_BYTES = 16384,
+};
+
+static __always_inline bool is_compat_call(struct task_struct *task)
+{
+	/* TIF_32BIT (arch/arm64/include/asm/thread_info.h) */
+	return BPF_CORE_READ(task, thread_info.flags) & (1UL << 22);
+}
+
+#else
+#error "registers.h knows x86_64 and aarch64"
+#endif
+
+/* False: no system call of this process is running that the program could read. */
+static __always_inline bool read_arguments(struct arguments *arguments)
+{
+	struct task_struct *task;
+	struct pt_regs *regs;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		/* Since 5.15: a typed pointer, read without a helper call. */
+		task = bpf_get_current_task_btf();
+		if (task->flags & PF_IO_WORKER)
+			return false;
+		regs = (struct pt_regs *)bpf_task_pt_regs(task);
+		arguments->number = regs->REGISTER_NUMBER;
+		arguments->first = regs->REGISTER_FIRST;
+		arguments->second = regs->REGISTER_SECOND;
+		arguments->third = regs->REGISTER_THIRD;
+		arguments->fourth = regs->REGISTER_FOURTH;
+	} else {
+		task = (struct task_struct *)bpf_get_current_task();
+		if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
+			return false;
+		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
+		arguments->number = BPF_CORE_READ(regs, REGISTER_NUMBER);
+		arguments->first = BPF_CORE_READ(regs, REGISTER_FIRST);
+		arguments->second = BPF_CORE_READ(regs, REGISTER_SECOND);
+		arguments->third = BPF_CORE_READ(regs, REGISTER_THIRD);
+		arguments->fourth = BPF_CORE_READ(regs, REGISTER_FOURTH);
+	}
+	if (is_compat_call(task)) {
+		count(COUNTER_COMPAT_CALL);
+		return false;
+	}
+	return true;
+}
+
+#endif

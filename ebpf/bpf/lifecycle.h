@@ -1,0 +1,53 @@
+/* Birth, change and end of watched processes. A child is watched before its first instruction. */
+#ifndef STARDUST_PROBE_LIFECYCLE_H
+#define STARDUST_PROBE_LIFECYCLE_H
+
+#include "lib/ring.h"
+
+/* include/trace/events/sched.h */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_forked, struct task_struct *parent, struct task_struct *child)
+{
+	struct process_fork record = {};
+	const u32 tgid = parent->tgid;
+
+	/* A thread is born into its process. */
+	if (child->pid != child->tgid || !is_watched(tgid) || !watch(child->tgid))
+		return 0;
+	fill_header(&record.header, RECORD_FORK, sizeof(record), tgid, parent->pid);
+	record.child = child->tgid;
+	emit(&record.header, sizeof(record));
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_executed, struct task_struct *task)
+{
+	struct process_exec record = {};
+	const u32 tgid = task->tgid;
+
+	if (!is_watched(tgid))
+		return 0;
+	fill_header(&record.header, RECORD_EXEC, sizeof(record), tgid, task->pid);
+	emit(&record.header, sizeof(record));
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exited, struct task_struct *task)
+{
+	struct process_exit record = {};
+	u32 tgid = task->tgid;
+
+	/* kernel/exit.c counts the thread out before it calls this. */
+	if (task->signal->live.counter > 0 || !is_watched(tgid))
+		return 0;
+	if (bpf_map_delete_elem(&watched, &tgid))
+		return 0;
+	fill_header(&record.header, RECORD_EXIT, sizeof(record), tgid, 0);
+	record.status = task->exit_code;
+	emit(&record.header, sizeof(record));
+	return 0;
+}
+
+#endif

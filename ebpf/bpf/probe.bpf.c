@@ -1,0 +1,23 @@
+/* The kernel side of the probe: one object, so that its families share their maps. */
+#include "lifecycle.h"
+#include "sockets.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* Puts every type of the contract into the object's BTF, for the check of the Rust side. */
+struct contract {
+	struct socket_call socket_call;
+	struct socket_state socket_state;
+	struct process_fork process_fork;
+	struct process_exec process_exec;
+	struct process_exit process_exit;
+	struct probe_config probe_config;
+	enum limit limit;
+	enum record_kind record_kind;
+	enum record_flag record_flag;
+	enum direction direction;
+	enum family family;
+	enum call call;
+	enum counter counter;
+};
+const struct contract *contract;

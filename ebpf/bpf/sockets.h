@@ -1,0 +1,138 @@
+/* Socket calls and TCP states. Three ways in, of which the agent loads one: the kernel's own socket tracepoints
+ * (6.3 and later), fexit of the socket functions, or the exits of the socket system calls.
+ */
+#ifndef STARDUST_PROBE_SOCKETS_H
+#define STARDUST_PROBE_SOCKETS_H
+
+#include "lib/socket_call.h"
+
+enum {
+	/* Neither consumes nor adds bytes of the stream. */
+	BESIDE_THE_STREAM = MSG_PEEK | MSG_ERRQUEUE | MSG_OOB,
+};
+
+/* include/trace/events/sock.h, since 6.3 (6e6eda44b939). */
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(tp_recv, struct sock *sk, int result, int flags)
+{
+	if (flags & BESIDE_THE_STREAM)
+		return 0;
+	return record_socket_call(sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE);
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(tp_send, struct sock *sk, int result, int flags)
+{
+	if (flags & MSG_OOB)
+		return 0;
+	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND);
+}
+
+SEC("fexit/sock_recvmsg")
+int BPF_PROG(fexit_recv, struct socket *socket, struct msghdr *message, int flags, int result)
+{
+	if (flags & BESIDE_THE_STREAM)
+		return 0;
+	return record_socket_call(socket->sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE);
+}
+
+/* sock_sendmsg is inlined into its callers: its two stream implementations are not. */
+SEC("fexit/tcp_sendmsg")
+int BPF_PROG(fexit_send_tcp, struct sock *sk, struct msghdr *message, size_t size, int result)
+{
+	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND);
+}
+
+SEC("fexit/unix_stream_sendmsg")
+int BPF_PROG(fexit_send_unix, struct socket *socket, struct msghdr *message, size_t size, int result)
+{
+	return record_socket_call(socket->sk, result, DIRECTION_SENT, SLOT_SEND_UNIX);
+}
+
+/* The arguments are still in the saved registers when a system call returns, so its entry needs no program. */
+static __always_inline int exit_of_call(long result, u32 direction)
+{
+	struct arguments arguments;
+	struct socket *socket;
+	u32 kind;
+
+	if (!is_watched(bpf_get_current_pid_tgid() >> 32) || !read_arguments(&arguments))
+		return 0;
+	kind = classify(arguments.number, direction);
+	if (direction == DIRECTION_RECEIVED && (kind == CALL_RECVFROM || kind == CALL_RECVMSG)) {
+		const u64 flags = kind == CALL_RECVMSG ? arguments.third : arguments.fourth;
+
+		if (flags & BESIDE_THE_STREAM)
+			return 0;
+	}
+	socket = socket_of(kind == CALL_SPLICE ? arguments.third : arguments.first);
+	if (!socket)
+		return 0;
+	return record_socket_call(BPF_CORE_READ(socket, sk), result, direction,
+				  direction == DIRECTION_RECEIVED ? SLOT_RECEIVE : SLOT_SEND);
+}
+
+#define EXIT_OF(call, direction)                                                                                       \
+	SEC("tp/syscalls/sys_exit_" #call)                                                                             \
+	int exit_##call(struct trace_event_raw_sys_exit *context)                                                      \
+	{                                                                                                              \
+		return exit_of_call(context->ret, direction);                                                          \
+	}
+
+EXIT_OF(read, DIRECTION_RECEIVED)
+EXIT_OF(readv, DIRECTION_RECEIVED)
+EXIT_OF(recvfrom, DIRECTION_RECEIVED)
+EXIT_OF(recvmsg, DIRECTION_RECEIVED)
+EXIT_OF(write, DIRECTION_SENT)
+EXIT_OF(writev, DIRECTION_SENT)
+EXIT_OF(sendto, DIRECTION_SENT)
+EXIT_OF(sendmsg, DIRECTION_SENT)
+EXIT_OF(sendfile64, DIRECTION_SENT)
+EXIT_OF(splice, DIRECTION_SENT)
+
+/* include/trace/events/sock.h, since 4.16. Runs in the process for connect and close, anywhere else for packets. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	struct connection *connection = 0;
+	struct socket_state state = {};
+
+	switch (new) {
+	case STATE_SYN_SENT:
+		if (!is_watched(id >> 32) || !is_stream(sk))
+			return 0;
+		connection = open_connection(sk, inode_of(sk));
+		if (connection) {
+			connection->tgid = id >> 32;
+			connection->origin_start = 1;
+		}
+		break;
+	case STATE_CLOSE:
+	case STATE_CLOSE_WAIT:
+	case STATE_FIN_WAIT1:
+	case STATE_LAST_ACK:
+		connection = find_connection(sk);
+		break;
+	}
+	if (!connection)
+		return 0;
+	if (!is_ignored(connection)) {
+		/* A closed socket has lost its port. */
+		if (!connection->ends_known && new != STATE_CLOSE)
+			read_ends(sk, &connection->ends);
+		fill_header(&state.header, RECORD_SOCKET_STATE, sizeof(state), connection->tgid,
+			    (u32)(id >> 32) == connection->tgid ? (u32)id : 0);
+		state.connection = connection->id;
+		state.ends = connection->ends;
+		state.error = BPF_CORE_READ(sk, sk_err);
+		state.old_state = old;
+		state.new_state = new;
+		emit(&state.header, sizeof(state));
+	}
+	if (new == STATE_CLOSE)
+		forget_connection(sk);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,301 @@
+//! The Rust side of `bpf/abi.h`: the same structs, the same numbers.
+//!
+//! `cargo xtask tidy` compares [`LAYOUT`] and [`CONSTANTS`] with the types in the compiled object.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most bytes that are copied from the start of a call.
+pub const HEAD_BYTES_MAX: u32 = 8192;
+/// Most bytes that are copied from the end of a call.
+pub const TAIL_BYTES_MAX: u32 = 16;
+/// Longest path of a unix socket (`sockaddr_un.sun_path`).
+pub const PATH_BYTES_MAX: u32 = 108;
+
+/// Positions count from the connection's first byte.
+pub const FLAG_ORIGIN_START: u16 = 1;
+/// The path belongs to the peer.
+pub const FLAG_PATH_OF_PEER: u16 = 2;
+
+/// `enum record_kind`.
+pub const RECORD_SOCKET_CALL: u16 = 1;
+/// `enum record_kind`.
+pub const RECORD_SOCKET_STATE: u16 = 2;
+/// `enum record_kind`.
+pub const RECORD_FORK: u16 = 3;
+/// `enum record_kind`.
+pub const RECORD_EXEC: u16 = 4;
+/// `enum record_kind`.
+pub const RECORD_EXIT: u16 = 5;
+
+/// `enum family`.
+pub const FAMILY_UNIX: u16 = 1;
+/// `enum family`.
+pub const FAMILY_INET: u16 = 2;
+/// `enum family`.
+pub const FAMILY_INET6: u16 = 10;
+
+/// `enum direction`.
+pub const DIRECTION_RECEIVED: u8 = 0;
+/// `enum direction`.
+pub const DIRECTION_SENT: u8 = 1;
+
+/// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
+pub const COUNTER_NAMES: [&str; 11] = [
+    "records",
+    "ring_full",
+    "ring_full_bytes",
+    "payload_unreadable",
+    "segments_unread",
+    "connections_full",
+    "processes_full",
+    "fd_mismatch",
+    "compat_call",
+    "path_unreadable",
+    "ignored_calls",
+];
+/// Where the counters of calls without content begin.
+pub const COUNTER_WITHOUT_CONTENT: u32 = 16;
+/// Names of `enum call`, in order.
+pub const CALL_NAMES: [&str; 12] = [
+    "other", "read", "write", "recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg", "sendmmsg", "sendfile",
+    "splice", "io_uring",
+];
+/// How many counters there are.
+pub const COUNTERS: u32 = COUNTER_WITHOUT_CONTENT + CALL_NAMES.len() as u32;
+
+/// What every record begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RecordHeader {
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// Of the whole record, payload included.
+    pub size: u32,
+    /// `RECORD_*`.
+    pub kind: u16,
+    /// `FLAG_*`.
+    pub flags: u16,
+    /// The process.
+    pub tgid: u32,
+    /// The thread; 0 if none.
+    pub tid: u32,
+}
+
+/// Both ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Endpoints {
+    /// IPv4 in the first four bytes.
+    pub local: [u8; 16],
+    /// IPv4 in the first four bytes.
+    pub remote: [u8; 16],
+    /// Host byte order.
+    pub local_port: u16,
+    /// Host byte order.
+    pub remote_port: u16,
+    /// The network namespace's inode number.
+    pub netns: u32,
+    /// `FAMILY_*`.
+    pub family: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// A socket call; head, tail and path bytes follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SocketCall {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// The connection's id.
+    pub connection: u64,
+    /// The socket's inode number.
+    pub inode: u64,
+    /// Bytes before this call in this direction.
+    pub position: u64,
+    /// Bytes; 0: end of stream; negative: error number.
+    pub result: i64,
+    /// Addresses.
+    pub ends: Endpoints,
+    /// -1: not known.
+    pub fd: i32,
+    /// First bytes copied.
+    pub head_bytes: u32,
+    /// Last bytes copied.
+    pub tail_bytes: u16,
+    /// Length of the unix path.
+    pub path_bytes: u16,
+    /// Index in [`CALL_NAMES`].
+    pub call: u8,
+    /// `DIRECTION_*`.
+    pub direction: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// A change of TCP state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SocketState {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// The connection's id.
+    pub connection: u64,
+    /// Addresses.
+    pub ends: Endpoints,
+    /// `sk_err`.
+    pub error: i32,
+    /// `include/net/tcp_states.h`.
+    pub old_state: u8,
+    /// `include/net/tcp_states.h`.
+    pub new_state: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// A watched process has a child; the header's process is the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ProcessFork {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// The child's pid.
+    pub child: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A watched process runs another program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ProcessExec {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+}
+
+/// A watched process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ProcessExit {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// As `wait(2)` gives it.
+    pub status: i32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What the programs are told before they are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ProbeConfig {
+    /// Never watched.
+    pub own_tgid: u32,
+    /// Copied of each call.
+    pub head_bytes: u32,
+    /// Unread bytes in the ring that wake the reader.
+    pub wake_bytes: u32,
+    /// 1: connection state hangs on the socket.
+    pub use_socket_storage: u32,
+}
+
+/// A struct's shape, for the comparison with the C side.
+#[derive(Debug, Clone, Copy)]
+pub struct StructLayout {
+    /// The C struct's tag.
+    pub name: &'static str,
+    /// Its size.
+    pub size_bytes: usize,
+    /// Name, offset and size of each field, in bytes.
+    pub fields: &'static [(&'static str, usize, usize)],
+}
+
+macro_rules! layout {
+    ($tag:literal, $type:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
+        StructLayout {
+            name: $tag,
+            size_bytes: size_of::<$type>(),
+            fields: &[$((stringify!($field), std::mem::offset_of!($type, $field), size_of::<$kind>())),+],
+        }
+    };
+}
+
+/// Every struct of the contract.
+pub const LAYOUT: &[StructLayout] = &[
+    layout!(
+        "record_header",
+        RecordHeader { at_ns: u64, size: u32, kind: u16, flags: u16, tgid: u32, tid: u32 }
+    ),
+    layout!(
+        "endpoints",
+        Endpoints {
+            local: [u8; 16],
+            remote: [u8; 16],
+            local_port: u16,
+            remote_port: u16,
+            netns: u32,
+            family: u16,
+            reserved: [u8; 6]
+        }
+    ),
+    layout!(
+        "socket_call",
+        SocketCall {
+            header: RecordHeader,
+            connection: u64,
+            inode: u64,
+            position: u64,
+            result: i64,
+            ends: Endpoints,
+            fd: i32,
+            head_bytes: u32,
+            tail_bytes: u16,
+            path_bytes: u16,
+            call: u8,
+            direction: u8,
+            reserved: [u8; 2]
+        }
+    ),
+    layout!(
+        "socket_state",
+        SocketState {
+            header: RecordHeader,
+            connection: u64,
+            ends: Endpoints,
+            error: i32,
+            old_state: u8,
+            new_state: u8,
+            reserved: [u8; 2]
+        }
+    ),
+    layout!("process_fork", ProcessFork { header: RecordHeader, child: u32, reserved: u32 }),
+    layout!("process_exec", ProcessExec { header: RecordHeader }),
+    layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
+    layout!(
+        "probe_config",
+        ProbeConfig { own_tgid: u32, head_bytes: u32, wake_bytes: u32, use_socket_storage: u32 }
+    ),
+];
+
+/// Every number of the contract, under its C name.
+pub const CONSTANTS: &[(&str, u64)] = &[
+    ("HEAD_BYTES_MAX", HEAD_BYTES_MAX as u64),
+    ("TAIL_BYTES_MAX", TAIL_BYTES_MAX as u64),
+    ("PATH_BYTES_MAX", PATH_BYTES_MAX as u64),
+    ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
+    ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
+    ("RECORD_SOCKET_CALL", RECORD_SOCKET_CALL as u64),
+    ("RECORD_SOCKET_STATE", RECORD_SOCKET_STATE as u64),
+    ("RECORD_FORK", RECORD_FORK as u64),
+    ("RECORD_EXEC", RECORD_EXEC as u64),
+    ("RECORD_EXIT", RECORD_EXIT as u64),
+    ("FAMILY_UNIX", FAMILY_UNIX as u64),
+    ("FAMILY_INET", FAMILY_INET as u64),
+    ("FAMILY_INET6", FAMILY_INET6 as u64),
+    ("DIRECTION_RECEIVED", DIRECTION_RECEIVED as u64),
+    ("DIRECTION_SENT", DIRECTION_SENT as u64),
+    ("COUNTER_WITHOUT_CONTENT", COUNTER_WITHOUT_CONTENT as u64),
+    ("COUNTERS", COUNTERS as u64),
+    ("CALL_KINDS", CALL_NAMES.len() as u64),
+    ("COUNTER_IGNORED_CALLS", COUNTER_NAMES.len() as u64 - 1),
+];

@@ -1,0 +1,117 @@
+//! What this kernel allows, found by asking it once.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use libbpf_rs::btf::{Btf, types};
+
+/// How the programs get to see socket calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The kernel's own socket tracepoints: Linux 6.3 and later.
+    TpBtf,
+    /// The return of the socket functions: Linux 5.8 to 6.2.
+    Fexit,
+    /// The return of the socket system calls: the last resort, as it costs every process on the host a little.
+    Syscalls,
+}
+
+impl Way {
+    /// Best first.
+    pub const ALL: [Self; 3] = [Self::TpBtf, Self::Fexit, Self::Syscalls];
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TpBtf => "tp_btf",
+            Self::Fexit => "fexit",
+            Self::Syscalls => "syscalls",
+        })
+    }
+}
+
+/// `/sys/kernel/security/lockdown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Off, or the kernel has none, or securityfs is not mounted.
+    None,
+    /// Writing into other processes is refused; the probe does not write.
+    Integrity,
+    /// Reading kernel memory is refused: the probe cannot work.
+    Confidentiality,
+}
+
+/// What the probe needs to know of the kernel. Data only: nothing is loaded to fill it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `/sys/kernel/btf/vmlinux` is there and can be read.
+    pub btf: bool,
+    /// The socket tracepoints exist (6.3, kernel commit 6e6eda44b939).
+    pub socket_tracepoints: bool,
+    /// The functions that the fexit programs hang on have types.
+    pub socket_functions: bool,
+    /// tracefs is mounted and lists the socket system calls.
+    pub syscall_tracepoints: bool,
+    /// Lockdown's mode.
+    pub lockdown: Lockdown,
+}
+
+impl Capabilities {
+    /// Asks the running kernel.
+    pub fn probe() -> Self {
+        let btf = Path::new("/sys/kernel/btf/vmlinux").exists().then(|| Btf::from_vmlinux().ok()).flatten();
+        let has_function =
+            |name: &str| btf.as_ref().is_some_and(|b| b.type_by_name::<types::Func<'_>>(name).is_some());
+        let has_tracepoint = |name: &str| {
+            let name = format!("btf_trace_{name}");
+            btf.as_ref().is_some_and(|b| b.type_by_name::<types::Typedef<'_>>(&name).is_some())
+        };
+        let socket_tracepoints = has_tracepoint("sock_recv_length") && has_tracepoint("sock_send_length");
+        let socket_functions =
+            ["sock_recvmsg", "tcp_sendmsg", "unix_stream_sendmsg"].iter().all(|name| has_function(name));
+        Self {
+            socket_tracepoints,
+            socket_functions,
+            syscall_tracepoints: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+                .iter()
+                .any(|root| Path::new(root).join("events/syscalls/sys_exit_recvfrom/id").exists()),
+            lockdown: parse_lockdown(
+                &fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default(),
+            ),
+            btf: btf.is_some(),
+        }
+    }
+
+    /// Whether the kernel has what a way hangs on. Whether it lets the probe use it shows when it is loaded.
+    pub fn has(&self, way: Way) -> bool {
+        match way {
+            Way::TpBtf => self.socket_tracepoints,
+            Way::Fexit => self.socket_functions,
+            Way::Syscalls => self.syscall_tracepoints,
+        }
+    }
+}
+
+/// `none [integrity] confidentiality`: the mode in brackets holds.
+fn parse_lockdown(text: &str) -> Lockdown {
+    match text.split_once('[').and_then(|(_, rest)| rest.split_once(']')) {
+        Some(("integrity", _)) => Lockdown::Integrity,
+        Some(("confidentiality", _)) => Lockdown::Confidentiality,
+        _ => Lockdown::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lockdown_is_the_word_in_brackets() {
+        assert_eq!(parse_lockdown("none [integrity] confidentiality\n"), Lockdown::Integrity);
+        assert_eq!(parse_lockdown("none integrity [confidentiality]\n"), Lockdown::Confidentiality);
+        assert_eq!(parse_lockdown("[none] integrity confidentiality\n"), Lockdown::None);
+        assert_eq!(parse_lockdown(""), Lockdown::None);
+    }
+}

@@ -1,0 +1,228 @@
+//! Loads the programs, attaches them, and talks to their maps.
+//!
+//! Invariant: everything hangs on file descriptors of this process, so that its end, however it comes, leaves
+//! nothing in the kernel.
+
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use libbpf_rs::query::ProgInfoIter;
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, Program, RingBuffer, RingBufferBuilder,
+};
+use thiserror::Error;
+
+use crate::abi;
+use crate::capability::Way;
+use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
+
+/// How to load.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The way in.
+    pub way: Way,
+    /// Keep connection state on the socket; else in a table.
+    pub socket_storage: bool,
+    /// The ring's size: a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// Bytes copied of each call, at most [`abi::HEAD_BYTES_MAX`].
+    pub head_bytes: u32,
+    /// Most processes watched at once.
+    pub max_processes: u32,
+    /// Most connections in the table (where socket storage is not used).
+    pub max_connections: u32,
+}
+
+/// The kernel said no.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The object cannot be opened or a map not be sized.
+    #[error("cannot prepare the kernel programs: {0}")]
+    Open(libbpf_rs::Error),
+    /// The verifier or a permission refused.
+    #[error("the kernel refused the programs: {0}")]
+    Load(libbpf_rs::Error),
+    /// A program's place is missing or taken.
+    #[error("cannot attach {program}: {source}")]
+    Attach {
+        /// The program.
+        program: String,
+        /// libbpf's words.
+        source: libbpf_rs::Error,
+    },
+    /// A map does not answer.
+    #[error("cannot use the map {map}: {source}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// libbpf's words.
+        source: libbpf_rs::Error,
+    },
+}
+
+/// One loaded program, as the kernel sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramStatus {
+    /// Its name.
+    pub name: String,
+    /// Runs that did not happen because the program was already running on that CPU.
+    pub missed: u64,
+}
+
+/// The programs, loaded.
+pub struct Kernel {
+    // Before the skeleton: detached first.
+    links: Vec<Link>,
+    skeleton: ProbeSkel<'static>,
+}
+
+impl Kernel {
+    /// Loads the programs of one way in; nothing runs yet.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        // libbpf's object must outlive its skeleton, which borrows it; a probe loads once or twice in its life.
+        let object: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = ProbeSkelBuilder::default().open(object).map_err(LoadError::Open)?;
+        configure(&mut open, options)?;
+        for mut program in open.open_object_mut().progs_mut() {
+            select(&mut program, options.way);
+        }
+        let skeleton = open.load().map_err(LoadError::Load)?;
+        Ok(Self { links: Vec::new(), skeleton })
+    }
+
+    /// Attaches the loaded programs. On an error those already attached are detached again.
+    pub fn attach(&mut self) -> Result<(), LoadError> {
+        let mut links = Vec::new();
+        for program in self.skeleton.object_mut().progs_mut().filter(|program| program.autoload()) {
+            let link = program.attach().map_err(|source| LoadError::Attach {
+                program: program.name().to_string_lossy().into_owned(),
+                source,
+            })?;
+            links.push(link);
+        }
+        self.links = links;
+        Ok(())
+    }
+
+    /// Takes the programs off their places. Records already in the ring stay there.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// Watches a process. Its children follow by themselves.
+    pub fn watch(&self, pid: u32) -> Result<(), LoadError> {
+        let map = &self.skeleton.maps.watched;
+        map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
+            .map_err(|source| LoadError::Map { map: "watched", source })
+    }
+
+    /// Watches a process no more.
+    pub fn unwatch(&self, pid: u32) {
+        // Not there is as good as gone.
+        let _ = self.skeleton.maps.watched.delete(&pid.to_ne_bytes());
+    }
+
+    /// Whether a process is watched.
+    pub fn is_watched(&self, pid: u32) -> bool {
+        matches!(self.skeleton.maps.watched.lookup(&pid.to_ne_bytes(), MapFlags::ANY), Ok(Some(_)))
+    }
+
+    /// Records nothing more of a connection.
+    pub fn ignore(&self, connection: u64) -> Result<(), LoadError> {
+        let map = &self.skeleton.maps.ignored;
+        map.update(&connection.to_ne_bytes(), &[1], MapFlags::ANY)
+            .map_err(|source| LoadError::Map { map: "ignored", source })
+    }
+
+    /// The ring, read by `on_record`. Poll it to wait, consume it to read.
+    pub fn ring<'a>(&self, mut on_record: impl FnMut(&[u8]) + 'a) -> Result<RingBuffer<'a>, LoadError> {
+        let mut builder = RingBufferBuilder::new();
+        let fail = |source| LoadError::Map { map: "ring", source };
+        builder
+            .add(&self.skeleton.maps.ring, move |record| {
+                on_record(record);
+                0
+            })
+            .map_err(fail)?;
+        builder.build().map_err(fail)
+    }
+
+    /// The kernel side's counts, summed over the CPUs, by name; zero counts left out.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = BTreeMap::new();
+        for index in 0..abi::COUNTERS {
+            let Some(name) = counter_name(index) else { continue };
+            let Ok(Some(values)) =
+                self.skeleton.maps.counters.lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+            else {
+                continue;
+            };
+            let sum: u64 =
+                values.iter().filter_map(|v| v.as_slice().try_into().ok()).map(u64::from_ne_bytes).sum();
+            if sum > 0 {
+                counters.insert(name, sum);
+            }
+        }
+        counters
+    }
+
+    /// The loaded programs.
+    pub fn programs(&self) -> Vec<ProgramStatus> {
+        let ids: BTreeMap<u32, String> = self
+            .skeleton
+            .object()
+            .progs()
+            .filter(|program| program.autoload())
+            .filter_map(|program| {
+                let id = Program::id_from_fd(program.as_fd()).ok()?;
+                Some((id, program.name().to_string_lossy().into_owned()))
+            })
+            .collect();
+        ProgInfoIter::default()
+            .filter_map(|info| {
+                let name = ids.get(&info.id)?.clone();
+                Some(ProgramStatus { name, missed: info.recursion_misses })
+            })
+            .collect()
+    }
+}
+
+fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), LoadError> {
+    let maps = &mut open.maps;
+    maps.ring.set_max_entries(options.ring_bytes).map_err(LoadError::Open)?;
+    maps.watched.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
+    // An LRU table that is not asked for shrinks to almost nothing.
+    let table = if options.socket_storage { 1 } else { options.max_connections };
+    maps.connections_by_address.set_max_entries(table).map_err(LoadError::Open)?;
+    if let Some(rodata) = maps.rodata_data.as_deref_mut() {
+        rodata.config.own_tgid = std::process::id();
+        rodata.config.head_bytes = options.head_bytes.min(abi::HEAD_BYTES_MAX);
+        rodata.config.wake_bytes = options.ring_bytes / 4;
+        rodata.config.use_socket_storage = u32::from(options.socket_storage);
+    }
+    Ok(())
+}
+
+/// Programs of the other ways are not loaded at all.
+fn select(program: &mut OpenProgramMut<'_>, way: Way) {
+    let name = program.name().to_string_lossy().into_owned();
+    let of = if name.starts_with("tp_") {
+        Some(Way::TpBtf)
+    } else if name.starts_with("fexit_") {
+        Some(Way::Fexit)
+    } else if name.starts_with("exit_") {
+        Some(Way::Syscalls)
+    } else {
+        None
+    };
+    program.set_autoload(of.is_none_or(|of| of == way));
+}
+
+fn counter_name(index: u32) -> Option<String> {
+    if let Some(call) = index.checked_sub(abi::COUNTER_WITHOUT_CONTENT) {
+        return abi::CALL_NAMES.get(call as usize).map(|call| format!("without_content_{call}"));
+    }
+    abi::COUNTER_NAMES.get(index as usize).map(|name| (*name).to_owned())
+}
