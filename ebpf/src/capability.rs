@@ -44,6 +44,7 @@ pub enum Lockdown {
 }
 
 /// What the probe needs to know of the kernel. Data only: nothing is loaded to fill it.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// `/sys/kernel/btf/vmlinux` is there and can be read.

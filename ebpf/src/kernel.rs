@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
-    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, Program, RingBuffer, RingBufferBuilder,
+    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, Program, ProgramImpl, RingBuffer, RingBufferBuilder,
 };
 use thiserror::Error;
 
@@ -174,7 +174,7 @@ impl Kernel {
             .skeleton
             .object()
             .progs()
-            .filter(|program| program.autoload())
+            .filter(ProgramImpl::autoload)
             .filter_map(|program| {
                 let id = Program::id_from_fd(program.as_fd()).ok()?;
                 Some((id, program.name().to_string_lossy().into_owned()))
