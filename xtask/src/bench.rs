@@ -1,0 +1,230 @@
+//! `cargo xtask bench`: what the probe costs a server at full load, and itself.
+//!
+//! Invariant: bare and probed runs alternate on one running server, so that what else the machine does
+//! falls on both alike.
+
+mod figures;
+mod kernel;
+mod load;
+mod report;
+mod servers;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::interrupt::Interrupt;
+use crate::probe::Probe;
+use crate::{build, packages, procfs, python, shell, workspace};
+use figures::Spread;
+use load::Sample;
+use servers::{SERVERS, Server, Target};
+
+/// How long the idle probe is watched.
+const IDLE: Duration = Duration::from_secs(10);
+/// Load before anything is measured: imports, caches, clock frequency.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// How much to measure.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Pairs of a bare and a probed run for each server.
+    #[arg(long, default_value_t = 10)]
+    pairs: usize,
+    /// Seconds of load in each run.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Only the servers whose name contains this.
+    #[arg(long, value_name = "PART")]
+    server: Option<String>,
+}
+
+/// What was measured with one server.
+pub struct Measured {
+    /// The server's name.
+    pub server: &'static str,
+    /// Pairs of runs.
+    pub pairs: usize,
+    /// Requests per second, bare and probed.
+    pub bare_rate: Spread,
+    /// See `bare_rate`.
+    pub probed_rate: Spread,
+    /// Share of the throughput that was lost, pair by pair.
+    pub loss: Spread,
+    /// The server's CPU time per request in nanoseconds, bare and probed.
+    pub bare_cpu_ns: Spread,
+    /// See `bare_cpu_ns`.
+    pub probed_cpu_ns: Spread,
+    /// Share of CPU time per request that was added, pair by pair.
+    pub added_cpu: Spread,
+    /// Kernel time of the probe's programs.
+    pub kernel: kernel::Cost,
+    /// The probe's own CPU time per request in nanoseconds, user and system.
+    pub probe_cpu_ns: Spread,
+    /// The probe's memory after load, in bytes: now and at its highest.
+    pub resident_bytes: u64,
+    /// See `resident_bytes`.
+    pub highest_bytes: u64,
+    /// Share of one CPU that the probe takes while nothing happens.
+    pub idle_cpu: f64,
+}
+
+/// Measures every server and fails where a limit is broken.
+pub fn run(options: &Options) -> Result<()> {
+    if options.pairs == 0 || options.seconds == 0 {
+        bail!("--pairs and --seconds must be at least 1");
+    }
+    let interrupt = Interrupt::watch()?;
+    packages::ensure(&[packages::BUILD, packages::PYTHON_APPS, packages::BENCH])?;
+    shell::become_root()?;
+    let binary = build::probe(true)?;
+    let sources = workspace::root().join("xtask/bench");
+    let venv = python::environment("bench-venv", &sources.join("requirements.txt"))?;
+    let scratch = workspace::target()?.join("bench");
+    fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
+    let bench =
+        Bench { binary, sources, venv, scratch, interrupt, run_time: Duration::from_secs(options.seconds) };
+    let mut all = Vec::new();
+    for server in SERVERS {
+        if options.server.as_deref().is_none_or(|part| server.name.contains(part)) {
+            all.push(bench.measure(server, options.pairs)?);
+        }
+    }
+    if all.is_empty() {
+        bail!("no server of that name");
+    }
+    print!("{}", report::table(&all));
+    let broken = report::verdicts(&all);
+    if broken > 0 {
+        bail!("{broken} limits broken");
+    }
+    Ok(())
+}
+
+/// What every measurement needs.
+struct Bench {
+    binary: PathBuf,
+    sources: PathBuf,
+    venv: PathBuf,
+    scratch: PathBuf,
+    interrupt: Interrupt,
+    run_time: Duration,
+}
+
+/// A run under the probe.
+struct Probed {
+    sample: Sample,
+    probe_cpu_ns: u64,
+    resident_bytes: u64,
+    highest_bytes: u64,
+}
+
+impl Bench {
+    fn measure(&self, server: &'static Server, pairs: usize) -> Result<Measured> {
+        shell::step(&format!("{}: {pairs} pairs of {} s", server.name, self.run_time.as_secs()));
+        let target = server.start(&self.venv, &self.sources, &self.scratch, &self.interrupt)?;
+        load::run(&target, WARM_UP, &self.interrupt)?;
+        let (mut bare, mut probed) = (Vec::new(), Vec::new());
+        for pair in 0..pairs {
+            if pair % 2 == 0 {
+                bare.push(load::run(&target, self.run_time, &self.interrupt)?);
+                probed.push(self.probed(&target)?);
+            } else {
+                probed.push(self.probed(&target)?);
+                bare.push(load::run(&target, self.run_time, &self.interrupt)?);
+            }
+            let loss = share_lost(&bare[pair], &probed[pair].sample);
+            eprintln!("    pair {:>2}: throughput {:+.2} %", pair + 1, -100.0 * loss);
+        }
+        let kernel = self.kernel_cost(&target)?;
+        let idle_cpu = self.idle(&target)?;
+        let both = || bare.iter().zip(&probed);
+        Ok(Measured {
+            server: server.name,
+            pairs,
+            bare_rate: Spread::of(bare.iter().map(Sample::per_second)),
+            probed_rate: Spread::of(probed.iter().map(|run| run.sample.per_second())),
+            loss: Spread::of(both().map(|(bare, probed)| share_lost(bare, &probed.sample))),
+            bare_cpu_ns: Spread::of(bare.iter().map(Sample::cpu_ns_per_request)),
+            probed_cpu_ns: Spread::of(probed.iter().map(|run| run.sample.cpu_ns_per_request())),
+            added_cpu: Spread::of(
+                both().map(|(bare, probed)| {
+                    probed.sample.cpu_ns_per_request() / bare.cpu_ns_per_request() - 1.0
+                }),
+            ),
+            kernel,
+            probe_cpu_ns: Spread::of(
+                probed.iter().map(|run| run.probe_cpu_ns as f64 / run.sample.requests as f64),
+            ),
+            resident_bytes: probed.iter().map(|run| run.resident_bytes).max().unwrap_or(0),
+            highest_bytes: probed.iter().map(|run| run.highest_bytes).max().unwrap_or(0),
+            idle_cpu,
+        })
+    }
+
+    /// Attaches to `pid`, silent, on the CPU of the load.
+    fn attach(&self, pid: u32) -> Result<Probe> {
+        let state = self.scratch.join("state").display().to_string();
+        let arguments = ["--format", "json", "--state-dir", &state].map(str::to_owned);
+        let probe = Probe::attach(&self.binary, pid, &arguments, Stdio::null(), false, &self.interrupt)?;
+        let mut pin = shell::as_root("taskset", []);
+        pin.args(["--all-tasks", "--cpu-list", "--pid", load::CPU, &probe.pid().to_string()]);
+        shell::run(pin.stdout(Stdio::null()))?;
+        Ok(probe)
+    }
+
+    fn probed(&self, target: &Target) -> Result<Probed> {
+        let probe = self.attach(target.pid())?;
+        let pid = probe.pid();
+        let before_ns = procfs::cpu_ns(pid)?;
+        let sample = load::run(target, self.run_time, &self.interrupt)?;
+        let probed = Probed {
+            sample,
+            probe_cpu_ns: procfs::cpu_ns(pid)?.saturating_sub(before_ns),
+            resident_bytes: procfs::memory_bytes(pid, "VmRSS")?,
+            highest_bytes: procfs::memory_bytes(pid, "VmHWM")?,
+        };
+        probe.stop()?;
+        Ok(probed)
+    }
+
+    /// The kernel's own account of the programs' time, taken in runs of its own: it costs something itself.
+    fn kernel_cost(&self, target: &Target) -> Result<kernel::Cost> {
+        let calls = kernel::socket_calls_per_request(target, self.run_time, &self.interrupt)?;
+        let watched = self.kernel_account(target, target.pid())?;
+        // Attached to a process that does nothing: every call it sees is one that is not watched.
+        let mut bystander = Command::new("sleep").arg("600").spawn().context("start a bystander")?;
+        let unwatched = self.kernel_account(target, bystander.id());
+        bystander.kill().context("end the bystander")?;
+        bystander.wait().context("end the bystander")?;
+        Ok(kernel::Cost::of(&watched, &unwatched?, calls))
+    }
+
+    fn kernel_account(&self, target: &Target, watched: u32) -> Result<kernel::Account> {
+        let _statistics = kernel::Statistics::on()?;
+        let others = kernel::programs()?;
+        let probe = self.attach(watched)?;
+        let before = kernel::socket_programs(&kernel::programs()?, &others);
+        let sample = load::run(target, self.run_time, &self.interrupt)?;
+        let after = kernel::socket_programs(&kernel::programs()?, &others);
+        probe.stop()?;
+        Ok(after.since(&before, sample.requests))
+    }
+
+    fn idle(&self, target: &Target) -> Result<f64> {
+        let probe = self.attach(target.pid())?;
+        let pid = probe.pid();
+        let (start, before_ns) = (Instant::now(), procfs::cpu_ns(pid)?);
+        self.interrupt.rest(IDLE)?;
+        let share = procfs::cpu_ns(pid)?.saturating_sub(before_ns) as f64 / start.elapsed().as_nanos() as f64;
+        probe.stop()?;
+        Ok(share)
+    }
+}
+
+fn share_lost(bare: &Sample, probed: &Sample) -> f64 {
+    1.0 - probed.per_second() / bare.per_second()
+}

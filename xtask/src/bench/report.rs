@@ -1,0 +1,118 @@
+//! The figures as Markdown, and against the limits.
+
+use std::fmt::Write;
+
+use super::Measured;
+
+/// What the probe may cost.
+const LOSS_MAX: f64 = 0.02;
+const WATCHED_CALL_NS_MAX: f64 = 1000.0;
+const PROBE_CPU_NS_MAX: f64 = 10_000.0;
+const RESIDENT_BYTES_MAX: f64 = 40e6;
+const IDLE_CPU_MAX: f64 = 0.001;
+
+/// A table to paste into `docs/performance.md`.
+pub fn table(all: &[Measured]) -> String {
+    let mut text = String::from(
+        "\n| server | pairs | bare req/s | probed req/s | throughput lost, median (p25..p75) | server CPU µs per \
+         request, bare → probed | added, median (p25..p75) | kernel ns per socket call, watched / not | socket \
+         calls per request | probe CPU µs per request | probe RSS now / highest MB | probe idle CPU |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for measured in all {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.0} | {:.0} | {} | {:.1} → {:.1} | {} | {:.0} / {:.0} | {:.1} | {:.2} | {:.1} / {:.1} | {:.3} % |",
+            measured.server,
+            measured.pairs,
+            measured.bare_rate.median,
+            measured.probed_rate.median,
+            shares(&measured.loss),
+            measured.bare_cpu_ns.median / 1e3,
+            measured.probed_cpu_ns.median / 1e3,
+            shares(&measured.added_cpu),
+            measured.kernel.watched_ns,
+            measured.kernel.unwatched_ns,
+            measured.kernel.calls_per_request,
+            measured.probe_cpu_ns.median / 1e3,
+            measured.resident_bytes as f64 / 1e6,
+            measured.highest_bytes as f64 / 1e6,
+            measured.idle_cpu * 100.0,
+        );
+    }
+    text
+}
+
+fn shares(spread: &super::Spread) -> String {
+    format!("{:.2} % ({:.2}..{:.2})", spread.median * 100.0, spread.p25 * 100.0, spread.p75 * 100.0)
+}
+
+/// Prints a line for each limit, and gives how many are broken.
+pub fn verdicts(all: &[Measured]) -> usize {
+    let mut broken = 0;
+    println!();
+    for measured in all {
+        for (what, value, limit, unit) in limits(measured) {
+            // A figure that is not a number is no pass.
+            let passed = value <= limit;
+            broken += usize::from(!passed);
+            let word = if passed { "PASS" } else { "FAIL" };
+            println!("{word}  {}: {what} {value:.2} {unit} (at most {limit} {unit})", measured.server);
+        }
+    }
+    broken
+}
+
+fn limits(measured: &Measured) -> [(&'static str, f64, f64, &'static str); 5] {
+    [
+        ("throughput lost, median", measured.loss.median * 100.0, LOSS_MAX * 100.0, "%"),
+        ("kernel time per watched socket call", measured.kernel.watched_ns, WATCHED_CALL_NS_MAX, "ns"),
+        ("probe CPU per request, median", measured.probe_cpu_ns.median / 1e3, PROBE_CPU_NS_MAX / 1e3, "µs"),
+        ("highest memory", measured.highest_bytes as f64 / 1e6, RESIDENT_BYTES_MAX / 1e6, "MB"),
+        ("idle CPU", measured.idle_cpu * 100.0, IDLE_CPU_MAX * 100.0, "%"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Spread, kernel};
+    use super::*;
+
+    fn measured(loss: f64, watched_ns: f64) -> Measured {
+        let flat = |figure| Spread::of([figure]);
+        Measured {
+            server: "a server",
+            pairs: 3,
+            bare_rate: flat(2000.0),
+            probed_rate: flat(1990.0),
+            loss: flat(loss),
+            bare_cpu_ns: flat(500_000.0),
+            probed_cpu_ns: flat(503_000.0),
+            added_cpu: flat(0.006),
+            kernel: kernel::Cost { watched_ns, unwatched_ns: 40.0, calls_per_request: 3.0 },
+            probe_cpu_ns: flat(6000.0),
+            resident_bytes: 20_000_000,
+            highest_bytes: 25_000_000,
+            idle_cpu: 0.0005,
+        }
+    }
+
+    #[test]
+    fn every_broken_limit_counts() {
+        let cases = [(0.005, 800.0, 0), (0.021, 800.0, 1), (0.021, 1001.0, 2), (f64::NAN, 800.0, 1)];
+        for (loss, watched_ns, broken) in cases {
+            assert_eq!(verdicts(&[measured(loss, watched_ns)]), broken, "{loss} {watched_ns}");
+        }
+    }
+
+    #[test]
+    fn a_row_holds_what_was_measured() {
+        let row = table(&[measured(0.005, 800.0)]).lines().last().unwrap().to_owned();
+        assert_eq!(
+            row,
+            "| a server | 3 | 2000 | 1990 | 0.50 % (0.50..0.50) | 500.0 → 503.0 | 0.60 % (0.60..0.60) | 800 / 40 \
+             | 3.0 | 6.00 | 20.0 / 25.0 | 0.050 % |"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The C and the Rust side of the binary contract say the same.
+//!
+//! Invariant: what the kernel programs were compiled with is compared, not what their source says.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ebpf::abi::{CONSTANTS, LAYOUT, StructLayout};
+
+use super::btf::Types;
+use crate::{packages, shell, workspace};
+
+/// Where the build script of `ebpf` leaves the object, below the target directory.
+const OBJECT: &str = "ebpf/probe.bpf.o";
+/// The C struct whose fields are every struct of the contract.
+const CONTRACT: &str = "contract";
+
+/// Where the two sides differ.
+pub fn violations() -> Result<Vec<String>> {
+    let types = Types::read(&object()?)?;
+    let mut found = Vec::new();
+    for layout in LAYOUT {
+        found.extend(differences(&types, layout)?);
+    }
+    for part in types.parts(CONTRACT) {
+        if !LAYOUT.iter().any(|layout| layout.name == part) {
+            found.push(format!("struct {part} is in the object, but not in abi.rs"));
+        }
+    }
+    for &(name, value) in CONSTANTS {
+        match types.constant(name) {
+            Some(compiled) if compiled == value => {}
+            Some(compiled) => found.push(format!("{name} is {compiled} in C, {value} in Rust")),
+            None => found.push(format!("{name} is no enum constant of the object")),
+        }
+    }
+    Ok(found)
+}
+
+/// The object as the last build left it; built now where there is none, or where its sources are newer.
+fn object() -> Result<PathBuf> {
+    let path = workspace::target()?.join(OBJECT);
+    packages::ensure(&[packages::BUILD])?;
+    // Cargo knows whether it is up to date; this costs little where it is.
+    shell::run(
+        shell::cargo().args(["build", "--quiet", "--package", "ebpf"]).current_dir(workspace::root()),
+    )?;
+    if !path.is_file() {
+        bail!("building ebpf left no {}", path.display());
+    }
+    Ok(path)
+}
+
+fn differences(types: &Types, rust: &StructLayout) -> Result<Vec<String>> {
+    let name = rust.name;
+    let Some(c) = types.layout(name)? else {
+        return Ok(vec![format!("struct {name} is in abi.rs, but not in the object")]);
+    };
+    let mut found = Vec::new();
+    if c.size_bytes != rust.size_bytes {
+        found.push(format!("struct {name} has {} bytes in C, {} in Rust", c.size_bytes, rust.size_bytes));
+    }
+    let rust_fields: Vec<(String, usize, usize)> =
+        rust.fields.iter().map(|&(field, offset, size)| (field.to_owned(), offset, size)).collect();
+    for field in c.fields.iter().filter(|field| !rust_fields.contains(field)) {
+        found.push(format!("struct {name}: only in C: {}", shown(field)));
+    }
+    for field in rust_fields.iter().filter(|field| !c.fields.contains(field)) {
+        found.push(format!("struct {name}: only in Rust: {}", shown(field)));
+    }
+    Ok(found)
+}
+
+fn shown((name, offset, size): &(String, usize, usize)) -> String {
+    format!("{name}, {size} bytes at {offset}")
+}
