@@ -6,6 +6,6 @@
 
 pub mod cli;
 pub mod config;
-
+pub mod discover;
 pub mod exit;
 pub mod logging;

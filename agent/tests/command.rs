@@ -2,18 +2,20 @@
 
 use std::process::{Command, Output};
 
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+
 fn probe(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_stardust-probe"))
         .args(arguments)
         .env_clear()
         .envs(environment.iter().copied())
         .output()
-        .unwrap()
+        .expect("the command can be started")
 }
 
 #[test]
 fn a_wrong_use_exits_64_with_one_line_on_stderr() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 4] = [
+    let cases: [Case; 4] = [
         (&[], &[], "stardust-probe: no process named; give --pid PID, or see --help\n"),
         (
             &["--pid", "1", "--bogus"],

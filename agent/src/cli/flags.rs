@@ -6,6 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, LogFormat, LogLevel, OutputFormat, Secret};
 
+const USAGE: &str = "\
+stardust-probe --pid PID [--pid PID]... [OPTIONS]
+       stardust-probe check | record | replay [OPTIONS]";
 const EXAMPLES: &str = "\
 Examples:
   sudo stardust-probe --pid 1234                      a live table of the requests of process 1234
@@ -21,7 +24,7 @@ Exit codes: 0 ok, 64 usage, 66 no such process or file, 69 kernel cannot, 70 int
 ///
 /// Watches the named processes and their children. Nothing in them is changed.
 #[derive(Debug, Parser)]
-#[command(name = "stardust-probe", version, after_help = EXAMPLES)]
+#[command(name = "stardust-probe", version, override_usage = USAGE, after_help = EXAMPLES)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) watch: Watch,

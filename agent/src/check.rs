@@ -1,0 +1,167 @@
+//! `stardust-probe check`: what this host and kernel allow, and what would be watched.
+//!
+//! Invariant: every way in is really loaded and attached for a moment, with nothing watched, and taken off again.
+
+use std::fmt::Write;
+use std::fs;
+
+use ebpf::{Capabilities, Lockdown};
+use serde::Serialize;
+
+use crate::attach;
+use crate::config::KernelConfig;
+use crate::discover::Proc;
+use crate::exit::Failure;
+
+/// The report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// `uname -r` and the machine.
+    pub kernel: String,
+    /// Whether the kernel describes its types.
+    pub btf: bool,
+    /// `none`, `integrity` or `confidentiality`.
+    pub lockdown: &'static str,
+    /// Why loading is not allowed, if it is not.
+    pub privilege: Option<String>,
+    /// Every way in, best first.
+    pub ways: Vec<WayReport>,
+    /// The way that would be taken.
+    pub chosen: Option<String>,
+    /// The target, if one is named.
+    pub target: Option<Target>,
+}
+
+/// One way in.
+#[derive(Debug, Clone, Serialize)]
+pub struct WayReport {
+    /// Its name, as `kernel.way` takes it.
+    pub way: String,
+    /// Why it does not work, if it does not.
+    pub refused: Option<String>,
+}
+
+/// A process that would be watched.
+#[derive(Debug, Clone, Serialize)]
+pub struct Target {
+    /// The process.
+    pub pid: u32,
+    /// The app it belongs to.
+    pub app: String,
+    /// Where the name is from.
+    pub app_from: String,
+    /// Its command line, secrets removed.
+    pub command: String,
+    /// Its descendants, which are watched too.
+    pub descendants: usize,
+}
+
+/// Asks the kernel and `/proc`. The failure is the one that watching would end with.
+pub fn check(
+    settings: &KernelConfig,
+    app_id: Option<&str>,
+    pid: Option<u32>,
+) -> Result<(Report, Option<Failure>), Failure> {
+    let target = pid.map(|pid| target(pid, app_id)).transpose()?;
+    let capabilities = Capabilities::probe();
+    let permitted = attach::permitted(&fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let usable = attach::usable(&capabilities);
+    let ready = permitted.is_ok() && usable.is_ok();
+    let ways: Vec<_> = attach::ways(settings.way)
+        .into_iter()
+        .map(|way| WayReport {
+            way: way.to_string(),
+            refused: if ready {
+                attach::try_way(&capabilities, settings, way).err()
+            } else {
+                Some("not tried".to_owned())
+            },
+        })
+        .collect();
+    let chosen = ways.iter().find(|way| way.refused.is_none()).map(|way| way.way.clone());
+    let failure = permitted.clone().and(usable).err().or_else(|| chosen.is_none().then(|| attach::no_way(&ways)));
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let report = Report {
+        kernel: format!("{} {}", read("/proc/sys/kernel/osrelease"), std::env::consts::ARCH),
+        btf: capabilities.btf,
+        lockdown: match capabilities.lockdown {
+            Lockdown::None => "none",
+            Lockdown::Integrity => "integrity",
+            Lockdown::Confidentiality => "confidentiality",
+        },
+        privilege: permitted.err().map(|failure| failure.to_string()),
+        ways,
+        chosen,
+        target,
+    };
+    Ok((report, failure))
+}
+
+fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
+    let proc = Proc::default();
+    let process = proc.identify(pid, app_id).map_err(|_| attach::gone(pid))?;
+    Ok(Target {
+        pid,
+        app: process.app_id,
+        app_from: attach::source_of(process.app_id_source).to_owned(),
+        command: process.command_line,
+        descendants: proc.descendants(pid).len(),
+    })
+}
+
+/// The report for people.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{label:<11}{value}");
+    };
+    line("kernel", &report.kernel);
+    line("types", if report.btf { "there (/sys/kernel/btf/vmlinux)" } else { "missing (/sys/kernel/btf/vmlinux)" });
+    line("lockdown", report.lockdown);
+    line("privilege", report.privilege.as_deref().unwrap_or("enough"));
+    for (index, way) in report.ways.iter().enumerate() {
+        let state = match &way.refused {
+            Some(reason) => format!("no: {reason}"),
+            None if report.chosen.as_deref() == Some(way.way.as_str()) => "works, chosen".to_owned(),
+            None => "works".to_owned(),
+        };
+        line(if index == 0 { "ways in" } else { "" }, &format!("{:<10}{state}", way.way));
+    }
+    if let Some(target) = &report.target {
+        line("target", &format!("{} {}", target.pid, target.command));
+        line("app", &format!("{} ({})", target.app, target.app_from));
+        line("children", &target.descendants.to_string());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_is_chosen_and_why_not() {
+        let report = Report {
+            kernel: "6.1.0 x86_64".into(),
+            btf: true,
+            lockdown: "none",
+            privilege: None,
+            ways: vec![
+                WayReport { way: "tp_btf".into(), refused: Some("missing".into()) },
+                WayReport { way: "fexit".into(), refused: None },
+                WayReport { way: "syscalls".into(), refused: None },
+            ],
+            chosen: Some("fexit".into()),
+            target: None,
+        };
+        assert_eq!(
+            render(&report),
+            "kernel     6.1.0 x86_64\n\
+             types      there (/sys/kernel/btf/vmlinux)\n\
+             lockdown   none\n\
+             privilege  enough\n\
+             ways in    tp_btf    no: missing\n           fexit     works, chosen\n           syscalls  works\n"
+        );
+    }
+}

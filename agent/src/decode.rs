@@ -1,0 +1,177 @@
+//! From the kernel's records to events.
+//!
+//! Invariant: total. What a record cannot tell becomes `None` or `Unknown`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ebpf::abi::{self, Endpoints, SocketCall};
+use ebpf::record::Record;
+use model::{
+    Address, Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketState, Syscall, TcpState,
+};
+
+/// Turns a record into an event. `None`: a state change between states that this version does not know.
+pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
+    let (header, body) = match record {
+        Record::SocketCall { call, head, tail, path } => {
+            (call.header, Body::SocketCall(socket_call(call, head, tail, path)))
+        }
+        Record::SocketState(state) => {
+            let body = SocketState {
+                connection: ConnectionId(state.connection),
+                local: address(&state.ends, state.ends.local, state.ends.local_port),
+                peer: address(&state.ends, state.ends.remote, state.ends.remote_port),
+                netns: state.ends.netns,
+                old: tcp_state(state.old_state)?,
+                new: tcp_state(state.new_state)?,
+                errno: state.error.saturating_abs(),
+            };
+            (state.header, Body::SocketState(body))
+        }
+        Record::Fork(fork) => (fork.header, Body::Fork { child: fork.child }),
+        Record::Exec(exec) => (exec.header, Body::Exec),
+        Record::Exit(exit) => (exit.header, Body::Exit { status: exit.status }),
+    };
+    Some(Event { at_ns: header.at_ns, pid: header.tgid, tid: header.tid, body })
+}
+
+fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8]) -> model::SocketCall<'a> {
+    let mut local = address(&call.ends, call.ends.local, call.ends.local_port);
+    let mut peer = address(&call.ends, call.ends.remote, call.ends.remote_port);
+    if let Some(path) = unix_path(path) {
+        let bound = if call.header.flags & abi::FLAG_PATH_OF_PEER == 0 { &mut local } else { &mut peer };
+        *bound = Address::Unix(Some(path.into()));
+    }
+    let outcome = match call.result {
+        0 => Outcome::EndOfStream,
+        bytes @ 1.. => Outcome::Bytes(Payload { len: bytes.cast_unsigned(), head, tail }),
+        error => Outcome::Failed { errno: i32::try_from(error.saturating_neg()).unwrap_or(i32::MAX) },
+    };
+    model::SocketCall {
+        connection: ConnectionId(call.connection),
+        inode: call.inode,
+        fd: (call.fd >= 0).then_some(call.fd),
+        direction: if call.direction == abi::DIRECTION_SENT { Direction::Sent } else { Direction::Received },
+        origin: if call.header.flags & abi::FLAG_ORIGIN_START == 0 { Origin::Midway } else { Origin::Start },
+        local,
+        peer,
+        netns: call.ends.netns,
+        syscall: syscall(call.call),
+        position: call.position,
+        outcome,
+    }
+}
+
+fn address(ends: &Endpoints, octets: [u8; 16], port: u16) -> Address {
+    match ends.family {
+        abi::FAMILY_INET => {
+            let ip = Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]);
+            Address::Ip(SocketAddr::new(IpAddr::V4(ip), port))
+        }
+        abi::FAMILY_INET6 => Address::from_ipv6(octets, port),
+        abi::FAMILY_UNIX => Address::Unix(None),
+        _ => Address::Unknown,
+    }
+}
+
+/// A path ends at its first zero; an abstract name begins with one and may hold anything.
+fn unix_path(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [] => None,
+        [0, name @ ..] => Some(format!("@{}", String::from_utf8_lossy(name))),
+        path => {
+            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+            Some(String::from_utf8_lossy(&path[..end]).into_owned())
+        }
+    }
+}
+
+fn syscall(call: u8) -> Syscall {
+    // In the order of `enum call` in abi.h.
+    const CALLS: [Syscall; abi::CALL_NAMES.len()] = [
+        Syscall::Other,
+        Syscall::Read,
+        Syscall::Write,
+        Syscall::Recvfrom,
+        Syscall::Recvmsg,
+        Syscall::Recvmmsg,
+        Syscall::Sendto,
+        Syscall::Sendmsg,
+        Syscall::Sendmmsg,
+        Syscall::Sendfile,
+        Syscall::Splice,
+        Syscall::IoUring,
+    ];
+    CALLS.get(usize::from(call)).copied().unwrap_or(Syscall::Other)
+}
+
+fn tcp_state(number: u8) -> Option<TcpState> {
+    use TcpState as S;
+    let known = [
+        S::Established,
+        S::SynSent,
+        S::SynRecv,
+        S::FinWait1,
+        S::FinWait2,
+        S::TimeWait,
+        S::Close,
+        S::CloseWait,
+        S::LastAck,
+        S::Listen,
+        S::Closing,
+    ];
+    known.into_iter().find(|state| *state as u8 == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    fn call(change: impl FnOnce(&mut SocketCall)) -> SocketCall {
+        let mut call = SocketCall::new_zeroed();
+        call.ends.family = abi::FAMILY_INET;
+        call.ends.local[..4].copy_from_slice(&[127, 0, 0, 1]);
+        call.ends.local_port = 80;
+        change(&mut call);
+        call
+    }
+
+    #[test]
+    fn results_become_outcomes() {
+        for (result, want) in [
+            (5, Outcome::Bytes(Payload { len: 5, head: b"he", tail: b"t" })),
+            (0, Outcome::EndOfStream),
+            (-104, Outcome::Failed { errno: 104 }),
+            (i64::MIN, Outcome::Failed { errno: i32::MAX }),
+        ] {
+            assert_eq!(socket_call(&call(|c| c.result = result), b"he", b"t", b"").outcome, want);
+        }
+    }
+
+    #[test]
+    fn addresses_and_paths_are_told() {
+        let tcp = socket_call(&call(|_| ()), b"", b"", b"");
+        assert_eq!(tcp.local.to_string(), "127.0.0.1:80");
+        let unix = |flags, path: &[u8]| {
+            let call = call(|c| {
+                c.ends.family = abi::FAMILY_UNIX;
+                c.header.flags = flags;
+            });
+            let event = socket_call(&call, b"", b"", path);
+            (event.local.to_string(), event.peer.to_string())
+        };
+        assert_eq!(unix(0, b"/run/a.sock\0junk"), ("unix:/run/a.sock".into(), "unix:".into()));
+        assert_eq!(unix(abi::FLAG_PATH_OF_PEER, b"\0name"), ("unix:".into(), "unix:@name".into()));
+        assert_eq!(unix(0, b""), ("unix:".into(), "unix:".into()));
+    }
+
+    #[test]
+    fn unknown_numbers_are_said_to_be_unknown() {
+        let odd = socket_call(&call(|c| (c.call, c.ends.family, c.fd) = (200, 77, -1)), b"", b"", b"");
+        assert_eq!((odd.syscall, odd.local, odd.fd), (Syscall::Other, Address::Unknown, None));
+        assert_eq!(tcp_state(12), None);
+        assert_eq!(tcp_state(8), Some(TcpState::CloseWait));
+    }
+}

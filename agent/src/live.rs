@@ -1,0 +1,178 @@
+//! The live source: reads the kernel's ring, looks into `/proc` where the kernel cannot tell, and feeds the pipeline.
+//!
+//! Invariant: one thread owns the pipeline; it sleeps until the drain interval is over or the ring fills up.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use ebpf::{Kernel, ProgramStatus};
+use model::Process;
+use report::Remote;
+use serde::Serialize;
+use trace::Counts;
+use trace::sample::Rules;
+
+use crate::clock;
+use crate::discover::Proc;
+use crate::frame::Frame;
+use crate::pipeline::{Intake, Pipeline};
+
+/// How often the wall clock's offset is taken anew.
+const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
+/// How often connections that only a look can tell closed are looked at.
+const LOOK_INTERVAL_NS: u64 = 20_000_000;
+
+/// Why the source ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// Every watched process is gone.
+    TargetsGone,
+    /// The recording cannot be written any more.
+    RecordingFailed,
+    /// The ring or the clock failed: a fault of the probe.
+    Fault,
+}
+
+/// What the whole way from the kernel to the spans counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tally {
+    /// The kernel side, by reason.
+    pub kernel: BTreeMap<String, u64>,
+    /// Program runs that did not happen, by program.
+    pub missed: BTreeMap<String, u64>,
+    /// Records taken from the ring.
+    pub records: u64,
+    /// Records that were none.
+    pub malformed: u64,
+    /// Broken invariants.
+    pub faults: u64,
+    /// The tracer.
+    pub trace: Counts,
+}
+
+/// Runs until told to stop. On the way out the programs are detached, the ring is emptied, and what is open ends.
+pub fn run(
+    kernel: &mut Kernel,
+    pipeline: Pipeline,
+    drain_interval: Duration,
+    wishes: &Receiver<Remote>,
+    stop: &Arc<AtomicBool>,
+) -> (Ended, Tally, Pipeline) {
+    let pipeline = RefCell::new(pipeline);
+    let ended = match drain(kernel, &pipeline, drain_interval, wishes, stop) {
+        Ok(ended) => ended,
+        Err(error) => {
+            tracing::error!("the probe cannot go on: {error:#}");
+            Ended::Fault
+        }
+    };
+    let mut pipeline = pipeline.into_inner();
+    let tally = tally(kernel, &mut pipeline);
+    (ended, tally, pipeline)
+}
+
+fn drain(
+    kernel: &mut Kernel,
+    pipeline: &RefCell<Pipeline>,
+    interval: Duration,
+    wishes: &Receiver<Remote>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Ended> {
+    let ring = kernel.ring(|record| pipeline.borrow_mut().feed(&Frame::Record(record)))?;
+    let mut next_clock_ns = 0;
+    let mut next_look_ns = 0;
+    let ended = loop {
+        // A signal may cut the wait short; what matters is that time passes.
+        let _ = ring.poll_raw(interval);
+        ring.consume()?;
+        let now_ns = clock::monotonic_ns()?;
+        let mut pipeline = pipeline.borrow_mut();
+        if now_ns >= next_clock_ns {
+            next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
+            pipeline.feed(&Frame::Clock { offset_ns: clock::wall_clock()?.offset_ns() });
+        }
+        if now_ns >= next_look_ns {
+            next_look_ns = now_ns + LOOK_INTERVAL_NS;
+            look(&mut pipeline, now_ns);
+        }
+        pipeline.feed(&Frame::Tick { now_ns });
+        let let_go: Vec<_> = pipeline.tracer().let_go().collect();
+        for connection in let_go {
+            kernel.ignore(connection.0)?;
+        }
+        wishes.try_iter().for_each(|wish| apply(&mut pipeline, wish));
+        if stop.load(Ordering::Relaxed) {
+            break Ended::Told;
+        }
+        if pipeline.processes().is_empty() {
+            break Ended::TargetsGone;
+        }
+        if pipeline.recording_failed() {
+            break Ended::RecordingFailed;
+        }
+    };
+    kernel.detach();
+    ring.consume()?;
+    pipeline.borrow_mut().feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
+    Ok(ended)
+}
+
+/// The kernel has no event for the end of a unix connection: `/proc` tells whether the process still holds it.
+fn look(pipeline: &mut Pipeline, now_ns: u64) {
+    let proc = Proc::default();
+    let closed: Vec<_> = pipeline
+        .tracer()
+        .unclosed()
+        .filter(|(_, pid, fd, inode)| !proc.socket_is_open(*pid, *fd, *inode))
+        .map(|(connection, pid, ..)| (connection, pid))
+        .collect();
+    for (connection, pid) in closed {
+        pipeline.feed(&Frame::Closed { connection: connection.0, pid, now_ns });
+    }
+}
+
+fn apply(pipeline: &mut Pipeline, wish: Remote) {
+    match wish {
+        Remote::Config { app_id, values } => match Rules::parse(&values) {
+            Ok(rules) => {
+                tracing::info!("{app_id}: sampling rules of the config center are in force");
+                pipeline.tracer().apply_rules(&app_id, rules);
+            }
+            Err(error) => {
+                tracing::error!("{app_id}: the config center's rules are refused, the old ones stay: {error}");
+            }
+        },
+        Remote::HeadLimits { app_id, limits } => {
+            pipeline.tracer().set_head_limits(&app_id, limits.period_s, limits.max_samples);
+        }
+    }
+}
+
+fn tally(kernel: &Kernel, pipeline: &mut Pipeline) -> Tally {
+    let missed = |status: ProgramStatus| (status.missed > 0).then_some((status.name, status.missed));
+    let Intake { records, malformed, faults, .. } = pipeline.intake();
+    Tally {
+        kernel: kernel.counters(),
+        missed: kernel.programs().into_iter().filter_map(missed).collect(),
+        records,
+        malformed,
+        faults,
+        trace: pipeline.tracer().counts().clone(),
+    }
+}
+
+/// Looks at a process that showed up: its app is that of the family it was born into, else the first target's.
+pub fn identify(pid: u32, known: Option<&Process>, default_app: &str) -> Option<Process> {
+    let app = known.map_or(default_app, |process| &process.app_id);
+    let found = Proc::default().identify(pid, Some(app)).ok()?;
+    Some(match known {
+        Some(known) => Process { app_id_source: known.app_id_source, version: known.version.clone(), ..found },
+        None => found,
+    })
+}

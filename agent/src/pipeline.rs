@@ -1,0 +1,218 @@
+//! From frames to spans to exporters: the one way for data, whatever the source.
+//!
+//! Invariant: no clock is read and no IO is done here but by the exporters' own threads, the recorder and the
+//! look at a new process; with the same frames the same spans come out.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ebpf::record;
+use model::{Address, Body, ConnectionId, Event, Process, SocketState, Span, TcpState, WallClock};
+use report::Exporter;
+use trace::{SettingsError, Tracer};
+
+use crate::decode::decode;
+use crate::frame::{Frame, Recorder};
+
+/// Finds out what a process is; `None` if it is gone.
+pub type Identify = Box<dyn Fn(u32, Option<&Process>) -> Option<Process> + Send>;
+
+/// What happened to the input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Intake {
+    /// Records taken.
+    pub records: u64,
+    /// Records that were none.
+    pub malformed: u64,
+    /// Events that broke an invariant of the tracer: a fault of the probe.
+    pub faults: u64,
+    /// Spans made.
+    pub spans: u64,
+}
+
+/// The pipeline and what it feeds.
+pub struct Pipeline {
+    tracer: Tracer,
+    settings: trace::Settings,
+    exporters: Vec<Arc<dyn Exporter>>,
+    processes: HashMap<u32, Arc<Process>>,
+    identify: Option<Identify>,
+    recorder: Option<Recorder>,
+    recording_failed: Option<std::io::Error>,
+    clock: WallClock,
+    spans: Vec<Span>,
+    intake: Intake,
+}
+
+impl Pipeline {
+    /// A pipeline that ends in `exporters`. `settings` are checked.
+    pub fn new(settings: trace::Settings, exporters: Vec<Arc<dyn Exporter>>) -> Result<Self, SettingsError> {
+        Ok(Self {
+            tracer: Tracer::new(&settings, 0)?,
+            settings,
+            exporters,
+            processes: HashMap::new(),
+            identify: None,
+            recorder: None,
+            recording_failed: None,
+            clock: WallClock::default(),
+            spans: Vec::new(),
+            intake: Intake::default(),
+        })
+    }
+
+    /// Looks at processes that show up or change their program.
+    #[must_use]
+    pub fn identify_with(mut self, identify: Identify) -> Self {
+        self.identify = Some(identify);
+        self
+    }
+
+    /// Keeps every frame.
+    #[must_use]
+    pub fn record_to(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Takes the next frame.
+    pub fn feed(&mut self, frame: &Frame<'_>) {
+        if let Frame::Record(bytes) = frame {
+            self.feed_record(bytes);
+            return;
+        }
+        self.keep(frame);
+        match frame {
+            Frame::Seed(seed) => {
+                // The settings were checked when the pipeline was made.
+                if let Ok(tracer) = Tracer::new(&self.settings, *seed) {
+                    self.tracer = tracer;
+                }
+            }
+            Frame::Clock { offset_ns } => {
+                self.clock = WallClock::new(*offset_ns);
+                self.tracer.set_clock(self.clock);
+            }
+            Frame::Process(process) => self.know(process.clone()),
+            Frame::Closed { connection, pid, now_ns } => self.observe(&closed(*connection, *pid, *now_ns)),
+            Frame::Tick { now_ns } => self.tracer.tick(*now_ns, &mut self.spans),
+            Frame::Stop { now_ns } => self.tracer.drain(*now_ns, &mut self.spans),
+            Frame::Record(_) => {}
+        }
+        self.report();
+    }
+
+    fn feed_record(&mut self, bytes: &[u8]) {
+        self.intake.records += 1;
+        let Ok(record) = record::decode(bytes) else {
+            self.intake.malformed += 1;
+            self.keep(&Frame::Record(bytes));
+            return;
+        };
+        let Some(event) = decode(&record) else { return };
+        match event.body {
+            // What the process is must be known before its events, in a recording too.
+            Body::Exec => self.look_at(event.pid),
+            Body::Exit { .. } => {}
+            _ if !self.processes.contains_key(&event.pid) => self.look_at(event.pid),
+            _ => {}
+        }
+        self.keep(&Frame::Record(bytes));
+        if let Body::Fork { child } = event.body {
+            self.inherit(event.pid, child, event.at_ns);
+        }
+        self.observe(&event);
+        self.report();
+        if matches!(event.body, Body::Exit { .. }) && self.processes.remove(&event.pid).is_some() {
+            self.exporters.iter().for_each(|exporter| exporter.process_exited(event.pid));
+        }
+    }
+
+    /// A forked child is what its parent is until it runs another program.
+    fn inherit(&mut self, parent: u32, child: u32, at_ns: u64) {
+        if let Some(known) = self.processes.get(&parent) {
+            let start_unix_ms = (self.clock.unix_ns(at_ns) / 1_000_000).cast_signed();
+            let process = Process { pid: child, parent_pid: parent, start_unix_ms, ..known.as_ref().clone() };
+            self.know(Arc::new(process));
+        }
+    }
+
+    fn look_at(&mut self, pid: u32) {
+        let Some(identify) = &self.identify else { return };
+        let known = self.processes.get(&pid).map(Arc::as_ref);
+        if let Some(process) = identify(pid, known) {
+            self.feed(&Frame::Process(Arc::new(process)));
+        }
+    }
+
+    fn know(&mut self, process: Arc<Process>) {
+        self.observe(&Event { at_ns: 0, pid: process.pid, tid: 0, body: Body::Process(process.clone()) });
+        self.exporters.iter().for_each(|exporter| exporter.process_started(&process));
+        self.processes.insert(process.pid, process);
+    }
+
+    /// A broken invariant in there costs one event, not the probe.
+    fn observe(&mut self, event: &Event<'_>) {
+        let (tracer, spans) = (&mut self.tracer, &mut self.spans);
+        if catch_unwind(AssertUnwindSafe(|| tracer.observe(event, spans))).is_err() {
+            self.intake.faults += 1;
+        }
+    }
+
+    fn report(&mut self) {
+        self.intake.spans += self.spans.len() as u64;
+        for span in self.spans.drain(..) {
+            self.exporters.iter().for_each(|exporter| exporter.record(&span));
+        }
+    }
+
+    fn keep(&mut self, frame: &Frame<'_>) {
+        let Some(recorder) = &mut self.recorder else { return };
+        if let Err(error) = recorder.write(frame) {
+            self.recording_failed = Some(error);
+            self.recorder = None;
+        }
+    }
+
+    /// The tracer, for what the agent asks of it between frames.
+    pub fn tracer(&mut self) -> &mut Tracer {
+        &mut self.tracer
+    }
+
+    /// The processes known now.
+    pub fn processes(&self) -> &HashMap<u32, Arc<Process>> {
+        &self.processes
+    }
+
+    /// What happened to the input so far.
+    pub fn intake(&self) -> Intake {
+        self.intake
+    }
+
+    /// Ends the recording; an error says that it is not whole.
+    pub fn finish_recording(&mut self) -> std::io::Result<()> {
+        if let Some(error) = self.recording_failed.take() {
+            return Err(error);
+        }
+        self.recorder.take().map_or(Ok(()), Recorder::finish)
+    }
+
+    /// Whether the recording failed: a full disk, most likely.
+    pub fn recording_failed(&self) -> bool {
+        self.recording_failed.is_some()
+    }
+}
+
+fn closed(connection: u64, pid: u32, now_ns: u64) -> Event<'static> {
+    let state = SocketState {
+        connection: ConnectionId(connection),
+        local: Address::Unknown,
+        peer: Address::Unknown,
+        netns: 0,
+        old: TcpState::Established,
+        new: TcpState::Close,
+        errno: 0,
+    };
+    Event { at_ns: now_ns, pid, tid: 0, body: Body::SocketState(state) }
+}
