@@ -59,7 +59,7 @@ users = [
     (["fast", "item"], 0.02, True),
     (["fast", "item", "order"], 0.05, True),
     (["order", "missing"], 0.1, False),
-    (["slow", "report", "broken"], 0.2, True),
+    (["slow", "report", "broken", "broken"], 0.1, True),
 ]
 threads = [threading.Thread(target=client, args=user, daemon=True) for user in users]
 for thread in threads:

@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     packages::ensure(&[packages::BUILD, packages::PYTHON_APPS, packages::BENCH])?;
     shell::become_root()?;
-    let binary = build::probe(true)?;
+    let binary = build::release()?;
     let sources = workspace::root().join("xtask/bench");
     let venv = python::environment("bench-venv", &sources.join("requirements.txt"))?;
     let scratch = workspace::target()?.join("bench");

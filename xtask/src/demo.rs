@@ -39,7 +39,7 @@ pub fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     packages::ensure(&[packages::BUILD, packages::PYTHON_APPS])?;
     shell::become_root()?;
-    let binary = build::probe(true)?;
+    let binary = build::release()?;
     let sources = workspace::root().join("xtask/demo");
     let venv = python::environment("demo-venv", &sources.join("requirements.txt"))?;
     let scratch = workspace::target()?.join("demo");

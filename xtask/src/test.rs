@@ -99,7 +99,7 @@ fn run_live_tests(
         return Ok(());
     }
     packages::ensure(&[packages::PYTHON_APPS, packages::TEST])?;
-    let probe = build::probe(true)?;
+    let probe = build::release()?;
     let venv = python_environment()?;
     let variables = [("STARDUST_PROBE_BIN", probe), ("STARDUST_PROBE_VENV", venv)]
         .map(|(name, path)| (name, path.display().to_string()));
