@@ -2,7 +2,7 @@
 //!
 //! Run by us and not by cargo, so that those which need root get it without building as root.
 
-use std::io::{BufRead, BufReader, Write, stdout};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -106,8 +106,7 @@ pub fn tested(name: &str, command: &mut Command, limit: Duration, interrupt: &In
         let mut text = String::new();
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
-            // Our own stdout may be closed; the results still count.
-            let _ = writeln!(stdout(), "{line}");
+            println!("{line}");
             text.push_str(&line);
             text.push('\n');
         }

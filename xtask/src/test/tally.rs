@@ -20,8 +20,10 @@ impl Tally {
     /// a time-out, a build error) counts as one failure.
     pub fn of_run(name: &str, output: &str, ended_well: bool) -> Self {
         let mut tally = Self::default();
+        let mut has_results = false;
         for line in output.lines() {
             if let Some(results) = line.strip_prefix("test result: ") {
+                has_results = true;
                 tally.passed += number_before(results, " passed");
                 tally.failed += number_before(results, " failed");
                 tally.skipped += number_before(results, " ignored");
@@ -34,9 +36,9 @@ impl Tally {
                 }
             }
         }
-        if !ended_well && tally.failed == 0 {
+        if !(ended_well && has_results) && tally.failed == 0 {
             tally.failed = 1;
-            tally.complaints.push(format!("{name}: ended badly, and named no test"));
+            tally.complaints.push(format!("{name}: ended without results, or badly"));
         }
         tally
     }
@@ -84,9 +86,13 @@ mod tests {
         let mut sum = Tally::of_run("docs", &ok.repeat(2), true);
         assert_eq!((sum.passed, sum.failed, sum.skipped), (24, 0, 0));
         sum.add(Tally::of_run("crashed", "running 3 tests\n", false));
+        sum.add(Tally::of_run("silent", "", true));
         sum.skip(5, "live: not root");
-        assert_eq!((sum.passed, sum.failed, sum.skipped), (24, 1, 5));
-        assert_eq!(sum.complaints, ["crashed: ended badly, and named no test"]);
+        assert_eq!((sum.passed, sum.failed, sum.skipped), (24, 2, 5));
+        assert_eq!(
+            sum.complaints,
+            ["crashed", "silent"].map(|name| format!("{name}: ended without results, or badly"))
+        );
         assert_eq!(sum.skips, ["live: not root (5 tests)"]);
     }
 }
