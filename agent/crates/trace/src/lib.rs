@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Events to spans: connections, exchanges, lineage, names, redaction, sampling.
+//!
+//! Invariants: no clock is read and no IO done, so that the same events give the same spans; memory is
+//! bounded whatever comes in; nothing secret leaves.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod assemble;
+mod client_address;
+mod connect;
+mod connection;
+mod context;
+mod counts;
+mod exchange;
+#[cfg(test)]
+mod fixture;
+mod ids;
+mod network;
+mod pattern;
+mod process;
+mod redact;
+mod route;
+pub mod sample;
+mod settings;
+mod target;
+mod text;
+mod thread;
+mod tracer;
+
+pub use counts::Counts;
+pub use settings::{Settings, SettingsError};
+pub use tracer::Tracer;

@@ -1,0 +1,347 @@
+//! Builds spans: from a request's head to the finished, named, redacted and sampled value.
+//! Invariant: every exchange begun here is finished here exactly once, and counted both times.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::{Address, End, HttpVersion, Parent, ParentKind, Process, Span, SpanKind, TraceId, WallClock};
+use protocol::http1::{Headers, RequestHead, ResponseHead};
+
+use crate::app::App;
+use crate::client_address::client_address;
+use crate::context::{self, Incoming};
+use crate::counts::Counts;
+use crate::exchange::{Exchange, fault};
+use crate::ids::Ids;
+use crate::process::Processes;
+use crate::route::{method_in_name, template};
+use crate::settings::Policy;
+use crate::target::{Target, without_user};
+use crate::text::cut;
+use crate::thread::{Serving, Threads};
+
+const MAX_TARGET_CHARS: usize = 2048;
+const MAX_HOST_CHARS: usize = 256;
+const MAX_USER_AGENT_CHARS: usize = 256;
+const MAX_HEADER_CHARS: usize = 1024;
+const MAX_TRACE_STATE_CHARS: usize = 512;
+const MAX_METHOD_CHARS: usize = 32;
+/// Most recorded headers of one span.
+const MAX_HEADERS: usize = 64;
+
+/// The name of an exchange whose request was not seen.
+const JOINED_LATE: &str = "(joined late)";
+
+/// Where an exchange takes place.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) kind: SpanKind,
+    pub(crate) local: Address,
+    pub(crate) peer: Address,
+}
+
+/// A thread of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+}
+
+/// The trace that a new span belongs to.
+struct Lineage {
+    trace_id: TraceId,
+    parent: Option<Parent>,
+    flagged: bool,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    pub(crate) policy: Policy,
+    pub(crate) clock: WallClock,
+    pub(crate) counts: Counts,
+    pub(crate) processes: Processes,
+    ids: Ids,
+    threads: Threads,
+    apps: HashMap<String, App>,
+    no_name: Arc<str>,
+}
+
+impl Assembler {
+    pub(crate) fn new(policy: Policy, seed: u64) -> Self {
+        Self {
+            policy,
+            clock: WallClock::default(),
+            counts: Counts::default(),
+            processes: Processes::default(),
+            ids: Ids::new(seed),
+            threads: Threads::default(),
+            apps: HashMap::new(),
+            no_name: JOINED_LATE.into(),
+        }
+    }
+
+    /// What is kept for an app.
+    pub(crate) fn app(&mut self, app_id: &str) -> &mut App {
+        app_of(&mut self.apps, &self.policy, app_id)
+    }
+
+    /// A request has begun.
+    pub(crate) fn open(
+        &mut self,
+        place: &Place,
+        thread: Thread,
+        head: &RequestHead,
+        number: u64,
+        (start_ns, position): (u64, u64),
+    ) -> Exchange {
+        let process = self.processes.get(thread.pid);
+        let target = Target::parse(&head.method, &head.target);
+        let template = target.path.map(template);
+        let lineage = self.lineage(place.kind, thread, start_ns, Some(&head.headers));
+        let mut span = self.blank(place, thread, process, start_ns, lineage);
+        let policy = &self.policy;
+        let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
+        let host = target.authority.or_else(|| head.headers.get("host").map(without_user));
+        span.method = Some(cut(&head.method, MAX_METHOD_CHARS).into());
+        span.target = Some(cut(&policy.redactor.target(target.shown), MAX_TARGET_CHARS).to_owned());
+        span.http_version = Some(head.version);
+        span.user_agent = get_cut("user-agent", MAX_USER_AGENT_CHARS);
+        span.trace_state = get_cut("tracestate", MAX_TRACE_STATE_CHARS);
+        if place.kind == SpanKind::Server {
+            span.client_addr = client_address(&head.headers, &place.peer, &policy.trusted);
+        }
+        if let Some(host) = host.filter(|host| !host.is_empty()) {
+            span.host = cut(host, MAX_HOST_CHARS).to_owned();
+        }
+        self.record_headers(&mut span, "request.", &head.headers);
+        let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
+        let name = app.names.peek(place.kind, &head.method, template.as_deref());
+        span.head_sampled |= app.flags.start(place.kind, name, start_ns);
+        if place.kind == SpanKind::Server {
+            self.threads.begin(
+                (thread.pid, thread.tid),
+                Serving {
+                    span_id: span.span_id,
+                    trace_id: span.trace_id.clone(),
+                    head_sampled: span.head_sampled,
+                    start_ns,
+                },
+            );
+        }
+        self.counts.exchanges += 1;
+        Exchange {
+            number,
+            span,
+            pid: thread.pid,
+            template,
+            request_position: Some(position),
+            request_done: false,
+            response_position: None,
+            last_ns: start_ns,
+        }
+    }
+
+    /// A response has begun whose request had passed before the probe looked.
+    pub(crate) fn open_late(
+        &mut self,
+        place: &Place,
+        thread: Thread,
+        number: u64,
+        start_ns: u64,
+    ) -> Exchange {
+        let process = self.processes.get(thread.pid);
+        let lineage = Lineage { trace_id: self.ids.trace(), parent: None, flagged: false };
+        let mut span = self.blank(place, thread, process, start_ns, lineage);
+        span.client_addr = (place.kind == SpanKind::Server).then(|| place.peer.ip()).flatten();
+        self.counts.exchanges += 1;
+        self.counts.joined_late += 1;
+        Exchange {
+            number,
+            span,
+            pid: thread.pid,
+            template: None,
+            request_position: None,
+            request_done: true,
+            response_position: None,
+            last_ns: start_ns,
+        }
+    }
+
+    /// The final response of an exchange has begun.
+    pub(crate) fn respond(&self, exchange: &mut Exchange, head: &ResponseHead, start_ns: u64, position: u64) {
+        let span = &mut exchange.span;
+        span.status = Some(head.status);
+        span.http_version = span.http_version.or(Some(head.version));
+        if exchange.request_position.is_some() {
+            span.ttfb_ns = Some(start_ns.saturating_sub(span.start_ns));
+        }
+        exchange.response_position = Some(position);
+        self.record_headers(span, "response.", &head.headers);
+    }
+
+    /// An exchange is over; `end_ns` is when its last byte passed.
+    pub(crate) fn finish(&mut self, exchange: Exchange, end: End, end_ns: u64, out: &mut Vec<Span>) {
+        let mut span = exchange.span;
+        if span.kind == SpanKind::Server {
+            self.threads.end((exchange.pid, span.tid), span.span_id);
+        }
+        span.end = if exchange.request_position.is_some() { end } else { End::ProbeJoinedLate };
+        span.duration_ns = end_ns.saturating_sub(span.start_ns);
+        span.fault = fault(&span, span.end, self.policy.error_status(span.kind));
+        if let Some(method) = &span.method {
+            let method = method.clone();
+            let strange = matches!(span.status, Some(400 | 404 | 405 | 410 | 414));
+            let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
+            let name = app.names.resolve(span.kind, &method, exchange.template.as_deref(), strange);
+            span.name = name.name;
+            span.route = name.route;
+            self.counts.names_over_ceiling += u64::from(name.over_ceiling);
+        }
+        self.give_out(span, out);
+    }
+
+    /// A span of a connect that came to nothing, as far as it is known when the connect begins.
+    pub(crate) fn open_connect(&mut self, place: &Place, thread: Thread, start_ns: u64) -> Span {
+        let process = self.processes.get(thread.pid);
+        let lineage = self.lineage(SpanKind::Client, thread, start_ns, None);
+        self.blank(place, thread, process, start_ns, lineage)
+    }
+
+    /// The connect has failed for good; the span's fault and duration say how and when.
+    pub(crate) fn finish_connect(&mut self, mut span: Span, out: &mut Vec<Span>) {
+        span.end = End::NotConnected;
+        span.name = "connect".into();
+        let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
+        span.head_sampled |= app.flags.start(span.kind, &span.name, span.start_ns);
+        self.counts.exchanges += 1;
+        self.give_out(span, out);
+    }
+
+    /// The last steps of every span: switched off, excluded, or out.
+    fn give_out(&mut self, mut span: Span, out: &mut Vec<Span>) {
+        span.start_unix_ns = self.clock.unix_ns(span.start_ns);
+        let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
+        if !app.sampler.rules.enabled {
+            self.counts.disabled += 1;
+        } else if app.sampler.excludes(&span, &self.policy) {
+            self.counts.excluded += 1;
+        } else {
+            span.sampled = app.sampler.keeps(&span, self.policy.slow_ns);
+            self.counts.spans += 1;
+            out.push(span);
+        }
+    }
+
+    /// The trace of a new span: a client's by its thread, a server's by the request's headers, else a new one.
+    fn lineage(
+        &mut self,
+        kind: SpanKind,
+        thread: Thread,
+        start_ns: u64,
+        headers: Option<&Headers>,
+    ) -> Lineage {
+        let damaged = &mut self.counts.bad_context_headers;
+        if kind == SpanKind::Server {
+            if let Some(Incoming { trace_id, parent, flagged }) =
+                headers.and_then(|headers| context::incoming(headers, damaged))
+            {
+                let parent = parent.map(|span_id| Parent { span_id, kind: ParentKind::Remote });
+                return Lineage { trace_id, parent, flagged };
+            }
+        } else if let Some(parent) = self.threads.parent((thread.pid, thread.tid), start_ns) {
+            return Lineage {
+                trace_id: parent.trace_id.clone(),
+                parent: Some(Parent { span_id: parent.span_id.to_string().into(), kind: ParentKind::Thread }),
+                flagged: parent.head_sampled,
+            };
+        } else if let Some(found) = headers.and_then(|headers| context::outgoing(headers, damaged)) {
+            // Written by the process itself: the id in it is that of a span we do not see, which is the same
+            // call as ours and so not its parent.
+            return Lineage { trace_id: found.trace_id, parent: None, flagged: found.flagged };
+        }
+        Lineage { trace_id: self.ids.trace(), parent: None, flagged: false }
+    }
+
+    /// A span of which nothing is known but where, when and by whom it was begun.
+    fn blank(
+        &mut self,
+        place: &Place,
+        thread: Thread,
+        process: Arc<Process>,
+        start_ns: u64,
+        lineage: Lineage,
+    ) -> Span {
+        let named = match place.kind {
+            SpanKind::Server => &place.local,
+            SpanKind::Client => &place.peer,
+        };
+        Span {
+            kind: place.kind,
+            process,
+            tid: thread.tid,
+            name: self.no_name.clone(),
+            route: None,
+            method: None,
+            scheme: "http",
+            host: named.to_string(),
+            target: None,
+            status: None,
+            http_version: None::<HttpVersion>,
+            user_agent: None,
+            headers: Vec::new(),
+            start_unix_ns: 0,
+            start_ns,
+            duration_ns: 0,
+            ttfb_ns: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            local: place.local.clone(),
+            peer: place.peer.clone(),
+            client_addr: None,
+            trace_id: lineage.trace_id,
+            span_id: self.ids.span(),
+            parent: lineage.parent,
+            trace_state: None,
+            head_sampled: lineage.flagged,
+            sampled: true,
+            fault: None,
+            end: End::Complete,
+        }
+    }
+
+    /// Keeps the headers that the settings or the app's rules ask for.
+    fn record_headers(&self, span: &mut Span, prefix: &str, headers: &Headers) {
+        let by_rule =
+            self.apps.get(span.process.app_id.as_str()).map(|app| app.sampler.rules.headers.as_slice());
+        let by_rule = by_rule.unwrap_or_default();
+        if self.policy.headers.is_empty() && by_rule.is_empty() {
+            return;
+        }
+        for (name, value) in headers.iter() {
+            let name = name.to_ascii_lowercase();
+            if span.headers.len() < MAX_HEADERS
+                && (self.policy.headers.contains(&name) || by_rule.contains(&name))
+            {
+                let value = cut(self.policy.redactor.header(&name, value), MAX_HEADER_CHARS);
+                span.headers.push((format!("{prefix}{name}"), value.to_owned()));
+            }
+        }
+    }
+}
+
+fn app_of<'a>(apps: &'a mut HashMap<String, App>, policy: &Policy, app_id: &str) -> &'a mut App {
+    if !apps.contains_key(app_id) {
+        apps.insert(app_id.to_owned(), App::new(policy.max_names, policy.max_path_children));
+    }
+    apps.get_mut(app_id).expect("an app that was missing has just been inserted")
+}
+
+/// What the response parser must know of a request.
+pub(crate) fn asked(method: &str) -> protocol::http1::Asked {
+    match method_in_name(method) {
+        "HEAD" => protocol::http1::Asked::Head,
+        "CONNECT" => protocol::http1::Asked::Connect,
+        _ => protocol::http1::Asked::Other,
+    }
+}

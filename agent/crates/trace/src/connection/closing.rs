@@ -1,0 +1,109 @@
+//! How connections end, and the exchanges that are open then. Invariant: an end is the one that was seen:
+//! who closed first, a reset, a timeout.
+
+use model::{End, Span, SpanKind, TcpState};
+
+use super::Dialogue;
+use crate::assemble::{Assembler, Thread};
+use crate::exchange::closed_by;
+
+/// Linux error numbers (`include/uapi/asm-generic/errno.h`).
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;
+const ETIMEDOUT: i32 = 110;
+
+impl Dialogue {
+    /// The process has read the end of what the peer sends.
+    pub(super) fn end_of_stream(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        self.peer_closed_first.get_or_insert(true);
+        // A client that has closed its sending side may still read; its exchanges end with the connection.
+        if self.place.kind == SpanKind::Client {
+            self.close_responses(assembler, out);
+        }
+    }
+
+    /// A call has failed for good. Other errors than those of a broken connection are the process's own
+    /// affair: the socket's state tells what becomes of it.
+    pub(super) fn fail(&mut self, errno: i32, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        if let Some(end) = broken_by(errno) {
+            self.over = true;
+            self.abandon(end, assembler, out);
+        }
+    }
+
+    /// The socket has gone into another state.
+    pub(crate) fn state(
+        &mut self,
+        new: TcpState,
+        errno: i32,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        match new {
+            TcpState::CloseWait => {
+                self.peer_closed_first.get_or_insert(true);
+            }
+            TcpState::FinWait1 => {
+                self.peer_closed_first.get_or_insert(false);
+            }
+            // This side closes, and the peer has before.
+            TcpState::LastAck => {
+                self.peer_closed_first.get_or_insert(true);
+            }
+            TcpState::Close | TcpState::TimeWait => {
+                self.close(errno, assembler, out);
+                return;
+            }
+            _ => return,
+        }
+        // A server that has closed its sending side answers no more. A client that has may still read.
+        if self.place.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck) {
+            self.close_responses(assembler, out);
+        }
+    }
+
+    /// The connection is gone.
+    fn close(&mut self, errno: i32, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let peer_closed = *self.peer_closed_first.get_or_insert(false);
+        if let Some(end) = broken_by(errno) {
+            self.over = true;
+            self.abandon(end, assembler, out);
+        } else if self.place.kind == SpanKind::Client && !peer_closed {
+            // The client went away without having seen the end of the response.
+            self.over = true;
+            self.abandon(End::ClientClosed, assembler, out);
+        } else {
+            self.close_responses(assembler, out);
+        }
+    }
+
+    /// The responses' direction has ended in good order: a response that lasts until then is complete.
+    fn close_responses(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        if self.over {
+            return;
+        }
+        self.over = true;
+        let cut = self.closing_end();
+        let mut parts = Vec::new();
+        if let Some(responses) = &mut self.responses {
+            responses.close(&mut |part| parts.push(part));
+        }
+        for part in parts {
+            self.take_response_part(part, Thread { pid: 0, tid: 0 }, cut, assembler, out);
+        }
+        self.abandon(cut, assembler, out);
+    }
+
+    /// How an exchange ends that is cut off by the side that closed first.
+    pub(super) fn closing_end(&self) -> End {
+        closed_by(self.place.kind, self.peer_closed_first.unwrap_or(false))
+    }
+}
+
+fn broken_by(errno: i32) -> Option<End> {
+    match errno {
+        ECONNRESET | EPIPE => Some(End::Reset),
+        ETIMEDOUT => Some(End::TimedOut),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! The connections that are followed. Invariant: never more than the limit; the one heard of longest ago
+//! goes first, and one without an open exchange before one with.
+
+use std::collections::HashMap;
+
+use model::{ConnectionId, Span};
+
+use super::Connection;
+use crate::assemble::Assembler;
+
+/// How long it is remembered that a connection was let go, so that what is still on its way here is not
+/// taken for a new one.
+const LET_GO_NS: u64 = 60_000_000_000;
+
+/// Connections by their identity.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) map: HashMap<ConnectionId, Connection>,
+}
+
+impl Connections {
+    /// Makes room for one more. A sixteenth of all goes at once, so that the search for the oldest is rare.
+    pub(crate) fn make_room(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let most = assembler.policy.max_connections;
+        if self.map.len() < most {
+            return;
+        }
+        let mut ages: Vec<(bool, u64, ConnectionId)> = self
+            .map
+            .iter()
+            .map(|(id, connection)| (connection.open_exchanges() > 0, connection.last_ns, *id))
+            .collect();
+        ages.sort_unstable();
+        for (_, _, id) in ages.into_iter().take((most / 16).max(1)) {
+            let let_go = self.map.get(&id).is_some_and(Connection::is_let_go);
+            assembler.counts.evicted_connections += u64::from(!let_go);
+            self.forget(id, assembler, out);
+        }
+    }
+
+    /// Forgets what nothing was heard of for too long.
+    pub(crate) fn age(&mut self, now_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let idle_ns = assembler.policy.idle_timeout_ns;
+        let is_old = |connection: &Connection| {
+            let limit = if connection.is_let_go() { LET_GO_NS.min(idle_ns) } else { idle_ns };
+            now_ns.saturating_sub(connection.last_ns) >= limit
+        };
+        let mut old: Vec<ConnectionId> =
+            self.map.iter().filter(|(_, connection)| is_old(connection)).map(|(id, _)| *id).collect();
+        old.sort_unstable();
+        for id in old {
+            let let_go = self.map.get(&id).is_some_and(Connection::is_let_go);
+            assembler.counts.aged_connections += u64::from(!let_go);
+            self.forget(id, assembler, out);
+        }
+    }
+
+    /// The connections with open exchanges for which `wanted` holds, in a fixed order.
+    pub(crate) fn open(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
+        let mut ids: Vec<ConnectionId> = self
+            .map
+            .iter()
+            .filter(|(_, connection)| connection.open_exchanges() > 0 && wanted(connection))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn forget(&mut self, id: ConnectionId, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        if let Some(mut connection) = self.map.remove(&id)
+            && let Some(dialogue) = connection.dialogue()
+        {
+            dialogue.abandon(model::End::ProbeLost, assembler, out);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the tracer saw and what it could not use: plain numbers, each only ever growing.
+
+use serde::Serialize;
+
+/// Counts since the tracer began. `exchanges == spans + excluded + disabled` plus what is still open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Connections that passed bytes.
+    pub connections: u64,
+    /// Connections let go because they do not speak HTTP/1.
+    pub not_http: u64,
+    /// Bytes of such connections, until the source stopped telling of them.
+    pub not_http_bytes: u64,
+    /// Connections let go because they went on in another protocol.
+    pub upgraded: u64,
+    /// Connections forgotten to make room for others.
+    pub evicted_connections: u64,
+    /// Connections forgotten because nothing was heard of them for too long.
+    pub aged_connections: u64,
+    /// Connections let go because too many requests waited for a response on them.
+    pub overrun_connections: u64,
+    /// Places where bytes are missing.
+    pub gaps: u64,
+    /// Bytes missing in them.
+    pub gap_bytes: u64,
+    /// Times that the parser lost the framing.
+    pub lost_framings: u64,
+    /// Exchanges whose request had passed before the probe looked.
+    pub joined_late: u64,
+    /// Responses without a request.
+    pub unpaired_responses: u64,
+    /// Failed connects not reported, because another address was tried in their place.
+    pub superseded_connects: u64,
+    /// Headers that should name a trace but are damaged.
+    pub bad_context_headers: u64,
+    /// Exchanges that share one name because the app has too many.
+    pub names_over_ceiling: u64,
+    /// Exchanges (and failed connects) seen.
+    pub exchanges: u64,
+    /// Spans given out.
+    pub spans: u64,
+    /// Spans not given out because of an exclude.
+    pub excluded: u64,
+    /// Spans not given out because the app's configuration switches the probe off.
+    pub disabled: u64,
+}

@@ -1,0 +1,62 @@
+//! One request and its response while they pass.
+
+use model::{End, Fault, Span, SpanKind};
+
+/// An exchange that has begun. The span in it is filled as things become known.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Counts the requests of a connection.
+    pub(crate) number: u64,
+    pub(crate) span: Span,
+    /// The process whose thread began it; `span.process` may be a placeholder.
+    pub(crate) pid: u32,
+    /// The path's template, if there is a path.
+    pub(crate) template: Option<String>,
+    /// Where the request begins in its direction. `None`: it had passed before the probe looked.
+    pub(crate) request_position: Option<u64>,
+    /// The request's last byte has passed.
+    pub(crate) request_done: bool,
+    /// Where the final response begins in its direction, once it does.
+    pub(crate) response_position: Option<u64>,
+    /// The last byte of it that was seen.
+    pub(crate) last_ns: u64,
+}
+
+impl Exchange {
+    /// The connection goes on in another protocol once this response's head has passed (RFC 9110 sections
+    /// 7.8 and 9.3.6).
+    pub(crate) fn switches(&self) -> bool {
+        match self.span.status {
+            Some(101) => true,
+            Some(200..=299) => self.span.method.as_deref() == Some("CONNECT"),
+            _ => false,
+        }
+    }
+
+    /// Bytes of this exchange have passed.
+    pub(crate) fn touch(&mut self, at_ns: u64) {
+        self.last_ns = self.last_ns.max(at_ns);
+    }
+}
+
+/// Why a span that ended so is an error. A broken exchange says so even if it has a status.
+pub(crate) fn fault(span: &Span, end: End, error_status: u16) -> Option<Fault> {
+    match end {
+        End::Reset => Some(Fault::Reset),
+        End::TimedOut => Some(Fault::TimedOut),
+        End::ProcessExited => Some(Fault::ProcessExited),
+        End::ClientClosed | End::ServerClosed => Some(Fault::Incomplete),
+        End::NotConnected => span.fault,
+        End::Complete | End::Upgraded | End::ProbeJoinedLate | End::ProbeStopped | End::ProbeLost => {
+            span.status.is_some_and(|status| status >= error_status).then_some(Fault::Status)
+        }
+    }
+}
+
+/// How an exchange ends when one side closes too early.
+pub(crate) fn closed_by(kind: SpanKind, peer: bool) -> End {
+    match (kind, peer) {
+        (SpanKind::Server, true) | (SpanKind::Client, false) => End::ClientClosed,
+        (SpanKind::Server, false) | (SpanKind::Client, true) => End::ServerClosed,
+    }
+}

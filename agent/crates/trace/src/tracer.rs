@@ -1,0 +1,172 @@
+//! Events in, spans out. Invariant: the outcome depends on the events, the settings and the seed alone.
+
+use std::collections::BTreeSet;
+
+use model::{Body, ConnectionId, End, Event, SocketCall, SocketState, Span, TcpState, WallClock};
+
+use crate::assemble::{Assembler, Thread};
+use crate::connect::Connects;
+use crate::connection::{Connection, Connections};
+use crate::counts::Counts;
+use crate::sample::{Rules, Sampler};
+use crate::settings::{Policy, Settings, SettingsError};
+
+/// How often forgotten connections are looked for.
+const SWEEP_NS: u64 = 10_000_000_000;
+
+/// Turns the events of watched processes into spans.
+#[derive(Debug)]
+pub struct Tracer {
+    assembler: Assembler,
+    connections: Connections,
+    connects: Connects,
+    let_go: Vec<ConnectionId>,
+    /// Unix connections with an open exchange: the kernel does not tell when they are closed.
+    unclosed: BTreeSet<ConnectionId>,
+    swept_ns: u64,
+}
+
+impl Tracer {
+    /// `seed`: of the new ids. The same events, settings and seed give the same spans.
+    pub fn new(settings: &Settings, seed: u64) -> Result<Self, SettingsError> {
+        Ok(Self {
+            assembler: Assembler::new(Policy::new(settings)?, seed),
+            connections: Connections::default(),
+            connects: Connects::default(),
+            let_go: Vec::new(),
+            unclosed: BTreeSet::new(),
+            swept_ns: 0,
+        })
+    }
+
+    /// The clock for spans finished from now on.
+    pub fn set_clock(&mut self, clock: WallClock) {
+        self.assembler.clock = clock;
+    }
+
+    /// Takes one event and pushes the spans that it finishes.
+    pub fn observe(&mut self, event: &Event<'_>, out: &mut Vec<Span>) {
+        self.connects.release(event.at_ns, &mut self.assembler, out);
+        let thread = Thread { pid: event.pid, tid: event.tid };
+        match &event.body {
+            Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
+            Body::SocketState(state) => self.state((event.at_ns, thread), state, out),
+            Body::Fork { child } => self.assembler.processes.fork(event.pid, *child),
+            // What the process is now follows as `Process`.
+            Body::Exec => {}
+            Body::Exit { .. } => self.exit(event.pid, out),
+            Body::Process(process) => self.assembler.processes.learn(process.clone()),
+        }
+    }
+
+    fn call(&mut self, (at_ns, thread): (u64, Thread), call: &SocketCall<'_>, out: &mut Vec<Span>) {
+        let id = call.connection;
+        if !self.connections.map.contains_key(&id) {
+            // Nothing has passed: there is nothing to follow yet.
+            if !matches!(call.outcome, model::Outcome::Bytes(_)) {
+                return;
+            }
+            self.connections.make_room(&mut self.assembler, out);
+            self.assembler.counts.connections += 1;
+            self.connections.map.insert(id, Connection::new(call, thread));
+        }
+        let Some(connection) = self.connections.map.get_mut(&id) else { return };
+        let let_go = connection.call((at_ns, thread), call, &mut self.assembler, out);
+        let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
+        if let_go && self.let_go.len() < self.assembler.policy.max_connections {
+            self.let_go.push(id);
+        }
+        self.mark_unclosed(id, unclosed);
+    }
+
+    fn state(&mut self, (at_ns, thread): (u64, Thread), state: &SocketState, out: &mut Vec<Span>) {
+        self.connects.state((at_ns, thread), state, &mut self.assembler, out);
+        let id = state.connection;
+        let gone = state.new == TcpState::Close;
+        let Some(connection) = self.connections.map.get_mut(&id) else { return };
+        connection.last_ns = at_ns;
+        if let Some(dialogue) = connection.dialogue() {
+            dialogue.state(state.new, state.errno, &mut self.assembler, out);
+        }
+        if gone {
+            self.connections.map.remove(&id);
+            self.mark_unclosed(id, false);
+        }
+    }
+
+    fn exit(&mut self, pid: u32, out: &mut Vec<Span>) {
+        for id in self.connections.open(|connection| connection.owner.pid == pid) {
+            self.abandon(id, End::ProcessExited, out);
+        }
+        self.connects.exit(pid);
+        self.assembler.processes.exit(pid);
+    }
+
+    /// Gives out what was held back until `now_ns`, and forgets what is too old.
+    pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Span>) {
+        self.connects.release(now_ns, &mut self.assembler, out);
+        if now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
+            self.swept_ns = now_ns;
+            self.connections.age(now_ns, &mut self.assembler, out);
+            self.connects.age(now_ns, self.assembler.policy.idle_timeout_ns);
+            self.unclosed.retain(|id| self.connections.map.contains_key(id));
+        }
+    }
+
+    /// The probe stops: ends what is open, as of the last byte seen.
+    pub fn drain(&mut self, now_ns: u64, out: &mut Vec<Span>) {
+        self.tick(now_ns, out);
+        self.connects.drain(&mut self.assembler, out);
+        for id in self.connections.open(|_| true) {
+            self.abandon(id, End::ProbeStopped, out);
+        }
+    }
+
+    fn abandon(&mut self, id: ConnectionId, end: End, out: &mut Vec<Span>) {
+        if let Some(dialogue) = self.connections.map.get_mut(&id).and_then(Connection::dialogue) {
+            dialogue.abandon(end, &mut self.assembler, out);
+        }
+        self.mark_unclosed(id, false);
+    }
+
+    fn mark_unclosed(&mut self, id: ConnectionId, unclosed: bool) {
+        if unclosed {
+            self.unclosed.insert(id);
+        } else if !self.unclosed.is_empty() {
+            self.unclosed.remove(&id);
+        }
+    }
+
+    /// The rules of an app's remote configuration, in place of those before.
+    pub fn apply_rules(&mut self, app_id: &str, rules: Rules) {
+        let app = self.assembler.app(app_id);
+        // The same rules again must not fill their budgets up.
+        if app.sampler.rules != rules {
+            app.sampler = Sampler::new(rules);
+        }
+    }
+
+    /// How many requests of each name to flag in each period. A period of 0 changes nothing in it.
+    pub fn set_head_limits(&mut self, app_id: &str, period_s: u32, max_samples: u32) {
+        self.assembler.app(app_id).flags.set_limits(period_s, max_samples);
+    }
+
+    /// The connections let go since the last call: the source need not tell of them any more.
+    pub fn let_go(&mut self) -> std::vec::Drain<'_, ConnectionId> {
+        self.let_go.drain(..)
+    }
+
+    /// Unix connections with an open exchange: connection, pid, fd and inode. Whoever finds that the fd is
+    /// no longer that socket feeds a state `Close`.
+    pub fn unclosed(&self) -> impl Iterator<Item = (ConnectionId, u32, i32, u64)> {
+        self.unclosed.iter().filter_map(|id| {
+            let connection = self.connections.map.get(id)?;
+            Some((*id, connection.owner.pid, connection.fd?, connection.inode))
+        })
+    }
+
+    /// What was seen, and what could not be used.
+    pub fn counts(&self) -> &Counts {
+        &self.assembler.counts
+    }
+}
