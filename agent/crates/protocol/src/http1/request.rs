@@ -65,8 +65,8 @@ impl RequestParser {
 impl Side for Requests {
     type Head = RequestHead;
 
-    fn start_line() -> StartLine {
-        StartLine::request()
+    fn start_line(sure: bool) -> StartLine {
+        if sure { StartLine::request() } else { StartLine::likely_request() }
     }
 
     fn read(&mut self, raw: RawHead<'_>) -> Reading<RequestHead> {

@@ -85,7 +85,7 @@ impl ResponseParser {
 impl Side for Responses {
     type Head = ResponseHead;
 
-    fn start_line() -> StartLine {
+    fn start_line(_sure: bool) -> StartLine {
         StartLine::status()
     }
 

@@ -23,6 +23,8 @@ pub(super) enum Verdict {
 #[derive(Debug, Clone)]
 pub(super) struct StartLine {
     stage: Stage,
+    /// A request's method may be any token; if not, capitals only.
+    any_method: bool,
     /// Bytes judged; once complete, the length with the line end.
     pub len: usize,
     /// Request: where the method ends. The target begins one later.
@@ -54,13 +56,27 @@ impl StartLine {
         Self::at(Stage::Method)
     }
 
+    /// Of a request in bytes that may be anything: its method is made of capitals, as all registered ones
+    /// are, so that a word of a body is less easily taken for one.
+    pub const fn likely_request() -> Self {
+        Self { any_method: false, ..Self::at(Stage::Method) }
+    }
+
     /// Of a response (RFC 9112 section 4).
     pub const fn status() -> Self {
         Self::at(Stage::StatusVersion(0))
     }
 
     const fn at(stage: Stage) -> Self {
-        Self { stage, len: 0, method_end: 0, target_end: 0, status: 0, version: HttpVersion::Http11 }
+        Self {
+            stage,
+            any_method: true,
+            len: 0,
+            method_end: 0,
+            target_end: 0,
+            status: 0,
+            version: HttpVersion::Http11,
+        }
     }
 
     /// What the bytes so far are.
@@ -98,7 +114,7 @@ impl StartLine {
                 self.target_end = self.len + 1;
                 Stage::Target
             }
-            (Stage::Method, _) if is_token(byte) && self.len < MAX_METHOD_BYTES => Stage::Method,
+            (Stage::Method, _) if self.is_in_method(byte) && self.len < MAX_METHOD_BYTES => Stage::Method,
             (Stage::Target, b' ') if self.target_end > self.method_end + 1 => Stage::RequestVersion(0),
             (Stage::Target, _) if byte > b' ' && byte != 0x7f => {
                 self.target_end += 1;
@@ -127,6 +143,10 @@ impl StartLine {
             (Stage::Status(3), b' ') | (Stage::Reason, _) => Stage::Reason,
             _ => REFUSED,
         }
+    }
+
+    fn is_in_method(&self, byte: u8) -> bool {
+        if self.any_method { is_token(byte) } else { matches!(byte, b'A'..=b'Z' | b'-' | b'_') }
     }
 
     fn minor(&mut self, digit: u8) -> bool {
@@ -197,6 +217,8 @@ mod tests {
             assert_eq!(pieces.verdict(), *expected, "{line:?} by bytes");
         }
         assert_eq!(StartLine::request().feed("M".repeat(65).as_bytes()), Refused);
+        assert_eq!(StartLine::likely_request().feed(b"M-SEARCH * HTTP/1.1\r\n"), Complete);
+        assert_eq!(StartLine::likely_request().feed(b"restGET"), Refused);
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub(super) trait Side {
     /// The head's value.
     type Head;
 
-    /// An empty start line of this side.
-    fn start_line() -> StartLine;
+    /// An empty start line of this side. Not `sure`: of bytes that may be anything.
+    fn start_line(sure: bool) -> StartLine;
 
     /// Reads a head.
     fn read(&mut self, raw: RawHead<'_>) -> Reading<Self::Head>;
@@ -175,7 +175,7 @@ impl<S: Side> Stream<S> {
             return;
         }
         let first = skip_empty_lines(call.head);
-        let verdict = S::start_line().feed(first);
+        let verdict = S::start_line(false).feed(first);
         // A line that is cut off by the call's end may go on in the next call; one cut off by the limit on
         // copying cannot.
         let begun = verdict == Verdict::Pending && !first.is_empty() && call.head.len() as u64 == call.len();

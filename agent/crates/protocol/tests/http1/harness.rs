@@ -36,6 +36,9 @@ pub fn short(bytes: impl AsRef<[u8]>, limit: usize) -> Step {
     Step::Short(bytes.as_ref().to_vec(), limit)
 }
 
+/// A name, what happens, and the lines that come of it.
+pub type Case<'a> = (&'a str, Vec<Step>, &'a [&'a str]);
+
 /// Either parser, behind lines.
 pub trait Parser {
     fn new(origin: Origin) -> Self;

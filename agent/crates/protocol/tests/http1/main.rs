@@ -1,4 +1,8 @@
 //! Byte streams through the parsers, as the kernel would cut, shorten and lose them.
 
+mod gaps;
 mod harness;
+mod midway;
 mod plain;
+mod properties;
+mod script;

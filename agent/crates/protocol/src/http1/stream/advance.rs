@@ -106,7 +106,7 @@ impl<S: Side> Stream<S> {
 
     /// A head from its first byte. A whole one is read where it stands, without a copy.
     fn begin_head(&mut self, bytes: &[u8], sure: bool, at_ns: u64, sink: &mut Sink<'_, S>) -> usize {
-        let mut scan = Scan::new(S::start_line());
+        let mut scan = Scan::new(S::start_line(sure));
         let (used, truncated) = match scan.feed(bytes) {
             Scanned::Over(end) => (end, false),
             Scanned::Full(end) if scan.is_readable(&bytes[..end], sure) => (end, true),

@@ -1,0 +1,75 @@
+//! Prints what a typical request and response cost to parse. Run in release mode:
+//! `cargo run --release -p protocol --example parse_cost`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use model::Origin;
+use protocol::Chunk;
+use protocol::http1::{Asked, Part, RequestParser, ResponseParser};
+
+const REQUEST: &[u8] = b"GET /api/orders/1234?expand=items&page=2 HTTP/1.1\r\n\
+    Host: shop.example.com\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Encoding: gzip, deflate, br\r\n\
+    Accept-Language: en-GB,en;q=0.9\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\
+    traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+    Connection: keep-alive\r\n\r\n";
+
+const RESPONSE_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    Server: gunicorn\r\n\
+    Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n\
+    Connection: keep-alive\r\n\
+    Content-Type: application/json\r\n\
+    Content-Length: 512\r\n\r\n";
+
+const BODY: &[u8] = &[b'x'; 512];
+
+const ROUNDS: u64 = 20_000;
+const PAIRS: u64 = 50;
+
+fn main() {
+    let mut best_ns = f64::MAX;
+    let mut sum = 0;
+    for _ in 0..ROUNDS / 1000 {
+        let begin = Instant::now();
+        for _ in 0..1000 {
+            sum += connection();
+        }
+        best_ns = best_ns.min(begin.elapsed().as_nanos() as f64 / (1000 * PAIRS) as f64);
+    }
+    assert_eq!(sum, ROUNDS * PAIRS * (REQUEST.len() + RESPONSE_HEAD.len() + BODY.len()) as u64);
+    println!("{best_ns:.0} ns per request and response (best of {} runs)", ROUNDS / 1000);
+}
+
+/// Keep-alive requests and their responses, each response in two calls. Gives the bytes of all messages.
+fn connection() -> u64 {
+    let mut requests = RequestParser::new(Origin::Start);
+    let mut responses = ResponseParser::new(Origin::Start);
+    let (mut read, mut written, mut sum) = (0, 0, 0);
+    for at_ns in 0..PAIRS {
+        let chunk = whole(REQUEST, at_ns, &mut read);
+        requests.push(&chunk, &mut |part| match black_box(part) {
+            Part::Head { .. } => responses.expect(Asked::Other),
+            Part::End { bytes, .. } => sum += bytes,
+            _ => {}
+        });
+        for bytes in [RESPONSE_HEAD, BODY] {
+            let chunk = whole(bytes, at_ns, &mut written);
+            responses.push(&chunk, &mut |part| {
+                if let Part::End { bytes, .. } = black_box(part) {
+                    sum += bytes;
+                }
+            });
+        }
+    }
+    sum
+}
+
+fn whole<'a>(bytes: &'a [u8], at_ns: u64, position: &mut u64) -> Chunk<'a> {
+    let chunk = Chunk { at_ns, position: *position, len: bytes.len() as u64, head: bytes, tail: &[] };
+    *position += chunk.len;
+    chunk
+}
