@@ -17,7 +17,7 @@ pub(super) fn read(block: &[u8]) -> (Headers, bool) {
         Ok(httparse::Status::Complete((end, fields))) if end == block.len() => {
             let mut headers = Headers::with_capacity(block.len(), fields.len());
             for field in fields {
-                headers.push(field.name.as_bytes(), field.value);
+                headers.push(field.name, field.value);
             }
             (headers, true)
         }
@@ -42,7 +42,7 @@ pub(super) fn scan(block: &[u8]) -> (Headers, bool) {
                 foldable = false;
                 let Some((name, value)) = split(line) else { continue };
                 if headers.len() < MAX_FIELDS || frames(name) {
-                    headers.push(name, value);
+                    headers.push(&String::from_utf8_lossy(name), value);
                     foldable = true;
                 } else {
                     all = false;

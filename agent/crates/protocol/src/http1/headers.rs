@@ -42,22 +42,31 @@ impl Headers {
     }
 
     /// Adds a field; white space around the value is removed.
-    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.text.push_str(&String::from_utf8_lossy(name));
+    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+        self.text.push_str(name);
         let name_end = self.text.len();
-        self.text.push_str(&String::from_utf8_lossy(value.trim_ascii()));
+        self.append(value.trim_ascii());
         self.ends.push((name_end, self.text.len()));
     }
 
     /// Adds a folded line to the last field (RFC 9112 section 5.2: a space stands for the fold).
     pub(super) fn fold(&mut self, value: &[u8]) {
         let value = value.trim_ascii();
-        let Some((name_end, value_end)) = self.ends.last_mut().filter(|_| !value.is_empty()) else { return };
-        if value_end > name_end {
+        let Some((name_end, value_end)) = self.ends.pop() else { return };
+        if value_end > name_end && !value.is_empty() {
             self.text.push(' ');
         }
-        self.text.push_str(&String::from_utf8_lossy(value));
-        *value_end = self.text.len();
+        self.append(value);
+        self.ends.push((name_end, self.text.len()));
+    }
+}
+
+impl Headers {
+    fn append(&mut self, bytes: &[u8]) {
+        match str::from_utf8(bytes) {
+            Ok(text) => self.text.push_str(text),
+            Err(_) => self.text.push_str(&String::from_utf8_lossy(bytes)),
+        }
     }
 }
 
@@ -72,7 +81,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(fields: I) -> Self {
         let mut headers = Self::default();
         for (name, value) in fields {
-            headers.push(name.as_bytes(), value.as_bytes());
+            headers.push(name, value.as_bytes());
         }
         headers
     }
@@ -97,10 +106,10 @@ mod tests {
     fn a_fold_is_a_space() {
         let mut headers = Headers::default();
         headers.fold(b" nothing to join");
-        headers.push(b"A", b"one");
+        headers.push("A", b"one");
         headers.fold(b"\t two");
         headers.fold(b"   ");
-        headers.push(b"B", b"");
+        headers.push("B", b"");
         headers.fold(b" first");
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("A", "one two"), ("B", "first")]);
     }

@@ -96,11 +96,22 @@ impl StartLine {
 
     /// Judges the next bytes; stops after the line's end.
     pub fn feed(&mut self, bytes: &[u8]) -> Verdict {
-        for &byte in bytes {
-            if let Stage::Over(verdict) = self.stage {
-                return verdict;
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match self.stage {
+                Stage::Over(verdict) => return verdict,
+                // The one part that may be long.
+                Stage::Target => {
+                    let visible = bytes[at..].iter().take_while(|&&byte| is_visible(byte)).count();
+                    at += visible;
+                    self.len += visible;
+                    self.target_end += visible;
+                    let Some(&byte) = bytes.get(at) else { break };
+                    self.stage = self.after(byte);
+                }
+                _ => self.stage = self.after(byte),
             }
-            self.stage = self.after(byte);
+            at += 1;
             self.len += 1;
         }
         self.verdict()
@@ -116,10 +127,6 @@ impl StartLine {
             }
             (Stage::Method, _) if self.is_in_method(byte) && self.len < MAX_METHOD_BYTES => Stage::Method,
             (Stage::Target, b' ') if self.target_end > self.method_end + 1 => Stage::RequestVersion(0),
-            (Stage::Target, _) if byte > b' ' && byte != 0x7f => {
-                self.target_end += 1;
-                Stage::Target
-            }
             (Stage::RequestVersion(at), _) => match VERSION.get(usize::from(at)) {
                 Some(&expected) if byte == expected => Stage::RequestVersion(at + 1),
                 None if self.minor(byte) => Stage::RequestEnd,
@@ -153,6 +160,11 @@ impl StartLine {
         self.version = if digit == b'0' { HttpVersion::Http10 } else { HttpVersion::Http11 };
         matches!(digit, b'0' | b'1')
     }
+}
+
+/// What a target is made of, here: all but white space and controls.
+const fn is_visible(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
 }
 
 /// RFC 9110 section 5.6.2: the characters of a token.
