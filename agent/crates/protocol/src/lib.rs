@@ -1,7 +1,7 @@
 //! Bytes to messages.
 //!
 //! Invariants: pure (no clock, no IO), total (any bytes give parts, never a panic or an error), and
-//! independent of how the bytes were cut into chunks.
+//! for a stream that was seen whole, independent of how its bytes were cut into chunks.
 
 #![forbid(unsafe_code)]
 
