@@ -4,4 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
+pub mod clock;
+pub mod framing;
+pub mod ledger;
+pub mod probe;
+pub mod process;
+pub mod server;
 pub mod stardust;
+pub mod venv;

@@ -1,0 +1,186 @@
+//! The watched servers: gunicorn, uvicorn, http.server, nginx, on a free port or a unix socket.
+//!
+//! Invariant: a server that was started has answered, and ends with its value.
+
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use crate::process::ProcessTree;
+use crate::venv::{Venv, apps_folder};
+
+/// How long a server may take to answer.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// A port of 127.0.0.1 that is free now.
+    pub fn free() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+        Ok(Self::Tcp(listener.local_addr()?))
+    }
+
+    /// `http://127.0.0.1:8000`; for a unix socket the host is `localhost`.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Unix(_) => "http://localhost".to_owned(),
+        }
+    }
+
+    fn answers(&self) -> bool {
+        match self {
+            Self::Tcp(address) => TcpStream::connect(address).is_ok(),
+            Self::Unix(path) => UnixStream::connect(path).is_ok(),
+        }
+    }
+}
+
+/// As gunicorn's `--bind` and nginx's `proxy_pass` write it.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its processes.
+    pub processes: ProcessTree,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    folder: TempDir,
+}
+
+impl Server {
+    /// gunicorn with `app` (`flask_app:app`), on TCP, with more arguments of its own.
+    pub fn gunicorn(app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::gunicorn_at(Endpoint::free()?, app, arguments)
+    }
+
+    /// gunicorn with `app`, on a unix socket.
+    pub fn gunicorn_unix(app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let socket = std::env::temp_dir().join(format!("app-{:016x}.sock", crate::clock::unix_ns()));
+        Self::gunicorn_at(Endpoint::Unix(socket), app, arguments)
+    }
+
+    fn gunicorn_at(endpoint: Endpoint, app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(Venv::open()?.program("gunicorn"));
+        command.args(["--bind", &endpoint.to_string(), "--no-control-socket"]).args(arguments).arg(app);
+        Self::start(command, endpoint)
+    }
+
+    /// uvicorn with `app` (`fastapi_app:app`), on TCP, parsing HTTP with `http` (`h11` or `httptools`).
+    pub fn uvicorn(app: &str, http: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Command::new(Venv::open()?.program("uvicorn"));
+        command.args(["--http", http, "--no-access-log", "--port", &port_of(&endpoint)]).arg(app);
+        Self::start(command, endpoint)
+    }
+
+    /// The standard library's http.server with the same routes.
+    pub fn plain() -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Venv::open()?.script("plain_app.py");
+        command.args(["127.0.0.1", &port_of(&endpoint)]);
+        Self::start(command, endpoint)
+    }
+
+    /// nginx before the `upstream`, keeping connections to it open, telling it the client with X-Forwarded-For.
+    pub fn nginx(upstream: &Endpoint) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let folder = tempfile::tempdir().context("make a folder")?;
+        let config = folder.path().join("nginx.conf");
+        fs::write(&config, nginx_config(folder.path(), &endpoint, upstream)).context("write nginx.conf")?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
+        Self::start_in(command, endpoint, folder)
+    }
+
+    /// The pid to give to the probe.
+    pub fn pid(&self) -> u32 {
+        self.processes.pid()
+    }
+
+    fn start(mut command: Command, endpoint: Endpoint) -> anyhow::Result<Self> {
+        command.current_dir(apps_folder()).env("PYTHONDONTWRITEBYTECODE", "1");
+        Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
+    }
+
+    fn start_in(command: Command, endpoint: Endpoint, folder: TempDir) -> anyhow::Result<Self> {
+        let mut processes = ProcessTree::spawn(command, folder.path().join("log"))?;
+        processes.wait_until(START_LIMIT, || endpoint.answers())?;
+        Ok(Self { processes, endpoint, folder })
+    }
+
+    /// A folder that lasts as long as the server.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Endpoint::Unix(path) = &self.endpoint {
+            // The server may have taken it away itself.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn port_of(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp(address) => address.port().to_string(),
+        Endpoint::Unix(_) => String::new(),
+    }
+}
+
+fn nginx_config(folder: &Path, endpoint: &Endpoint, upstream: &Endpoint) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off;
+user root;
+worker_processes 1;
+pid {folder}/nginx.pid;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    upstream app {{ server {upstream}; keepalive 8; }}
+    server {{
+        listen {endpoint};
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"
+    )
+}

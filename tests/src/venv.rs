@@ -1,0 +1,71 @@
+//! The Python environment that servers and clients run in.
+//!
+//! Invariant: it holds exactly what `tests/requirements.txt` of this moment asks for.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+const REQUIREMENTS: &str = include_str!("../requirements.txt");
+
+/// A virtual environment.
+#[derive(Debug, Clone)]
+pub struct Venv {
+    folder: PathBuf,
+}
+
+impl Venv {
+    /// The environment that `STARDUST_PROBE_VENV` names, else the one in the target folder. Made if it is missing
+    /// or made for other requirements, which needs the package index.
+    pub fn open() -> anyhow::Result<Self> {
+        let folder = match std::env::var_os("STARDUST_PROBE_VENV") {
+            Some(folder) => PathBuf::from(folder),
+            None => target_folder()?.join("python-venv"),
+        };
+        let stamp = folder.join("requirements.installed");
+        let parent = folder.parent().context("the environment needs a folder above it")?;
+        let lock = File::create(parent.join("python-venv.lock")).context("create the environment's lock")?;
+        lock.lock().context("wait for who makes the environment")?;
+        if fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == REQUIREMENTS) {
+            return Ok(Self { folder });
+        }
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        run(Command::new(folder.join("bin/python")).args(pip).arg(requirements))?;
+        fs::write(&stamp, REQUIREMENTS).context("stamp the environment")?;
+        Ok(Self { folder })
+    }
+
+    /// A program of the environment: `python`, `gunicorn`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.join("bin").join(name)
+    }
+
+    /// Its interpreter, about to run one of the scripts in `tests/apps`.
+    pub fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(self.program("python"));
+        command.arg(apps_folder().join(name));
+        command
+    }
+}
+
+/// Where the apps and the client scripts are.
+pub fn apps_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("apps")
+}
+
+/// The target folder this program was built into.
+pub fn target_folder() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    let folder = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    Ok(folder.context("this program is not in a target folder")?.to_path_buf())
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| format!("start {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
