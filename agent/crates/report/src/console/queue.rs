@@ -1,0 +1,173 @@
+//! Between the pipeline and the writing thread: a bounded queue, the summary and the books.
+//!
+//! Invariant: `record` holds the lock for a push and a count only, and never waits for the writer's output.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use model::{Books, DropReason, Span};
+use parking_lot::{Condvar, Mutex};
+
+use super::summary::Summary;
+
+/// How long a span may wait for others before it is written: fewer wake-ups and writes.
+const BATCH: Duration = Duration::from_millis(50);
+/// With so many waiting, no time is lost.
+const BATCH_SPANS: usize = 2048;
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    to_writer: Condvar,
+    to_closer: Condvar,
+    /// Outside the lock, so that it can be polled.
+    output_closed: AtomicBool,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Span>,
+    summary: Summary,
+    books: Books,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// Write the rest, then the summary.
+    Closing,
+    /// All is written.
+    Finished,
+    /// Nobody waits for the writer any more, and the books are settled.
+    Abandoned,
+}
+
+/// What the writer has to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Write these.
+    Spans(Vec<Span>),
+    /// There will be no more.
+    Summary(Summary, Books),
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            to_writer: Condvar::new(),
+            to_closer: Condvar::new(),
+            output_closed: AtomicBool::new(false),
+            capacity,
+        }
+    }
+
+    pub(super) fn output_closed(&self) -> bool {
+        self.output_closed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn books(&self) -> Books {
+        self.state.lock().books.clone()
+    }
+
+    pub(super) fn record(&self, span: &Span) {
+        // Before the lock: it allocates.
+        let copy = (span.sampled && !self.output_closed()).then(|| span.clone());
+        let mut state = self.state.lock();
+        state.books.seen += 1;
+        state.summary.count(span);
+        let Some(copy) = copy else {
+            if span.sampled {
+                state.books.drop_spans(DropReason::OutputClosed, 1);
+            } else {
+                state.books.sampled_out += 1;
+            }
+            return;
+        };
+        if state.phase != Phase::Open || self.output_closed() {
+            state.books.drop_spans(DropReason::OutputClosed, 1);
+        } else if state.waiting.len() >= self.capacity {
+            state.books.drop_spans(DropReason::QueueFull, 1);
+        } else {
+            state.waiting.push(copy);
+            if state.waiting.len() == 1 || state.waiting.len() == BATCH_SPANS {
+                self.to_writer.notify_one();
+            }
+        }
+    }
+
+    /// Waits for work. `spare`: an empty list to fill next.
+    pub(super) fn next(&self, spare: Vec<Span>) -> Work {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() && state.phase == Phase::Open {
+            self.to_writer.wait(&mut state);
+        }
+        let deadline = Instant::now() + BATCH;
+        while state.waiting.len() < BATCH_SPANS && state.phase == Phase::Open {
+            if self.to_writer.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        if state.waiting.is_empty() {
+            return Work::Summary(std::mem::take(&mut state.summary), state.books.clone());
+        }
+        Work::Spans(std::mem::replace(&mut state.waiting, spare))
+    }
+
+    /// `written` spans went out, `lost` did not because the reader is gone.
+    pub(super) fn settle(&self, written: usize, lost: usize) {
+        let mut state = self.state.lock();
+        if lost > 0 {
+            self.output_closed.store(true, Ordering::Relaxed);
+        }
+        if state.phase == Phase::Abandoned {
+            return;
+        }
+        state.books.reported += written as u64;
+        let lost = lost + if self.output_closed() { state.waiting.drain(..).count() } else { 0 };
+        state.books.drop_spans(DropReason::OutputClosed, lost as u64);
+    }
+
+    /// The reader is gone before there was a span.
+    pub(super) fn close_output(&self) {
+        self.output_closed.store(true, Ordering::Relaxed);
+        self.settle(0, 0);
+    }
+
+    /// Nobody waits for what is still to be written.
+    pub(super) fn abandoned(&self) -> bool {
+        self.state.lock().phase == Phase::Abandoned
+    }
+
+    pub(super) fn finish(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Closing {
+            state.phase = Phase::Finished;
+        }
+        self.to_closer.notify_all();
+    }
+
+    /// Lets the writer finish until `deadline`; whether it did.
+    pub(super) fn close(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.phase = Phase::Closing;
+        self.to_writer.notify_one();
+        while state.phase == Phase::Closing {
+            if self.to_closer.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        if state.phase == Phase::Finished {
+            return true;
+        }
+        state.phase = Phase::Abandoned;
+        state.waiting = Vec::new();
+        let lost = state.books.in_flight();
+        state.books.drop_spans(DropReason::Expired, lost);
+        false
+    }
+}

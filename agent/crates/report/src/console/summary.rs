@@ -1,0 +1,214 @@
+//! What happened by route: counts, errors and quantiles.
+//!
+//! Invariants: every span is counted, whether it was printed or not; the number of routes is bounded.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use model::{Books, End, Span, SpanKind};
+
+use super::histogram::Histogram;
+use super::text::{Align, columns, duration, push_cell};
+
+/// Routes counted on their own; the rest are counted together.
+const MAX_ROUTES: usize = 1000;
+/// Routes shown, those with the most requests first.
+const MAX_ROWS: usize = 100;
+const MAX_APP_COLUMNS: usize = 24;
+const MAX_NAME_COLUMNS: usize = 64;
+const OTHERS: &str = "(other names)";
+
+/// All routes so far.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    /// By app, so that looking one up needs no new key.
+    apps: HashMap<String, App>,
+    others: Route,
+    routes: usize,
+}
+
+#[derive(Debug, Default)]
+struct App {
+    server: HashMap<Arc<str>, Route>,
+    client: HashMap<Arc<str>, Route>,
+}
+
+#[derive(Debug, Default)]
+struct Route {
+    count: u64,
+    errors: u64,
+    durations: Histogram,
+}
+
+struct Row<'a> {
+    app: &'a str,
+    kind: &'static str,
+    name: &'a str,
+    route: &'a Route,
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, span: &Span) {
+        let route = self.route(span);
+        route.count += 1;
+        route.errors += u64::from(span.fault.is_some());
+        // Without a beginning or an end there is no duration.
+        if !matches!(span.end, End::ProbeJoinedLate | End::ProbeLost) {
+            route.durations.add(span.duration_ns / 1000);
+        }
+    }
+
+    fn route(&mut self, span: &Span) -> &mut Route {
+        let full = self.routes >= MAX_ROUTES;
+        let app_id = span.process.app_id.as_str();
+        if !self.apps.contains_key(app_id) {
+            if full {
+                return &mut self.others;
+            }
+            self.apps.insert(app_id.to_owned(), App::default());
+        }
+        let Some(app) = self.apps.get_mut(app_id) else { return &mut self.others };
+        let names = match span.kind {
+            SpanKind::Server => &mut app.server,
+            SpanKind::Client => &mut app.client,
+        };
+        if !names.contains_key(&span.name) {
+            if full {
+                return &mut self.others;
+            }
+            self.routes += 1;
+        }
+        names.entry(Arc::clone(&span.name)).or_default()
+    }
+
+    /// The table of routes and the books.
+    pub(super) fn text(&self, books: &Books) -> String {
+        let mut text = String::from("\n");
+        let mut rows: Vec<Row<'_>> = self.rows().collect();
+        rows.sort_by(|a, b| {
+            b.route
+                .count
+                .cmp(&a.route.count)
+                .then_with(|| (a.app, a.kind, a.name).cmp(&(b.app, b.kind, b.name)))
+        });
+        let widest = |cell: fn(&Row<'_>) -> usize| rows.iter().take(MAX_ROWS).map(cell).max().unwrap_or(0);
+        let app = widest(|row| columns(row.app)).clamp(3, MAX_APP_COLUMNS);
+        let name = widest(|row| columns(row.name)).clamp(4, MAX_NAME_COLUMNS);
+        if !rows.is_empty() {
+            push_row(
+                &mut text,
+                [app, name],
+                ["APP", "KIND", "NAME"],
+                ["COUNT", "ERRORS", "P50", "P95", "P99"],
+            );
+        }
+        for row in rows.iter().take(MAX_ROWS) {
+            let route = row.route;
+            let quantile = |percent| route.durations.percentile(percent).map_or_else(|| "-".into(), duration);
+            let figures =
+                [route.count.to_string(), route.errors.to_string(), quantile(50), quantile(95), quantile(99)];
+            push_row(
+                &mut text,
+                [app, name],
+                [row.app, row.kind, row.name],
+                figures.each_ref().map(String::as_str),
+            );
+        }
+        if rows.len() > MAX_ROWS {
+            // Writing to a string does not fail, here and below.
+            let _ = writeln!(text, "and {} more", rows.len() - MAX_ROWS);
+        }
+        push_books(&mut text, books);
+        text
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let known = self.apps.iter().flat_map(|(app, names)| {
+            let kinds = [("server", &names.server), ("client", &names.client)];
+            kinds.into_iter().flat_map(move |(kind, names)| {
+                names.iter().map(move |(name, route)| Row { app, kind, name, route })
+            })
+        });
+        let others =
+            (self.others.count > 0).then_some(Row { app: "", kind: "", name: OTHERS, route: &self.others });
+        known.chain(others)
+    }
+}
+
+fn push_row(text: &mut String, widths: [usize; 2], words: [&str; 3], figures: [&str; 5]) {
+    let widths = [widths[0], 6, widths[1]];
+    for (word, width) in words.into_iter().zip(widths) {
+        push_cell(text, word, width, Align::Left);
+        text.push_str("  ");
+    }
+    for (index, figure) in figures.into_iter().enumerate() {
+        push_cell(text, figure, if index == 0 { 8 } else { 7 }, Align::Right);
+        text.push_str(if index == 4 { "\n" } else { " " });
+    }
+}
+
+fn push_books(text: &mut String, books: &Books) {
+    let dropped: u64 = books.dropped.values().sum();
+    let _ = write!(
+        text,
+        "{} spans seen: {} reported, {} sampled out, {dropped} dropped",
+        books.seen, books.reported, books.sampled_out
+    );
+    for (index, (reason, spans)) in books.dropped.iter().enumerate() {
+        let _ = write!(text, "{}{} {spans}", if index == 0 { " (" } else { ", " }, reason.as_str());
+    }
+    text.push_str(if books.dropped.is_empty() { "\n" } else { ")\n" });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{client, server};
+    use super::*;
+    use model::DropReason;
+
+    #[test]
+    fn the_summary_is_exactly_this_text() {
+        let mut summary = Summary::default();
+        for duration_us in [1, 2, 3, 4, 1000] {
+            let mut span = server();
+            span.duration_ns = duration_us * 1000;
+            summary.count(&span);
+        }
+        summary.count(&client());
+        let mut late = client();
+        late.end = End::ProbeJoinedLate;
+        late.fault = None;
+        late.name = "late".into();
+        summary.count(&late);
+        let mut books = Books { seen: 7, reported: 4, sampled_out: 1, ..Books::default() };
+        books.drop_spans(DropReason::QueueFull, 1);
+        books.drop_spans(DropReason::OutputClosed, 1);
+        let expected = "
+APP   KIND    NAME                COUNT  ERRORS     P50     P95     P99
+shop  server  GET /users/{id}         5       0     3µs   1.0ms   1.0ms
+shop  client  late                    1       0       -       -       -
+shop  client  unknown                 1       1   504µs   504µs   504µs
+7 spans seen: 4 reported, 1 sampled out, 2 dropped (queue_full 1, output_closed 1)
+";
+        assert_eq!(summary.text(&books), expected);
+        assert_eq!(
+            Summary::default().text(&Books::default()),
+            "\n0 spans seen: 0 reported, 0 sampled out, 0 dropped\n"
+        );
+    }
+
+    #[test]
+    fn routes_are_bounded_and_none_is_lost() {
+        let mut summary = Summary::default();
+        let mut span = server();
+        for index in 0..2 * MAX_ROUTES {
+            span.name = format!("GET /{index}").into();
+            summary.count(&span);
+        }
+        assert_eq!(summary.others.count, MAX_ROUTES as u64);
+        assert_eq!(summary.rows().map(|row| row.route.count).sum::<u64>(), 2 * MAX_ROUTES as u64);
+        let text = summary.text(&Books::default());
+        assert!(text.contains(OTHERS) && text.contains("\nand 901 more\n"), "{text}");
+    }
+}
