@@ -173,3 +173,17 @@ fn a_lost_response_leaves_the_last_request_expected() {
     let expected = ["lost", "200 1.1 @40 2..2", "end 38 Framing @2", "200 1.1 @78 3..3", "end 40 Framing @3"];
     assert_eq!(play::<ResponseParser>(Origin::Start, &steps), expected);
 }
+
+#[test]
+fn after_a_loss_the_first_response_is_not_relied_upon() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n"; // 39 bytes
+    let body = "HTTP/1.1 200 OK\r\nend"; // 20 bytes
+    let steps =
+        [Step::Lost(40), Step::Expect(Asked::Other), call(head), Step::Expect(Asked::Other), call(OK)];
+    let doubted = ["lost", "200 1.1 @40 2..2", "end 39 Lost @2", "200 1.1 @79 3..3", "end 40 Framing @3"];
+    assert_eq!(play::<ResponseParser>(Origin::Start, &steps), doubted);
+
+    let steps = [&steps[..], &[Step::Expect(Asked::Other), call(head), call(body)]].concat();
+    let trusted = ["200 1.1 @119 4..4", "end 59 Framing @5"];
+    assert_eq!(play::<ResponseParser>(Origin::Start, &steps)[doubted.len()..], trusted);
+}
