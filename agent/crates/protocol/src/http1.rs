@@ -1,4 +1,10 @@
 //! HTTP/1.0 and HTTP/1.1 messages (RFC 9112) from one direction of a connection.
+//!
+//! Where a message must begin, anything else is `NotHttp` (before the first message) or `Lost` (after it).
+//! Where it is not known (joined midway, after `Lost`, after an offer to switch), a message is only looked for
+//! at the beginning of a socket call, by a start line that is whole or becomes so; after 64 calls or 4 MiB
+//! without one (16 times as much once a message was seen) the direction is `NotHttp`. Messages whose end
+//! cannot be counted end by the rules of the module `blind`.
 
 mod blind;
 mod call;
