@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Address, End, HttpVersion, Parent, ParentKind, Process, Span, SpanKind, TraceId, WallClock};
+use model::{End, Parent, ParentKind, Process, Span, SpanKind, WallClock};
 use protocol::http1::{Headers, RequestHead, ResponseHead};
 
 use crate::app::App;
@@ -13,6 +13,7 @@ use crate::context::{self, Incoming};
 use crate::counts::Counts;
 use crate::exchange::{Exchange, fault};
 use crate::ids::Ids;
+use crate::place::{Lineage, Place, Thread};
 use crate::process::Processes;
 use crate::route::{method_in_name, template};
 use crate::settings::Policy;
@@ -31,28 +32,6 @@ const MAX_HEADERS: usize = 64;
 
 /// The name of an exchange whose request was not seen.
 const JOINED_LATE: &str = "(joined late)";
-
-/// Where an exchange takes place.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) kind: SpanKind,
-    pub(crate) local: Address,
-    pub(crate) peer: Address,
-}
-
-/// A thread of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Thread {
-    pub(crate) pid: u32,
-    pub(crate) tid: u32,
-}
-
-/// The trace that a new span belongs to.
-struct Lineage {
-    trace_id: TraceId,
-    parent: Option<Parent>,
-    flagged: bool,
-}
 
 /// What all connections share.
 #[derive(Debug)]
@@ -112,7 +91,7 @@ impl Assembler {
             span.client_addr = client_address(&head.headers, &place.peer, &policy.trusted);
         }
         if let Some(host) = host.filter(|host| !host.is_empty()) {
-            span.host = cut(host, MAX_HOST_CHARS).to_owned();
+            cut(host, MAX_HOST_CHARS).clone_into(&mut span.host);
         }
         self.record_headers(&mut span, "request.", &head.headers);
         let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
@@ -194,7 +173,7 @@ impl Assembler {
             let strange = matches!(span.status, Some(400 | 404 | 405 | 410 | 414));
             let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
             let name = app.names.resolve(span.kind, &method, exchange.template.as_deref(), strange);
-            span.name = name.name;
+            span.name = name.text;
             span.route = name.route;
             self.counts.names_over_ceiling += u64::from(name.over_ceiling);
         }
@@ -272,42 +251,8 @@ impl Assembler {
         start_ns: u64,
         lineage: Lineage,
     ) -> Span {
-        let named = match place.kind {
-            SpanKind::Server => &place.local,
-            SpanKind::Client => &place.peer,
-        };
-        Span {
-            kind: place.kind,
-            process,
-            tid: thread.tid,
-            name: self.no_name.clone(),
-            route: None,
-            method: None,
-            scheme: "http",
-            host: named.to_string(),
-            target: None,
-            status: None,
-            http_version: None::<HttpVersion>,
-            user_agent: None,
-            headers: Vec::new(),
-            start_unix_ns: 0,
-            start_ns,
-            duration_ns: 0,
-            ttfb_ns: None,
-            request_bytes: 0,
-            response_bytes: 0,
-            local: place.local.clone(),
-            peer: place.peer.clone(),
-            client_addr: None,
-            trace_id: lineage.trace_id,
-            span_id: self.ids.span(),
-            parent: lineage.parent,
-            trace_state: None,
-            head_sampled: lineage.flagged,
-            sampled: true,
-            fault: None,
-            end: End::Complete,
-        }
+        let span = place.blank(thread, process, start_ns, lineage, self.ids.span());
+        Span { name: self.no_name.clone(), ..span }
     }
 
     /// Keeps the headers that the settings or the app's rules ask for.

@@ -9,7 +9,8 @@ use std::collections::{HashMap, VecDeque};
 
 use model::{Address, ConnectionId, Fault, SocketState, Span, SpanKind, TcpState};
 
-use crate::assemble::{Assembler, Place, Thread};
+use crate::assemble::Assembler;
+use crate::place::{Place, Thread};
 
 /// How long a failure waits for a second attempt.
 const HOLD_NS: u64 = 50_000_000;
@@ -70,16 +71,17 @@ impl Connects {
                     self.fail(at_ns, state.errno, pending, assembler, out);
                 }
             }
-            (TcpState::SynSent, _) => {
-                if let Some(won) = self.pending.remove(&state.connection) {
-                    self.supersede_held(won.thread, &won.span.peer, assembler);
-                    for other in self.pending.values_mut() {
-                        other.superseded |=
-                            is_rival(other.thread, &other.span.peer, won.thread, &won.span.peer);
-                    }
-                }
-            }
-            _ => {}
+            _ => self.answered(state.connection, assembler),
+        }
+    }
+
+    /// A connection has come about: its connect, if it was seen, has succeeded. (The kernel tells only of
+    /// failures at once; a success shows when bytes pass or the connection is closed.)
+    pub(crate) fn answered(&mut self, connection: ConnectionId, assembler: &mut Assembler) {
+        let Some(won) = self.pending.remove(&connection) else { return };
+        self.supersede_held(won.thread, &won.span.peer, assembler);
+        for other in self.pending.values_mut() {
+            other.superseded |= is_rival(other.thread, &other.span.peer, won.thread, &won.span.peer);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One connection: from the first bytes to the last state. Invariant: what is let go keeps no parser and no
 //! exchange, only the knowledge that it was let go.
 
+mod answers;
 mod closing;
 mod dialogue;
 mod opening;
@@ -9,7 +10,8 @@ mod table;
 use model::{Address, Direction, Origin, Outcome, SocketCall, Span, SpanKind};
 use protocol::Chunk;
 
-use crate::assemble::{Assembler, Place, Thread};
+use crate::assemble::Assembler;
+use crate::place::{Place, Thread};
 pub(crate) use dialogue::Dialogue;
 use dialogue::Verdict;
 use opening::{Judgement, Opening};
@@ -84,7 +86,7 @@ impl Connection {
             }
             Outcome::Failed { errno } => {
                 if let Stage::Http(dialogue) = &mut self.stage {
-                    dialogue.fail(errno, assembler, out);
+                    dialogue.fail(call.direction, errno, assembler, out);
                 }
                 false
             }

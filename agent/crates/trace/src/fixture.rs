@@ -8,8 +8,11 @@ use protocol::http1::{Headers, Part, RequestParser};
 
 /// The fields of a head that holds just these.
 pub(crate) fn headers(fields: &[(&str, &str)]) -> Headers {
-    let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let text = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+    let mut text = "GET / HTTP/1.1\r\n".to_owned();
+    for (name, value) in fields {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text += "\r\n";
     let chunk = Chunk { at_ns: 0, position: 0, len: text.len() as u64, head: text.as_bytes(), tail: b"" };
     let mut found = None;
     RequestParser::new(Origin::Start).push(&chunk, &mut |part| {

@@ -18,6 +18,7 @@ mod fixture;
 mod ids;
 mod network;
 mod pattern;
+mod place;
 mod process;
 mod redact;
 mod route;

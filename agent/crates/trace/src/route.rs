@@ -23,7 +23,7 @@ const STRANGE_SHARE: usize = 4;
 /// A span's name and the route in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name {
-    pub(crate) name: Arc<str>,
+    pub(crate) text: Arc<str>,
     pub(crate) route: Option<Arc<str>>,
     /// The app has too many names: this is the shared one.
     pub(crate) over_ceiling: bool,
@@ -37,25 +37,25 @@ pub(crate) fn method_in_name(method: &str) -> &'static str {
 /// The names of one app.
 #[derive(Debug)]
 pub(crate) struct Names {
-    max_names: usize,
+    ceiling: usize,
     max_children: usize,
     /// What the app serves, and what it asks others for.
     routes: [Trie; 2],
     /// Paths that were answered as unknown.
     strange: [Trie; 2],
-    strange_names: usize,
+    strange_count: usize,
     known: HashMap<Box<str>, Name>,
     scratch: String,
 }
 
 impl Names {
-    pub(crate) fn new(max_names: usize, max_children: usize) -> Self {
+    pub(crate) fn new(ceiling: usize, max_children: usize) -> Self {
         Self {
-            max_names,
+            ceiling,
             max_children,
             routes: [Trie::default(), Trie::default()],
             strange: [Trie::default(), Trie::default()],
-            strange_names: 0,
+            strange_count: 0,
             known: HashMap::new(),
             scratch: String::new(),
         }
@@ -84,27 +84,27 @@ impl Names {
     ) -> Name {
         self.begin(method);
         let Some(template) = template else {
-            let name = self.scratch.trim_end().into();
-            return Name { name, route: None, over_ceiling: false };
+            let text = self.scratch.trim_end().into();
+            return Name { text, route: None, over_ceiling: false };
         };
         let (main, other) = (&mut self.routes[kind as usize], &mut self.strange[kind as usize]);
         let learned = main.find(template, &mut self.scratch);
         let found = learned || strange && other.find(template, &mut self.scratch);
-        let full = self.known.len() >= self.max_names
-            || strange && !learned && self.strange_names >= self.max_names.div_ceil(STRANGE_SHARE);
+        let full = self.known.len() >= self.ceiling
+            || strange && !learned && self.strange_count >= self.ceiling.div_ceil(STRANGE_SHARE);
         if found && let Some(name) = self.known.get(self.scratch.as_str()) {
             return name.clone();
         }
         if full {
             self.begin(method);
             self.scratch.push_str(OTHER);
-            return Name { name: self.scratch.as_str().into(), route: None, over_ceiling: true };
+            return Name { text: self.scratch.as_str().into(), route: None, over_ceiling: true };
         }
         if !found {
             self.begin(method);
             let trie = if strange { &mut self.strange } else { &mut self.routes };
             trie[kind as usize].learn(template, self.max_children, &mut self.scratch);
-            self.strange_names += usize::from(strange);
+            self.strange_count += usize::from(strange);
         }
         self.register(method_in_name(method).len() + 1)
     }
@@ -121,7 +121,7 @@ impl Names {
             return name.clone();
         }
         let name = Name {
-            name: self.scratch.as_str().into(),
+            text: self.scratch.as_str().into(),
             route: Some(self.scratch[route..].into()),
             over_ceiling: false,
         };
@@ -137,7 +137,7 @@ mod tests {
 
     fn name(names: &mut Names, kind: SpanKind, method: &str, path: &str, strange: bool) -> String {
         let template = template(path);
-        names.resolve(kind, method, Some(&template), strange).name.to_string()
+        names.resolve(kind, method, Some(&template), strange).text.to_string()
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(name(&mut names, Server, "GET", "/users/7", false), "GET /users/{id}");
         assert_eq!(name(&mut names, Server, "PROPFIND", "/dav", false), "_OTHER /dav");
         assert_eq!(name(&mut names, Server, "get", "/dav", false), "_OTHER /dav");
-        assert_eq!(&*names.resolve(Server, "OPTIONS", None, false).name, "OPTIONS");
+        assert_eq!(&*names.resolve(Server, "OPTIONS", None, false).text, "OPTIONS");
         assert_eq!(names.peek(Server, "GET", Some("/users/{id}")), "GET /users/{id}");
         assert_eq!(names.peek(Server, "GET", Some("/new")), "GET /new");
     }
@@ -173,7 +173,7 @@ mod tests {
             let template = template(&format!("/{}", "a".repeat(at % 60 + 1)));
             let name = names.resolve(Server, "GET", Some(&template), false);
             assert_eq!(name.over_ceiling, name.route.is_none());
-            seen.insert(name.name);
+            seen.insert(name.text);
         }
         assert_eq!(seen.len(), 11, "{seen:?}");
         assert!(seen.contains("GET (other)"));
@@ -199,7 +199,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..20_000 {
             let depth = random.usize(1..20);
-            let path: String = (0..depth).map(|_| format!("/{}", random.alphabetic())).collect();
+            let path: String = (0..depth).flat_map(|_| ['/', random.alphabetic()]).collect();
             seen.insert(name(&mut names, Server, "GET", &path, random.bool()));
         }
         assert!(seen.len() <= 101, "{}", seen.len());

@@ -25,14 +25,14 @@ struct Bucket {
 
 impl Sampler {
     pub(crate) fn new(rules: Rules) -> Self {
-        let buckets = vec![Bucket { tokens: 0.0, filled_ns: None }; rules.rules.len()];
+        let buckets = vec![Bucket { tokens: 0.0, filled_ns: None }; rules.list.len()];
         Self { rules, buckets }
     }
 
     /// Whether a finished span is to be sent: the first rule that matches decides; else errors and slow
     /// requests are kept, and of the rest the app's rate.
     pub(crate) fn keeps(&mut self, span: &Span, slow_ns: u64) -> bool {
-        let rules = self.rules.rules.iter().zip(&mut self.buckets);
+        let rules = self.rules.list.iter().zip(&mut self.buckets);
         for (rule, bucket) in rules {
             if rule.matches(span) {
                 return match rule.keep {

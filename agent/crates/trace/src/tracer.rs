@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use model::{Body, ConnectionId, End, Event, SocketCall, SocketState, Span, TcpState, WallClock};
 
-use crate::assemble::{Assembler, Thread};
+use crate::assemble::Assembler;
 use crate::connect::Connects;
 use crate::connection::{Connection, Connections};
 use crate::counts::Counts;
+use crate::place::Thread;
 use crate::sample::{Rules, Sampler};
 use crate::settings::{Policy, Settings, SettingsError};
 
@@ -68,6 +69,7 @@ impl Tracer {
             }
             self.connections.make_room(&mut self.assembler, out);
             self.assembler.counts.connections += 1;
+            self.connects.answered(id, &mut self.assembler);
             self.connections.map.insert(id, Connection::new(call, thread));
         }
         let Some(connection) = self.connections.map.get_mut(&id) else { return };

@@ -1,11 +1,12 @@
 //! How connections end, and the exchanges that are open then. Invariant: an end is the one that was seen:
 //! who closed first, a reset, a timeout.
 
-use model::{End, Span, SpanKind, TcpState};
+use model::{Direction, End, Span, SpanKind, TcpState};
 
 use super::Dialogue;
-use crate::assemble::{Assembler, Thread};
+use crate::assemble::Assembler;
 use crate::exchange::closed_by;
+use crate::place::Thread;
 
 /// Linux error numbers (`include/uapi/asm-generic/errno.h`).
 const EPIPE: i32 = 32;
@@ -24,7 +25,17 @@ impl Dialogue {
 
     /// A call has failed for good. Other errors than those of a broken connection are the process's own
     /// affair: the socket's state tells what becomes of it.
-    pub(super) fn fail(&mut self, errno: i32, assembler: &mut Assembler, out: &mut Vec<Span>) {
+    pub(super) fn fail(
+        &mut self,
+        direction: Direction,
+        errno: i32,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        // A client that cannot write may still read what the server has answered before it closed.
+        if self.place.kind == SpanKind::Client && direction == Direction::Sent {
+            return;
+        }
         if let Some(end) = broken_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
@@ -40,14 +51,11 @@ impl Dialogue {
         out: &mut Vec<Span>,
     ) {
         match new {
-            TcpState::CloseWait => {
-                self.peer_closed_first.get_or_insert(true);
-            }
             TcpState::FinWait1 => {
                 self.peer_closed_first.get_or_insert(false);
             }
-            // This side closes, and the peer has before.
-            TcpState::LastAck => {
+            // `LastAck`: this side closes, and the peer has before.
+            TcpState::CloseWait | TcpState::LastAck => {
                 self.peer_closed_first.get_or_insert(true);
             }
             TcpState::Close | TcpState::TimeWait => {

@@ -1,15 +1,16 @@
-//! Requests and responses of one connection, paired in order. Invariants: a response never goes to a
-//! request that it may not belong to (after a loss, requests in doubt end as lost); the number of open
-//! exchanges is bounded.
+//! The exchanges of one connection, and its requests. Invariants: exchanges stand in the order of their
+//! requests; how many are open is bounded.
 
 use std::collections::VecDeque;
 
 use model::{End, Origin, Span};
-use protocol::http1::{EndBy, Part, RequestHead, RequestParser, ResponseHead, ResponseParser};
+use protocol::http1::{Part, RequestHead, RequestParser, ResponseParser};
 
+use super::answers::Passing;
 use super::{Passage, carries_requests};
-use crate::assemble::{Assembler, Place, Thread, asked};
+use crate::assemble::{Assembler, asked};
 use crate::exchange::Exchange;
+use crate::place::{Place, Thread};
 
 /// Most requests that wait for a response on one connection.
 const MAX_OPEN: usize = 1024;
@@ -29,38 +30,24 @@ pub(super) enum Verdict {
     Overrun,
 }
 
-/// What a response that is passing belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Passing {
-    Nothing,
-    /// 1xx: the final response is still to come.
-    Interim,
-    /// The first open exchange.
-    First,
-    /// No request that was seen.
-    Unpaired,
-}
-
 /// An HTTP connection.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
     pub(super) place: Place,
-    origin: Origin,
+    pub(super) origin: Origin,
     requests: Option<RequestParser>,
     pub(super) responses: Option<ResponseParser>,
     /// Where the next byte of each direction is to stand.
     request_position: u64,
-    response_position: u64,
-    exchanges: VecDeque<Exchange>,
-    next_number: u64,
-    requests_seen: bool,
+    pub(super) response_position: u64,
+    pub(super) exchanges: VecDeque<Exchange>,
+    pub(super) next_number: u64,
+    pub(super) requests_seen: bool,
     /// The exchange whose request is passing.
     open_request: Option<u64>,
     /// The calls since the last request ended: where they began, and on which thread.
     calls: VecDeque<(u64, Thread)>,
-    passing: Passing,
-    /// Requests in doubt were dropped: the response parser still expects their responses.
-    stale: bool,
+    pub(super) passing: Passing,
     /// The requests' direction holds something else; let go when the last exchange has ended.
     strange: bool,
     /// Who closed first, once one side has: true for the peer.
@@ -84,7 +71,6 @@ impl Dialogue {
             open_request: None,
             calls: VecDeque::new(),
             passing: Passing::Nothing,
-            stale: false,
             strange: false,
             peer_closed_first: None,
             over: false,
@@ -125,7 +111,7 @@ impl Dialogue {
     ) -> Verdict {
         let chunk = &passage.chunk;
         let origin = self.origin_at(chunk.position);
-        if self.requests.is_some() {
+        if self.requests.is_some() || self.origin == Origin::Start {
             count_gap(self.request_position, chunk.position, assembler);
         }
         self.request_position = chunk.position.saturating_add(chunk.len);
@@ -196,140 +182,6 @@ impl Dialogue {
         true
     }
 
-    fn pass_response(
-        &mut self,
-        passage: &Passage<'_>,
-        assembler: &mut Assembler,
-        out: &mut Vec<Span>,
-    ) -> Verdict {
-        let chunk = &passage.chunk;
-        if self.responses.is_some() && count_gap(self.response_position, chunk.position, assembler) {
-            if self.passing == Passing::Nothing {
-                self.drop_doubtful(assembler, out);
-            }
-        }
-        if self.stale && self.passing == Passing::Nothing {
-            self.responses = None;
-            self.stale = false;
-        }
-        if self.responses.is_none() {
-            let mut parser = ResponseParser::new(self.origin_at(chunk.position));
-            for exchange in &self.exchanges {
-                parser.expect(asked(exchange.span.method.as_deref().unwrap_or_default()));
-            }
-            self.responses = Some(parser);
-        }
-        self.response_position = chunk.position.saturating_add(chunk.len);
-        let mut parts = Vec::new();
-        if let Some(parser) = &mut self.responses {
-            parser.push(chunk, &mut |part| parts.push(part));
-        }
-        let cut = self.closing_end();
-        for part in parts {
-            let verdict = self.take_response_part(part, passage.thread, cut, assembler, out);
-            if verdict != Verdict::Stay {
-                self.abandon(End::ProbeLost, assembler, out);
-                return verdict;
-            }
-        }
-        if self.passing == Passing::First
-            && let Some(exchange) = self.exchanges.front_mut()
-        {
-            exchange.touch(chunk.at_ns);
-        }
-        Verdict::Stay
-    }
-
-    /// `cut`: how an exchange ends whose response is cut off.
-    pub(super) fn take_response_part(
-        &mut self,
-        part: Part<ResponseHead>,
-        thread: Thread,
-        cut: End,
-        assembler: &mut Assembler,
-        out: &mut Vec<Span>,
-    ) -> Verdict {
-        match part {
-            Part::Head { head, start_ns, head_end_ns, position } => {
-                self.passing = self.pair(&head, start_ns, thread, assembler);
-                if self.passing == Passing::First
-                    && let Some(exchange) = self.exchanges.front_mut()
-                {
-                    assembler.respond(exchange, &head, start_ns, position);
-                    exchange.touch(head_end_ns);
-                }
-            }
-            Part::End { end_ns, bytes, by } => {
-                let passing = std::mem::replace(&mut self.passing, Passing::Nothing);
-                if passing == Passing::First
-                    && let Some(mut exchange) = self.exchanges.pop_front()
-                {
-                    exchange.span.response_bytes = bytes;
-                    self.settle_request(&mut exchange);
-                    let end = match by {
-                        EndBy::Framing | EndBy::Close if exchange.switches() => End::Upgraded,
-                        EndBy::Framing | EndBy::Close => End::Complete,
-                        EndBy::Upgrade => End::Upgraded,
-                        EndBy::Cut => cut,
-                        EndBy::Lost => End::ProbeLost,
-                    };
-                    assembler.finish(exchange, end, end_ns, out);
-                }
-            }
-            Part::Upgraded => {
-                if self.passing == Passing::First {
-                    self.finish_first(End::Upgraded, assembler, out);
-                }
-                return Verdict::Upgraded;
-            }
-            Part::Lost => {
-                assembler.counts.lost_framings += 1;
-                self.drop_doubtful(assembler, out);
-            }
-            Part::NotHttp => return Verdict::NotHttp,
-        }
-        Verdict::Stay
-    }
-
-    /// Finds the exchange of a response that begins.
-    fn pair(
-        &mut self,
-        head: &ResponseHead,
-        start_ns: u64,
-        thread: Thread,
-        assembler: &mut Assembler,
-    ) -> Passing {
-        if (100..200).contains(&head.status) && head.status != 101 {
-            return Passing::Interim;
-        }
-        if !self.exchanges.is_empty() {
-            return Passing::First;
-        }
-        if self.origin == Origin::Midway && !self.requests_seen {
-            let number = self.next_number;
-            self.next_number += 1;
-            self.exchanges.push_back(assembler.open_late(&self.place, thread, number, start_ns));
-            return Passing::First;
-        }
-        assembler.counts.unpaired_responses += 1;
-        Passing::Unpaired
-    }
-
-    /// Bytes of responses were lost between messages, so the next response may belong to any of the requests
-    /// that wait. Without pipelining it is the last one's; with it (two requests in one call) nobody knows.
-    fn drop_doubtful(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        let mut waiting = std::mem::take(&mut self.exchanges);
-        let started = waiting.iter().map(|exchange| exchange.span.start_ns);
-        let pipelined = started.clone().zip(started.skip(1)).any(|(one, next)| one == next);
-        if !pipelined {
-            self.exchanges.extend(waiting.pop_back());
-        }
-        self.stale |= !waiting.is_empty();
-        for exchange in waiting {
-            self.finish_broken(exchange, End::ProbeLost, assembler, out);
-        }
-    }
-
     /// Ends every open exchange at the last byte seen of it.
     pub(crate) fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
         while !self.exchanges.is_empty() {
@@ -337,14 +189,14 @@ impl Dialogue {
         }
     }
 
-    fn finish_first(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
+    pub(super) fn finish_first(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
         if let Some(exchange) = self.exchanges.pop_front() {
             self.passing = Passing::Nothing;
             self.finish_broken(exchange, end, assembler, out);
         }
     }
 
-    fn finish_broken(
+    pub(super) fn finish_broken(
         &self,
         mut exchange: Exchange,
         end: End,
@@ -360,7 +212,7 @@ impl Dialogue {
     }
 
     /// A request that is still passing when its exchange ends has the bytes seen so far.
-    fn settle_request(&self, exchange: &mut Exchange) {
+    pub(super) fn settle_request(&self, exchange: &mut Exchange) {
         if let Some(position) = exchange.request_position
             && !exchange.request_done
         {
@@ -374,13 +226,13 @@ impl Dialogue {
     }
 
     /// Whether a direction whose first chunk stands at `position` is seen from its first byte.
-    fn origin_at(&self, position: u64) -> Origin {
+    pub(super) fn origin_at(&self, position: u64) -> Origin {
         if position == 0 { self.origin } else { Origin::Midway }
     }
 }
 
 /// Counts the bytes missing before a chunk, if there are any.
-fn count_gap(expected: u64, position: u64, assembler: &mut Assembler) -> bool {
+pub(super) fn count_gap(expected: u64, position: u64, assembler: &mut Assembler) -> bool {
     let missing = position.saturating_sub(expected);
     assembler.counts.gaps += u64::from(missing > 0);
     assembler.counts.gap_bytes += missing;

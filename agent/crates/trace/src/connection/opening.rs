@@ -6,7 +6,7 @@ use protocol::Chunk;
 use protocol::http1::{Looks, detect};
 
 use super::Passage;
-use crate::assemble::Thread;
+use crate::place::Thread;
 
 /// Most bytes and calls held back while they are too short to judge.
 const MAX_HELD_BYTES: usize = 512;

@@ -33,7 +33,7 @@ pub struct RuleError {
 pub struct Rules {
     pub(crate) enabled: bool,
     pub(crate) rate: f64,
-    pub(super) rules: Vec<Rule>,
+    pub(super) list: Vec<Rule>,
     pub(crate) excludes: Vec<Pattern>,
     /// In lower case.
     pub(crate) headers: Vec<String>,
@@ -72,7 +72,7 @@ impl Status {
 /// Everything is kept.
 impl Default for Rules {
     fn default() -> Self {
-        Self { enabled: true, rate: 1.0, rules: Vec::new(), excludes: Vec::new(), headers: Vec::new() }
+        Self { enabled: true, rate: 1.0, list: Vec::new(), excludes: Vec::new(), headers: Vec::new() }
     }
 }
 
@@ -88,7 +88,7 @@ impl Rules {
             let result = match key.trim().to_ascii_lowercase().replace(':', ".").as_str() {
                 "probe.enabled" => parse_bool(value).map(|enabled| parsed.enabled = enabled),
                 "probe.sampling.rate" => parse_rate(value).map(|rate| parsed.rate = rate),
-                "probe.sampling.rules" => parse_rules(value).map(|rules| parsed.rules = rules),
+                "probe.sampling.rules" => parse_rules(value).map(|rules| parsed.list = rules),
                 "probe.excludes" => parse_excludes(value).map(|excludes| parsed.excludes = excludes),
                 "probe.headers" => parse_headers(value).map(|headers| parsed.headers = headers),
                 _ => Ok(()),
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(parse("probe.headers", "X-A,x-b").unwrap().headers, ["x-a", "x-b"]);
         let rules = r#"[{"name":"*","method":"*","status":"4xx","min_duration_ms":1,"per_second":0.5},
                         {"status":503,"ratio":1}]"#;
-        let rules = parse("probe.sampling.rules", rules).unwrap().rules;
+        let rules = parse("probe.sampling.rules", rules).unwrap().list;
         assert_eq!(rules[0].status, Some(Status { first: 400, last: 499 }));
         assert_eq!(rules[0].method, None);
         assert_eq!(rules[0].keep, Keep::PerSecond(0.5));

@@ -1,0 +1,159 @@
+//! Responses meet their requests, in order. Invariant: a response never goes to a request that it may not
+//! belong to: after a loss, requests in doubt end as lost.
+
+use model::{End, Origin, Span};
+use protocol::http1::{EndBy, Part, ResponseHead, ResponseParser};
+
+use super::Passage;
+use super::dialogue::{Dialogue, Verdict, count_gap};
+use crate::assemble::{Assembler, asked};
+use crate::place::Thread;
+
+/// What a response that is passing belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    Nothing,
+    /// 1xx: the final response is still to come.
+    Interim,
+    /// The first open exchange.
+    First,
+    /// No request that was seen.
+    Unpaired,
+}
+
+impl Dialogue {
+    pub(super) fn pass_response(
+        &mut self,
+        passage: &Passage<'_>,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> Verdict {
+        let chunk = &passage.chunk;
+        if (self.responses.is_some() || self.origin == Origin::Start)
+            && count_gap(self.response_position, chunk.position, assembler)
+            && self.passing == Passing::Nothing
+            && self.drop_doubtful(assembler, out)
+        {
+            // It expects the responses to the requests that were dropped.
+            self.responses = None;
+        }
+        if self.responses.is_none() {
+            let mut parser = ResponseParser::new(self.origin_at(chunk.position));
+            for exchange in &self.exchanges {
+                parser.expect(asked(exchange.span.method.as_deref().unwrap_or_default()));
+            }
+            self.responses = Some(parser);
+        }
+        self.response_position = chunk.position.saturating_add(chunk.len);
+        let mut parts = Vec::new();
+        if let Some(parser) = &mut self.responses {
+            parser.push(chunk, &mut |part| parts.push(part));
+        }
+        let cut = self.closing_end();
+        for part in parts {
+            let verdict = self.take_response_part(part, passage.thread, cut, assembler, out);
+            if verdict != Verdict::Stay {
+                self.abandon(End::ProbeLost, assembler, out);
+                return verdict;
+            }
+        }
+        if self.passing == Passing::First
+            && let Some(exchange) = self.exchanges.front_mut()
+        {
+            exchange.touch(chunk.at_ns);
+        }
+        Verdict::Stay
+    }
+
+    /// `cut`: how an exchange ends whose response is cut off.
+    pub(super) fn take_response_part(
+        &mut self,
+        part: Part<ResponseHead>,
+        thread: Thread,
+        cut: End,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> Verdict {
+        match part {
+            Part::Head { head, start_ns, head_end_ns, position } => {
+                self.passing = self.pair(&head, start_ns, thread, assembler);
+                if self.passing == Passing::First
+                    && let Some(exchange) = self.exchanges.front_mut()
+                {
+                    assembler.respond(exchange, &head, start_ns, position);
+                    exchange.touch(head_end_ns);
+                }
+            }
+            Part::End { end_ns, bytes, by } => {
+                let passing = std::mem::replace(&mut self.passing, Passing::Nothing);
+                if passing == Passing::First
+                    && let Some(mut exchange) = self.exchanges.pop_front()
+                {
+                    exchange.span.response_bytes = bytes;
+                    self.settle_request(&mut exchange);
+                    let end = match by {
+                        EndBy::Framing | EndBy::Close if exchange.switches() => End::Upgraded,
+                        EndBy::Framing | EndBy::Close => End::Complete,
+                        EndBy::Upgrade => End::Upgraded,
+                        EndBy::Cut => cut,
+                        EndBy::Lost => End::ProbeLost,
+                    };
+                    assembler.finish(exchange, end, end_ns, out);
+                }
+            }
+            Part::Upgraded => {
+                if self.passing == Passing::First {
+                    self.finish_first(End::Upgraded, assembler, out);
+                }
+                return Verdict::Upgraded;
+            }
+            Part::Lost => {
+                assembler.counts.lost_framings += 1;
+                self.drop_doubtful(assembler, out);
+            }
+            Part::NotHttp => return Verdict::NotHttp,
+        }
+        Verdict::Stay
+    }
+
+    /// Finds the exchange of a response that begins.
+    fn pair(
+        &mut self,
+        head: &ResponseHead,
+        start_ns: u64,
+        thread: Thread,
+        assembler: &mut Assembler,
+    ) -> Passing {
+        if (100..200).contains(&head.status) && head.status != 101 {
+            return Passing::Interim;
+        }
+        if !self.exchanges.is_empty() {
+            return Passing::First;
+        }
+        if self.origin == Origin::Midway && !self.requests_seen {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.exchanges.push_back(assembler.open_late(&self.place, thread, number, start_ns));
+            return Passing::First;
+        }
+        assembler.counts.unpaired_responses += 1;
+        Passing::Unpaired
+    }
+
+    /// Bytes of responses were lost between messages, so the next response may belong to any of the requests
+    /// that wait. Without pipelining it is the last one's; with it (two requests in one call) nobody knows.
+    /// True if a request was in doubt.
+    fn drop_doubtful(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) -> bool {
+        let mut waiting = std::mem::take(&mut self.exchanges);
+        let started = waiting.iter().map(|exchange| exchange.span.start_ns);
+        let pipelined = started.clone().zip(started.skip(1)).any(|(one, next)| one == next);
+        if !pipelined {
+            self.exchanges.extend(waiting.pop_back());
+        }
+        let any = !waiting.is_empty();
+        for exchange in waiting {
+            self.finish_broken(exchange, End::ProbeLost, assembler, out);
+        }
+        any
+    }
+}

@@ -1,0 +1,78 @@
+//! Where and by whom a span is begun.
+
+use std::sync::Arc;
+
+use model::{Address, End, Parent, Process, Span, SpanId, SpanKind, TraceId};
+
+/// Where an exchange takes place.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) kind: SpanKind,
+    pub(crate) local: Address,
+    pub(crate) peer: Address,
+}
+
+/// A thread of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+}
+
+/// The trace that a new span belongs to.
+#[derive(Debug)]
+pub(crate) struct Lineage {
+    pub(crate) trace_id: TraceId,
+    pub(crate) parent: Option<Parent>,
+    /// The trace is to be kept.
+    pub(crate) flagged: bool,
+}
+
+impl Place {
+    /// A span that has begun here, and of which nothing else is known.
+    pub(crate) fn blank(
+        &self,
+        thread: Thread,
+        process: Arc<Process>,
+        start_ns: u64,
+        lineage: Lineage,
+        span_id: SpanId,
+    ) -> Span {
+        let asked = match self.kind {
+            SpanKind::Server => &self.local,
+            SpanKind::Client => &self.peer,
+        };
+        Span {
+            kind: self.kind,
+            process,
+            tid: thread.tid,
+            name: Arc::default(),
+            route: None,
+            method: None,
+            scheme: "http",
+            host: asked.to_string(),
+            target: None,
+            status: None,
+            http_version: None,
+            user_agent: None,
+            headers: Vec::new(),
+            start_unix_ns: 0,
+            start_ns,
+            duration_ns: 0,
+            ttfb_ns: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            local: self.local.clone(),
+            peer: self.peer.clone(),
+            client_addr: None,
+            trace_id: lineage.trace_id,
+            span_id,
+            parent: lineage.parent,
+            trace_state: None,
+            head_sampled: lineage.flagged,
+            sampled: true,
+            fault: None,
+            end: End::Complete,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Builds the events of conversations. Every step takes one millisecond, unless time is moved.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::{
+    Address, AppIdSource, Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, Process,
+    SocketCall, SocketState, Span, SpanKind, Syscall, TcpState,
+};
+use trace::{Settings, Tracer};
+
+pub const MS: u64 = 1_000_000;
+
+/// One socket of a watched process.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    pub id: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub origin: Origin,
+    pub local: Address,
+    pub peer: Address,
+}
+
+/// A socket of pid 100, thread 100, from its first byte on.
+pub fn socket(id: u64) -> Socket {
+    let local = Address::Ip("10.0.0.1:8000".parse().unwrap());
+    let peer = Address::Ip("192.0.2.9:50000".parse().unwrap());
+    Socket { id, pid: 100, tid: 100, origin: Origin::Start, local, peer }
+}
+
+impl Socket {
+    pub fn midway(self) -> Self {
+        Self { origin: Origin::Midway, ..self }
+    }
+
+    pub fn tid(self, tid: u32) -> Self {
+        Self { tid, ..self }
+    }
+
+    pub fn peer(self, peer: &str) -> Self {
+        Self { peer: Address::Ip(peer.parse().unwrap()), ..self }
+    }
+
+    pub fn unix(self) -> Self {
+        Self { local: Address::Unix(Some("/run/app.sock".into())), peer: Address::Unix(None), ..self }
+    }
+}
+
+/// A step of a conversation.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    /// The process reads these bytes.
+    Reads(&'a str),
+    /// The process writes these bytes.
+    Writes(&'a str),
+    /// A read finds the end of the stream.
+    Eof,
+    /// A call fails.
+    Fails(Direction, i32),
+    /// The socket goes into this state, with this error.
+    State(TcpState, i32),
+    /// Bytes pass that the probe does not hear of.
+    Loses(Direction, u64),
+    /// The process exits.
+    Exits,
+    /// So many milliseconds pass.
+    Idles(u64),
+}
+
+pub fn process(pid: u32, app_id: &str) -> Arc<Process> {
+    Arc::new(Process {
+        pid,
+        parent_pid: 1,
+        app_id: app_id.to_owned(),
+        app_id_source: AppIdSource::Flag,
+        version: None,
+        name: "python".to_owned(),
+        command_line: "python app.py".to_owned(),
+        user: "www".to_owned(),
+        start_unix_ms: 0,
+    })
+}
+
+/// A tracer with what it has given out.
+pub struct World {
+    pub tracer: Tracer,
+    pub spans: Vec<Span>,
+    pub now_ns: u64,
+    positions: HashMap<(u64, Direction), u64>,
+}
+
+impl World {
+    /// With pid 100 known as the app `shop`.
+    pub fn new(settings: &Settings) -> Self {
+        let mut world = Self {
+            tracer: Tracer::new(settings, 42).unwrap(),
+            spans: Vec::new(),
+            now_ns: 1_000 * MS,
+            positions: HashMap::new(),
+        };
+        world.feed(100, 0, Body::Process(process(100, "shop")));
+        world
+    }
+
+    pub fn feed(&mut self, pid: u32, tid: u32, body: Body<'_>) {
+        self.now_ns += MS;
+        self.tracer.observe(&Event { at_ns: self.now_ns, pid, tid, body }, &mut self.spans);
+    }
+
+    pub fn play(&mut self, socket: &Socket, steps: &[Step<'_>]) {
+        for step in steps {
+            match *step {
+                Step::Reads(bytes) => self.bytes(socket, Direction::Received, bytes.as_bytes()),
+                Step::Writes(bytes) => self.bytes(socket, Direction::Sent, bytes.as_bytes()),
+                Step::Eof => self.call(socket, Direction::Received, Outcome::EndOfStream),
+                Step::Fails(direction, errno) => self.call(socket, direction, Outcome::Failed { errno }),
+                Step::State(new, errno) => self.state(socket, TcpState::Established, new, errno),
+                Step::Loses(direction, bytes) => {
+                    *self.positions.entry((socket.id, direction)).or_default() += bytes;
+                }
+                Step::Exits => self.feed(socket.pid, 0, Body::Exit { status: 9 }),
+                Step::Idles(ms) => self.now_ns += ms * MS,
+            }
+        }
+    }
+
+    pub fn bytes(&mut self, socket: &Socket, direction: Direction, bytes: &[u8]) {
+        self.part(socket, direction, bytes, bytes.len() as u64);
+    }
+
+    /// `len` bytes pass, of which the first were copied.
+    pub fn part(&mut self, socket: &Socket, direction: Direction, head: &[u8], len: u64) {
+        self.call(socket, direction, Outcome::Bytes(Payload { len, head, tail: b"" }));
+    }
+
+    fn call(&mut self, socket: &Socket, direction: Direction, outcome: Outcome<'_>) {
+        let position = self.positions.entry((socket.id, direction)).or_default();
+        let call = SocketCall {
+            connection: ConnectionId(socket.id),
+            inode: socket.id + 1000,
+            fd: Some(7),
+            direction,
+            origin: socket.origin,
+            local: socket.local.clone(),
+            peer: socket.peer.clone(),
+            netns: 1,
+            syscall: Syscall::Recvfrom,
+            position: *position,
+            outcome,
+        };
+        if let Outcome::Bytes(payload) = outcome {
+            *position += payload.len;
+        }
+        self.feed(socket.pid, socket.tid, Body::SocketCall(call));
+    }
+
+    pub fn state(&mut self, socket: &Socket, old: TcpState, new: TcpState, errno: i32) {
+        let state = SocketState {
+            connection: ConnectionId(socket.id),
+            local: socket.local.clone(),
+            peer: socket.peer.clone(),
+            netns: 1,
+            old,
+            new,
+            errno,
+        };
+        let begins = new == TcpState::SynSent;
+        self.feed(socket.pid, if begins { socket.tid } else { 0 }, Body::SocketState(state));
+    }
+
+    /// Checks that nothing was lost on the way, and gives the spans as lines.
+    pub fn lines(&self) -> Vec<String> {
+        let counts = self.tracer.counts();
+        assert_eq!(counts.spans, self.spans.len() as u64);
+        self.spans.iter().map(line).collect()
+    }
+}
+
+/// `kind name status end fault request_bytes/response_bytes duration_ms/ttfb_ms`
+pub fn line(span: &Span) -> String {
+    let status = span.status.map_or("-".to_owned(), |status| status.to_string());
+    let fault = span.fault.map_or("-".to_owned(), |fault| format!("{fault:?}"));
+    let ttfb = span.ttfb_ns.map_or("-".to_owned(), |ns| (ns / MS).to_string());
+    let kind = match span.kind {
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+    };
+    format!(
+        "{kind} {} {status} {} {fault} {}/{} {}/{ttfb}",
+        span.name,
+        span.end.as_str(),
+        span.request_bytes,
+        span.response_bytes,
+        span.duration_ns / MS,
+    )
+}
+
+/// The lines of one conversation with the default settings; the books must balance.
+pub fn play(socket: &Socket, steps: &[Step<'_>]) -> (Vec<String>, trace::Counts) {
+    let mut world = World::new(&Settings::default());
+    world.play(socket, steps);
+    let lines = world.lines();
+    let counts = world.tracer.counts().clone();
+    let mut rest = Vec::new();
+    world.tracer.drain(world.now_ns, &mut rest);
+    let after = world.tracer.counts();
+    assert_eq!(after.exchanges, after.spans + after.excluded + after.disabled);
+    (lines, counts)
+}

@@ -1,0 +1,15 @@
+//! Conversations played through the tracer as a source would see them.
+
+#![allow(missing_docs, reason = "a test binary has no public items")]
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod closing;
+mod connects;
+mod context;
+mod conversation;
+mod cutting;
+mod losses;
+mod pairing;
+mod parents;
+mod remote;
+mod speed;

@@ -1,0 +1,31 @@
+//! What an exchange costs. Run with `cargo test --release -p trace -- --ignored --nocapture speed`.
+
+use std::time::Instant;
+
+use trace::Settings;
+
+use crate::conversation::Step::{Reads, Writes};
+use crate::conversation::{World, socket};
+
+#[test]
+#[ignore = "a measurement, not a check"]
+fn nanoseconds_per_exchange() {
+    const ROUNDS: u32 = 200_000;
+    let request = "GET /api/v1/users/4711/orders?page=2&token=x HTTP/1.1\r\nHost: shop.example\r\n\
+                   User-Agent: python-requests/2.32\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n\
+                   Connection: keep-alive\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n";
+    let response = "HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\
+                    Connection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"ok\": true}\n";
+    let mut world = World::new(&Settings::default());
+    let sockets: Vec<_> = (0..64).map(|id| socket(id).peer("127.0.0.1:5000")).collect();
+    let begun = Instant::now();
+    for round in 0..ROUNDS {
+        world.play(&sockets[round as usize % 64], &[Reads(request), Writes(response)]);
+        if round % 1024 == 0 {
+            world.spans.clear();
+        }
+    }
+    let each = begun.elapsed() / ROUNDS;
+    assert_eq!(world.tracer.counts().spans, u64::from(ROUNDS));
+    eprintln!("{} ns per exchange", each.as_nanos());
+}
