@@ -1,0 +1,162 @@
+//! Names as the Stardust server and its pages understand them.
+//!
+//! Invariant: a name is never empty, has at most 200 characters, and its first characters tell its kind: `/` is an API
+//! of the app, `http` a call it makes, `socket:` a connection that did not come about.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use model::{End, Span, SpanKind};
+
+use super::text::{cut, not_a_date};
+
+/// The server drops longer ones.
+const NAME_CHARS: usize = 200;
+/// A segment of a client's URL that is longer, with its slash, ends the name.
+const SEGMENT_CHARS: usize = 16;
+/// Names a host may have before its calls are all counted under the host.
+const NAMES_PER_HOST: usize = 64;
+/// Hosts whose names are told apart; calls to further ones are counted by host.
+const HOSTS: usize = 256;
+/// Third segments that name an action rather than a thing, and so belong to an API's name.
+const VERBS: [&str; 8] = ["index", "detail", "add", "edit", "delete", "create", "insert", "update"];
+
+/// A span's name, still to be checked against the host's other names if it is a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Name<'a> {
+    /// As it is.
+    Plain(Cow<'a, str>),
+    /// A call to a host.
+    Call {
+        /// `scheme://authority`
+        host: String,
+        /// `scheme://authority/segments`
+        full: String,
+    },
+}
+
+/// The names seen per host.
+#[derive(Debug, Default)]
+pub(super) struct HostNames {
+    hosts: HashMap<String, HashSet<Arc<str>>>,
+}
+
+/// The name of `span`.
+pub(super) fn name_of(span: &Span) -> Name<'_> {
+    if span.end == End::NotConnected {
+        return plain(format!("socket:{}", span.peer).into());
+    }
+    match (span.kind, span.route.as_deref()) {
+        (SpanKind::Server, Some(route)) => plain(api_name(route)),
+        (SpanKind::Server, None) => plain(other_name(&span.name)),
+        (SpanKind::Client, route) => call_name(span.scheme, &span.host, route.unwrap_or("")),
+    }
+}
+
+/// `/a/b`; with a third segment if that is a verb; `/` for the root.
+fn api_name(route: &str) -> Cow<'_, str> {
+    let route = clean(route);
+    let mut ends = Vec::with_capacity(3);
+    let mut segments = Vec::with_capacity(3);
+    let mut at = 0;
+    for piece in route.split('/') {
+        at += piece.len();
+        if !piece.is_empty() {
+            segments.push(piece);
+            ends.push(at);
+            if segments.len() == 3 {
+                break;
+            }
+        }
+        at += 1;
+    }
+    let take = match segments.get(2) {
+        Some(third) if VERBS.iter().any(|verb| verb.eq_ignore_ascii_case(third)) => 3,
+        _ => segments.len().min(2),
+    };
+    if take == 0 {
+        return "/".into();
+    }
+    let tidy = route.starts_with('/') && !route[..ends[take - 1]].contains("//");
+    if tidy { route[..ends[take - 1]].into() } else { format!("/{}", segments[..take].join("/")).into() }
+}
+
+/// A name that is no path. Text before a colon would be its kind, so there is no colon.
+fn other_name(name: &str) -> Cow<'_, str> {
+    let name = clean(name);
+    match name {
+        "" => "unknown".into(),
+        _ if name.contains(':') => name.replace(':', "_").into(),
+        _ => name.into(),
+    }
+}
+
+fn call_name<'a>(scheme: &str, authority: &str, path: &'a str) -> Name<'a> {
+    let path = clean(path);
+    if authority.is_empty() {
+        return plain(if path.is_empty() { "unknown".into() } else { path.into() });
+    }
+    let authority = authority.to_ascii_lowercase();
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+    let host = format!("{scheme}://{authority}");
+    let kept: usize = path
+        .strip_prefix('/')
+        .unwrap_or_default()
+        .split_inclusive('/')
+        .take_while(|segment| segment.chars().count() <= SEGMENT_CHARS)
+        .map(str::len)
+        .sum();
+    if kept == 0 {
+        return plain(host.into());
+    }
+    let full = format!("{host}/{}", &path[1..=kept]);
+    Name::Call { host: cut(&host, NAME_CHARS).to_owned(), full: cut(&full, NAME_CHARS).to_owned() }
+}
+
+/// What is before the first `?`, `#` or `&`, unless that is the first character.
+fn clean(name: &str) -> &str {
+    match name.find(['?', '#', '&']) {
+        Some(end) if end > 0 => &name[..end],
+        _ => name,
+    }
+}
+
+fn plain(name: Cow<'_, str>) -> Name<'_> {
+    let name = match cut(&name, NAME_CHARS).len() {
+        len if len < name.len() => Cow::Owned(name[..len].to_owned()),
+        _ => name,
+    };
+    Name::Plain(not_a_date(name))
+}
+
+impl HostNames {
+    /// The name to count `name` under: the host's own once it has too many names.
+    pub(super) fn admit<'a>(&mut self, name: Name<'a>) -> Cow<'a, str> {
+        self.admit_within(name, NAMES_PER_HOST)
+    }
+
+    fn admit_within<'a>(&mut self, name: Name<'a>, names_per_host: usize) -> Cow<'a, str> {
+        let (host, full) = match name {
+            Name::Plain(name) => return name,
+            Name::Call { host, full } => (host, full),
+        };
+        let room = self.hosts.len() < HOSTS;
+        match self.hosts.get_mut(&host) {
+            Some(names) if names.contains(full.as_str()) => full.into(),
+            Some(names) if names.len() < names_per_host => {
+                names.insert(full.as_str().into());
+                full.into()
+            }
+            None if room => {
+                self.hosts.insert(host, HashSet::from([full.as_str().into()]));
+                full.into()
+            }
+            Some(_) | None => host.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
