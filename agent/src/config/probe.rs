@@ -1,6 +1,10 @@
 //! Knobs of what is watched and how spans are made of it.
 
 use serde::{Deserialize, Serialize};
+use trace::Settings;
+use trace::sample::{RuleError, Rules};
+
+use super::Config;
 
 /// What is watched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,41 +40,97 @@ impl Default for HttpConfig {
 pub struct TraceConfig {
     /// How many span names an app may have; the rest share one.
     pub max_names: u32,
-    /// Networks whose forwarding headers are believed, as `10.0.0.0/8`.
+    /// How many different segments one place of a path may have before they become one placeholder.
+    pub max_path_children: u32,
+    /// Peers whose forwarding headers are believed: networks, addresses, `unix`.
     pub trusted_networks: Vec<String>,
     /// Names of headers to record.
     pub headers: Vec<String>,
-    /// Names of further headers whose values are never shown.
+    /// Patterns of further header names whose values are never shown.
     pub redact_headers: Vec<String>,
-    /// Names of further query parameters whose values are never shown.
+    /// Patterns of further query parameters whose values are never shown.
     pub redact_query: Vec<String>,
-    /// Patterns (`*`, `?`) of span names or paths that are not reported.
+    /// Patterns (`*`, `?`) of span names, routes or paths that are not reported.
     pub excludes: Vec<String>,
+    /// A connection of which nothing was heard for so many seconds is forgotten.
+    pub idle_timeout_s: u32,
 }
 
 impl Default for TraceConfig {
     fn default() -> Self {
         Self {
             max_names: 500,
-            trusted_networks: Vec::new(),
+            max_path_children: 64,
+            trusted_networks: ["127.0.0.0/8", "::1/128", "unix"].map(str::to_owned).to_vec(),
             headers: Vec::new(),
             redact_headers: Vec::new(),
             redact_query: Vec::new(),
             excludes: Vec::new(),
+            idle_timeout_s: 3600,
         }
     }
 }
 
-/// Which spans are sent one by one. What is counted does not depend on it.
+/// Which spans are sent one by one, until the config center says otherwise. What is counted does not depend on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingConfig {
     /// The share of spans that is kept, 0 to 1. Errors and slow requests are kept anyway.
     pub rate: f64,
+    /// Rules that go before the rate: a JSON array as in the key `probe.sampling.rules`; empty: none.
+    pub rules: String,
 }
 
 impl Default for SamplingConfig {
     fn default() -> Self {
-        Self { rate: 1.0 }
+        Self { rate: 1.0, rules: String::new() }
+    }
+}
+
+impl Config {
+    /// What the tracer is to be told.
+    pub fn trace_settings(&self) -> Settings {
+        let (http, trace) = (&self.http, &self.trace);
+        Settings {
+            server_error_status: http.server_error_status,
+            client_error_status: http.client_error_status,
+            // The tracer knows no "never"; this is longer than any request.
+            slow_ms: if http.slow_ms == 0 { u64::MAX } else { http.slow_ms.into() },
+            max_names: trace.max_names as usize,
+            max_path_children: trace.max_path_children as usize,
+            trusted_networks: trace.trusted_networks.clone(),
+            headers: trace.headers.clone(),
+            redact_headers: trace.redact_headers.clone(),
+            redact_query: trace.redact_query.clone(),
+            excludes: trace.excludes.clone(),
+            max_connections: self.kernel.max_connections as usize,
+            idle_timeout_s: trace.idle_timeout_s.into(),
+        }
+    }
+
+    /// The sampling rules of every app until its remote configuration brings others.
+    pub fn sampling_rules(&self) -> Result<Rules, RuleError> {
+        let rules = &self.sampling;
+        let values =
+            [("probe.sampling.rate", rules.rate.to_string()), ("probe.sampling.rules", rules.rules.clone())];
+        Rules::parse(&values.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_tracers_own() {
+        assert_eq!(Config::default().trace_settings(), Settings::default());
+        assert_eq!(Config::default().sampling_rules(), Ok(Rules::default()));
+    }
+
+    #[test]
+    fn slow_can_be_never() {
+        let mut config = Config::default();
+        config.http.slow_ms = 0;
+        assert_eq!(config.trace_settings().slow_ms, u64::MAX);
     }
 }

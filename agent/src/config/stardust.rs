@@ -39,14 +39,28 @@ pub struct StardustConfig {
     pub ca_file: PathBuf,
     /// Where secrets handed out by the server are kept.
     pub state_dir: PathBuf,
-    /// How often spans are reported, in seconds, until the server says otherwise.
-    pub period_s: u32,
+    /// Send the secret itself over plain HTTP when its salted hash is refused.
+    pub allow_plain_secret: bool,
+    /// The code of the host's own Stardust agent, to link the apps to the host; empty: none.
+    pub node_code: String,
+    /// How often a ping is sent, in seconds, until the server says otherwise.
+    pub ping_s: u32,
     /// How long a request to the server may take, in seconds.
     pub timeout_s: u32,
-    /// How many span groups wait for an unreachable server.
-    pub max_queue: u32,
+    /// How many batches a process may have waiting while the server is away.
+    pub queue_batches: u32,
+    /// How many names all waiting batches may have together.
+    pub queue_builders: u32,
+    /// How many names a process may have in one period; the rest are counted under one.
+    pub names_per_period: u32,
+    /// Fetch the config center's keys.
+    pub config_enabled: bool,
+    /// How often the config center is asked, in seconds.
+    pub config_s: u32,
     /// The scope to ask the config center for; empty: the server decides.
     pub config_scope: String,
+    /// Leave server spans with status 404 out, as the official client does.
+    pub skip_not_found: bool,
     /// The app's secret. From a file or the environment, never part of the tree.
     #[serde(skip)]
     pub secret: Secret,
@@ -59,10 +73,17 @@ impl Default for StardustConfig {
             secret_file: PathBuf::new(),
             ca_file: PathBuf::new(),
             state_dir: "/var/lib/stardust-probe".into(),
-            period_s: 60,
+            allow_plain_secret: false,
+            node_code: String::new(),
+            ping_s: 60,
             timeout_s: 15,
-            max_queue: 1024,
+            queue_batches: 2880,
+            queue_builders: 100_000,
+            names_per_period: 2000,
+            config_enabled: true,
+            config_s: 60,
             config_scope: String::new(),
+            skip_not_found: false,
             secret: Secret::default(),
         }
     }
