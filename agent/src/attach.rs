@@ -131,7 +131,8 @@ pub fn try_way(capabilities: &Capabilities, settings: &KernelConfig, way: Way) -
             Way::TpBtf => "the socket tracepoints are missing (they came with Linux 6.3)".to_owned(),
             Way::Fexit => "the socket functions have no types in this kernel".to_owned(),
             Way::Syscalls => {
-                "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing) or lacks system calls".to_owned()
+                "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing) or lacks system calls"
+                    .to_owned()
             }
         });
     }

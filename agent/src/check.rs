@@ -79,7 +79,8 @@ pub fn check(
         })
         .collect();
     let chosen = ways.iter().find(|way| way.refused.is_none()).map(|way| way.way.clone());
-    let failure = permitted.clone().and(usable).err().or_else(|| chosen.is_none().then(|| attach::no_way(&ways)));
+    let failure =
+        permitted.clone().and(usable).err().or_else(|| chosen.is_none().then(|| attach::no_way(&ways)));
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let report = Report {
         kernel: format!("{} {}", read("/proc/sys/kernel/osrelease"), std::env::consts::ARCH),
@@ -117,7 +118,10 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(text, "{label:<11}{value}");
     };
     line("kernel", &report.kernel);
-    line("types", if report.btf { "there (/sys/kernel/btf/vmlinux)" } else { "missing (/sys/kernel/btf/vmlinux)" });
+    line(
+        "types",
+        if report.btf { "there (/sys/kernel/btf/vmlinux)" } else { "missing (/sys/kernel/btf/vmlinux)" },
+    );
     line("lockdown", report.lockdown);
     line("privilege", report.privilege.as_deref().unwrap_or("enough"));
     for (index, way) in report.ways.iter().enumerate() {

@@ -4,8 +4,20 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
+mod check;
 pub mod cli;
+mod clock;
 pub mod config;
+mod decode;
 pub mod discover;
 pub mod exit;
+mod frame;
+mod live;
 pub mod logging;
+mod outputs;
+mod pipeline;
+mod run;
+mod watch;
+
+pub use run::run;

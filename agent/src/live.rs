@@ -145,7 +145,9 @@ fn apply(pipeline: &mut Pipeline, wish: Remote) {
                 pipeline.tracer().apply_rules(&app_id, rules);
             }
             Err(error) => {
-                tracing::error!("{app_id}: the config center's rules are refused, the old ones stay: {error}");
+                tracing::error!(
+                    "{app_id}: the config center's rules are refused, the old ones stay: {error}"
+                );
             }
         },
         Remote::HeadLimits { app_id, limits } => {
@@ -172,7 +174,9 @@ pub fn identify(pid: u32, known: Option<&Process>, default_app: &str) -> Option<
     let app = known.map_or(default_app, |process| &process.app_id);
     let found = Proc::default().identify(pid, Some(app)).ok()?;
     Some(match known {
-        Some(known) => Process { app_id_source: known.app_id_source, version: known.version.clone(), ..found },
+        Some(known) => {
+            Process { app_id_source: known.app_id_source, version: known.version.clone(), ..found }
+        }
         None => found,
     })
 }

@@ -22,10 +22,8 @@ fn main() -> Exit {
 fn command() -> Result<(), Failure> {
     let environment = std::env::vars_os();
     let invocation = cli::parse(std::env::args_os(), environment)?;
-    if let Task::Print(text) = invocation.task {
-        return cli::print(&text);
+    if !matches!(invocation.task, Task::Print(_)) {
+        logging::start(&invocation.config.log)?;
     }
-    logging::start(&invocation.config.log)?;
-    Err(Failure::new(Exit::Internal, "this build cannot watch processes")
-        .because("the pipeline is not linked"))
+    stardust_probe::run(invocation)
 }

@@ -10,7 +10,8 @@ use std::os::fd::AsFd;
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
-    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, Program, ProgramImpl, RingBuffer, RingBufferBuilder,
+    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, PrintLevel, Program, ProgramImpl, RingBuffer,
+    RingBufferBuilder,
 };
 use thiserror::Error;
 
@@ -81,6 +82,7 @@ pub struct Kernel {
 impl Kernel {
     /// Loads the programs of one way in; nothing runs yet.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        libbpf_rs::set_print(Some((PrintLevel::Debug, |_, text| tracing::debug!("{}", text.trim_end()))));
         // libbpf's object must outlive its skeleton, which borrows it; a probe loads once or twice in its life.
         let object: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = ProbeSkelBuilder::default().open(object).map_err(LoadError::Open)?;

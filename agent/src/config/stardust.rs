@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use report::stardust;
 use serde::{Deserialize, Serialize};
 
 /// A secret: never printed, never written.
@@ -86,5 +88,61 @@ impl Default for StardustConfig {
             skip_not_found: false,
             secret: Secret::default(),
         }
+    }
+}
+
+impl StardustConfig {
+    /// What the exporter is to be told.
+    pub fn settings(&self) -> stardust::Settings {
+        let path = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        stardust::Settings {
+            servers: self.servers.clone(),
+            secret: text(self.secret.expose()).map(stardust::Secret::new),
+            ca_file: path(&self.ca_file),
+            state_dir: self.state_dir.clone(),
+            allow_plain_secret: self.allow_plain_secret,
+            node_code: text(&self.node_code),
+            queue_batches: self.queue_batches as usize,
+            queue_builders: self.queue_builders as usize,
+            names_per_period: self.names_per_period as usize,
+            config_enabled: self.config_enabled,
+            scope: self.config_scope.clone(),
+            skip_not_found: self.skip_not_found,
+            timing: stardust::Timing {
+                ping: Duration::from_secs(self.ping_s.into()),
+                config: Duration::from_secs(self.config_s.into()),
+                call: Duration::from_secs(self.timeout_s.into()),
+                ..stardust::Timing::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_exporters_own() {
+        let ours = format!("{:?}", StardustConfig::default().settings());
+        assert_eq!(ours, format!("{:?}", stardust::Settings::default()));
+    }
+
+    #[test]
+    fn what_is_set_arrives_and_the_secret_is_not_shown() {
+        let config = StardustConfig {
+            ca_file: "/ca.pem".into(),
+            node_code: "n".into(),
+            timeout_s: 3,
+            secret: Secret::new("hush"),
+            ..StardustConfig::default()
+        };
+        let settings = config.settings();
+        assert_eq!(settings.ca_file, Some("/ca.pem".into()));
+        assert_eq!(settings.node_code.as_deref(), Some("n"));
+        assert_eq!(settings.timing.call, Duration::from_secs(3));
+        assert_eq!(settings.secret, Some(stardust::Secret::new("hush")));
+        assert!(!format!("{config:?}{settings:?}").contains("hush"));
     }
 }

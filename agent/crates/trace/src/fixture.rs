@@ -10,7 +10,7 @@ use protocol::http1::{Headers, Part, RequestParser};
 pub(crate) fn headers(fields: &[(&str, &str)]) -> Headers {
     let mut text = "GET / HTTP/1.1\r\n".to_owned();
     for (name, value) in fields {
-        text += &format!("{name}: {value}\r\n");
+        text.extend([name, ": ", value, "\r\n"]);
     }
     text += "\r\n";
     let chunk = Chunk { at_ns: 0, position: 0, len: text.len() as u64, head: text.as_bytes(), tail: b"" };

@@ -1,0 +1,161 @@
+//! The exporters that the configuration asks for, from their opening to their last word.
+//!
+//! Invariant: one that cannot be closed in time is left behind and said so; it holds up nobody else.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use report::console::{self, Console, Format};
+use report::stardust;
+use report::{Exporter, Remote};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli;
+use crate::config::{OutputConfig, OutputFormat, StardustConfig};
+use crate::discover::Proc;
+use crate::exit::{Exit, Failure};
+
+/// For the last spans and the summary.
+const CONSOLE_LIMIT: Duration = Duration::from_secs(2);
+/// For the last reports; the exporter itself gives up a little earlier.
+const STARDUST_LIMIT: Duration = Duration::from_millis(4500);
+/// How soon a reader that left is noticed.
+const CLOSED_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What is open.
+#[derive(Default)]
+pub struct Outputs {
+    console: Option<(Arc<Console>, console::Task)>,
+    stardust: Option<Link>,
+}
+
+/// The exporter to a server, and what drives it.
+struct Link {
+    exporter: Arc<stardust::Stardust>,
+    driver: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Outputs {
+    /// Opens the terminal's exporter, unless the configuration wants none.
+    pub fn open_console(&mut self, config: &OutputConfig, has_server: bool) -> Result<(), Failure> {
+        let is_terminal = io::stdout().is_terminal();
+        let format = match config.format.resolve(is_terminal, has_server) {
+            OutputFormat::Table => Format::Table,
+            OutputFormat::Json => Format::Json,
+            OutputFormat::Auto | OutputFormat::None => return Ok(()),
+        };
+        let no_color = std::env::var("NO_COLOR").ok();
+        let settings = console::Settings {
+            color: config.color.resolve(is_terminal, no_color.as_deref()),
+            ..console::Settings::new(format, cli::columns)
+        };
+        let outputs = console::Outputs { spans: Box::new(io::stdout()), summary: Box::new(io::stderr()) };
+        let opened = console::open(settings, outputs);
+        self.console = Some(opened.map_err(|error| Failure::io("cannot start the console", &error))?);
+        Ok(())
+    }
+
+    /// Opens the exporter to Stardust, if a server is named. What the server asks for goes to `wishes`.
+    pub fn open_stardust(
+        &mut self,
+        runtime: &Runtime,
+        config: &StardustConfig,
+        wishes: Sender<Remote>,
+    ) -> Result<(), Failure> {
+        if config.servers.is_empty() {
+            return Ok(());
+        }
+        let vitals = Arc::new(|pid| Proc::default().vitals(pid));
+        // The pipeline is gone only when the probe stops; then nobody minds.
+        let remote = move |wish| drop(wishes.send(wish));
+        let opened = stardust::open(settings(config), vitals, remote);
+        let (exporter, task) =
+            opened.map_err(|error| Failure::new(Exit::Usage, "cannot report to Stardust").because(error))?;
+        let stop = CancellationToken::new();
+        let driver = runtime.spawn(task.run(stop.clone()));
+        self.stardust = Some(Link { exporter, driver, stop });
+        Ok(())
+    }
+
+    /// Everything that spans go to.
+    pub fn exporters(&self) -> Vec<Arc<dyn Exporter>> {
+        let console = self.console.iter().map(|(console, _)| Arc::clone(console) as Arc<dyn Exporter>);
+        let stardust = self.stardust.iter().map(|link| Arc::clone(&link.exporter) as Arc<dyn Exporter>);
+        console.chain(stardust).collect()
+    }
+
+    /// Whether the reader of stdout is gone.
+    pub fn is_closed(&self) -> bool {
+        self.console.as_ref().is_some_and(|(console, _)| console.output_closed())
+    }
+
+    /// Waits until the reader of stdout is gone; for ever where there is none.
+    pub async fn closed(&self) {
+        let mut ticks = interval(CLOSED_INTERVAL);
+        while !self.is_closed() {
+            ticks.tick().await;
+        }
+    }
+
+    /// Says the last word everywhere, and closes.
+    pub async fn close(&mut self) {
+        let stardust = self.stardust.as_mut().map(|link| {
+            link.stop.cancel();
+            timeout(STARDUST_LIMIT, &mut link.driver)
+        });
+        // The console's last word is short; the server is spoken to meanwhile.
+        let stardust = async {
+            match stardust {
+                Some(closing) => closing.await.map_or(Err("did not stop in time"), |end| {
+                    end.map_err(|_| "has failed; what was not reported is lost")
+                }),
+                None => Ok(()),
+            }
+        };
+        if let Err(why) = stardust.await {
+            tracing::error!("the exporter to Stardust {why}");
+        }
+        self.close_console();
+    }
+
+    /// Writes what waits for the terminal, and the summary.
+    pub fn close_console(&mut self) {
+        if let Some((_, task)) = self.console.take()
+            && !task.close(CONSOLE_LIMIT)
+        {
+            tracing::error!("stdout does not take what is left in time");
+        }
+    }
+}
+
+fn settings(config: &StardustConfig) -> stardust::Settings {
+    let path = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    stardust::Settings {
+        servers: config.servers.clone(),
+        secret: text(config.secret.expose()).map(stardust::Secret::new),
+        ca_file: path(&config.ca_file),
+        state_dir: config.state_dir.clone(),
+        allow_plain_secret: config.allow_plain_secret,
+        node_code: text(&config.node_code),
+        queue_batches: config.queue_batches as usize,
+        queue_builders: config.queue_builders as usize,
+        names_per_period: config.names_per_period as usize,
+        config_enabled: config.config_enabled,
+        scope: config.config_scope.clone(),
+        skip_not_found: config.skip_not_found,
+        timing: stardust::Timing {
+            ping: Duration::from_secs(config.ping_s.into()),
+            config: Duration::from_secs(config.config_s.into()),
+            call: Duration::from_secs(config.timeout_s.into()),
+            ..stardust::Timing::default()
+        },
+    }
+}

@@ -1,0 +1,208 @@
+//! Watches live processes until told to stop, until they are gone, or until the time is up.
+//!
+//! Invariant: whatever happens, the programs are detached, what is open is reported, and it takes no more than
+//! [`STOP_LIMIT`]; a second signal ends it at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use model::Process;
+use report::Exporter;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::attach::{self, Attached};
+use crate::clock;
+use crate::config::Config;
+use crate::discover::Proc;
+use crate::exit::{Exit, Failure};
+use crate::frame::{Frame, Recorder};
+use crate::live::{self, Ended, Tally};
+use crate::outputs::Outputs;
+use crate::pipeline::Pipeline;
+
+/// From the first signal to the end.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// What a shell reports of a process that a second SIGINT ended.
+const STOPPED_AT_ONCE: i32 = 130;
+
+/// What the pipeline's thread leaves behind.
+struct Remains {
+    ended: Ended,
+    tally: Tally,
+    recording: std::io::Result<()>,
+}
+
+/// Watches `pids` and their children; with `file`, keeps the raw events instead of showing spans.
+pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("cannot start", &error))?;
+    let proc = Proc::default();
+    if let Some(missing) = pids.iter().find(|pid| !proc.pid_exists(**pid)) {
+        return Err(attach::gone(*missing));
+    }
+    let recorder = file.map(create_recording).transpose()?;
+    let mut attached = attach::attach(&config.kernel)?;
+    let watched = attach::watch(&attached.kernel, pids)?;
+    let processes = identify_all(config, pids, &watched)?;
+
+    let (wish, wishes) = mpsc::channel();
+    let mut outputs = Outputs::default();
+    if file.is_none() {
+        outputs.open_console(&config.output, !config.stardust.servers.is_empty())?;
+        outputs.open_stardust(&runtime, &config.stardust, wish)?;
+    }
+    let pipeline = Pipeline::new(config.trace_settings(), outputs.exporters());
+    let mut pipeline = pipeline.map_err(|error| Failure::usage("bad configuration").because(error))?;
+    if let Some(recorder) = recorder {
+        pipeline = pipeline.record_to(recorder);
+    }
+    let default_app = processes[0].app_id.clone();
+    pipeline = pipeline.identify_with(Box::new(move |pid, known| live::identify(pid, known, &default_app)));
+    begin(config, &mut pipeline, &processes)?;
+    announce(&attached, &processes, pids);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let interval = Duration::from_millis(u64::from(config.kernel.drain_ms));
+    let (tell, told) = oneshot::channel();
+    let thread_stop = Arc::clone(&stop);
+    let spawned = thread::Builder::new().name("pipeline".into()).spawn(move || {
+        let (ended, tally, mut pipeline) =
+            live::run(&mut attached.kernel, pipeline, interval, &wishes, &thread_stop);
+        let recording = pipeline.finish_recording();
+        // The receiver is gone only if the probe is being stopped at once.
+        let _ = tell.send(Remains { ended, tally, recording });
+    });
+    spawned.map_err(|error| Failure::io("cannot start the pipeline", &error))?;
+    let remains = runtime.block_on(serve(config, &outputs, &stop, told))?;
+    let exporters = outputs.exporters();
+    runtime.block_on(outputs.close());
+    summarise(&remains.tally, &exporters);
+    conclude(remains, file)
+}
+
+/// Waits for the end; on a signal tells the pipeline to stop and waits for what it leaves.
+async fn serve(
+    config: &Config,
+    outputs: &Outputs,
+    stop: &AtomicBool,
+    mut told: oneshot::Receiver<Remains>,
+) -> Result<Remains, Failure> {
+    let no_signals = |error: std::io::Error| Failure::io("cannot listen for signals", &error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let duration = match config.target.duration_s {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(seconds.into()),
+    };
+    let fault = |_| Failure::new(Exit::Internal, "the pipeline ended without a word");
+    tokio::select! {
+        remains = &mut told => return remains.map_err(fault),
+        _ = interrupt.recv() => tracing::info!("stopping; once more to stop at once"),
+        _ = terminate.recv() => tracing::info!("stopping; once more to stop at once"),
+        () = sleep(duration) => {}
+        () = outputs.closed() => {}
+    }
+    stop.store(true, Ordering::Relaxed);
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+        // The kernel takes everything away that hangs on this process.
+        std::process::exit(STOPPED_AT_ONCE);
+    });
+    let remains = timeout(STOP_LIMIT, told).await;
+    remains.map_err(|_| Failure::new(Exit::Internal, "the pipeline does not stop"))?.map_err(fault)
+}
+
+fn create_recording(file: &Path) -> Result<Recorder, Failure> {
+    Recorder::create(file).map_err(|error| {
+        let failure = Failure::io(format!("cannot record to {}", file.display()), &error);
+        failure.hint("name a new file in a directory that can be written")
+    })
+}
+
+/// What each watched process is: those named by themselves, their descendants as members of the same app.
+fn identify_all(config: &Config, roots: &[u32], watched: &[u32]) -> Result<Vec<Process>, Failure> {
+    let proc = Proc::default();
+    let chosen = (!config.target.app_id.is_empty()).then_some(config.target.app_id.as_str());
+    let mut processes: Vec<Process> = Vec::new();
+    for root in roots {
+        processes.push(proc.identify(*root, chosen).map_err(|_| attach::gone(*root))?);
+    }
+    for pid in watched.iter().filter(|pid| !roots.contains(pid)) {
+        let family = |process: &&Process| proc.descendants(process.pid).contains(pid);
+        let Some(known) = processes.iter().take(roots.len()).find(family).cloned() else { continue };
+        // One that has ended meanwhile has nothing to tell any more.
+        processes.extend(live::identify(*pid, Some(&known), &known.app_id));
+    }
+    Ok(processes)
+}
+
+fn begin(config: &Config, pipeline: &mut Pipeline, processes: &[Process]) -> Result<(), Failure> {
+    let clock = clock::wall_clock().map_err(|error| Failure::io("cannot read the clock", &error))?;
+    pipeline.feed(&Frame::Seed(fastrand::u64(..)));
+    pipeline.feed(&Frame::Clock { offset_ns: clock.offset_ns() });
+    for process in processes {
+        pipeline.feed(&Frame::Process(Arc::new(process.clone())));
+    }
+    let rules = config.sampling_rules();
+    let rules = rules.map_err(|error| Failure::usage("bad configuration").because(error))?;
+    for process in processes {
+        pipeline.tracer().apply_rules(&process.app_id, rules.clone());
+    }
+    Ok(())
+}
+
+fn announce(attached: &Attached, processes: &[Process], roots: &[u32]) {
+    for better in &attached.refused {
+        tracing::warn!(
+            "{} does not work here: {}",
+            better.way,
+            better.refused.as_deref().unwrap_or_default()
+        );
+    }
+    for root in processes.iter().filter(|process| roots.contains(&process.pid)) {
+        tracing::info!(
+            "attached to {} ({}) as app {:?}, {}; {} processes watched by way of {}",
+            root.pid,
+            root.name,
+            root.app_id,
+            attach::source_of(root.app_id_source),
+            processes.len(),
+            attached.way,
+        );
+    }
+}
+
+fn summarise(tally: &Tally, exporters: &[Arc<dyn Exporter>]) {
+    match serde_json::to_string(tally) {
+        Ok(text) => tracing::info!("counts: {text}"),
+        Err(error) => tracing::error!("cannot write the counts: {error}"),
+    }
+    for exporter in exporters {
+        match serde_json::to_string(&exporter.books()) {
+            Ok(text) => tracing::info!("books of {}: {text}", exporter.name()),
+            Err(error) => tracing::error!("cannot write the books of {}: {error}", exporter.name()),
+        }
+    }
+}
+
+fn conclude(remains: Remains, file: Option<&Path>) -> Result<(), Failure> {
+    match remains.ended {
+        Ended::Told => {}
+        Ended::TargetsGone => tracing::info!("every watched process has ended"),
+        Ended::RecordingFailed => {}
+        Ended::Fault => return Err(Failure::new(Exit::Internal, "the probe failed; its log says where")),
+    }
+    let Some(file) = file else { return Ok(()) };
+    remains.recording.map_err(|error| {
+        let failure = Failure::io(format!("the recording {} is not whole", file.display()), &error);
+        failure.hint("make room and record again")
+    })?;
+    tracing::info!("{} records kept in {}", remains.tally.records, file.display());
+    Ok(())
+}
