@@ -104,6 +104,13 @@ impl Connection {
         Ok(Sent { request, start_ns })
     }
 
+    /// Sends several requests in one piece, before any response.
+    pub fn send_pipelined(&mut self, requests: Vec<Request>) -> anyhow::Result<Vec<Sent>> {
+        let start_ns = monotonic_ns();
+        self.write(&requests.iter().flat_map(|request| request.bytes.iter().copied()).collect::<Vec<u8>>())?;
+        Ok(requests.into_iter().map(|request| Sent { request, start_ns }).collect())
+    }
+
     /// Sends a request in pieces of this many bytes, each in a call of its own, with a pause between them.
     pub fn send_pieces(
         &mut self,
@@ -182,6 +189,15 @@ impl Connection {
     /// Closes without reading the response.
     pub fn abandon(self, sent: Sent) -> Entry {
         self.entry(sent)
+    }
+
+    /// Reads the response's head and closes.
+    pub fn abandon_amid(mut self, sent: Sent) -> anyhow::Result<Entry> {
+        let mut entry = self.entry(sent);
+        while entry.status.is_none() && self.fill()? > 0 {
+            entry.status = framing::head(&self.buffer, &entry.method)?.map(|head| head.status);
+        }
+        Ok(entry)
     }
 
     /// Sends bytes as they are.

@@ -21,9 +21,9 @@ pub struct Entry {
     pub target: String,
     /// The final response's status, if one came.
     pub status: Option<u16>,
-    /// Bytes of the request on the wire.
+    /// Bytes of the request on the wire; 0 if not known.
     pub request_bytes: u64,
-    /// Bytes of the final response on the wire.
+    /// Bytes of the final response on the wire; 0 if not known.
     pub response_bytes: u64,
     /// Before the first byte was sent: monotonic.
     pub start_ns: u64,
@@ -107,10 +107,10 @@ fn compare_one(entry: &Entry, span: &SpanLine, offset_ns: u64, differences: &mut
     if span.status != entry.status {
         tell("status", &entry.status, &span.status);
     }
-    if span.request_bytes != entry.request_bytes {
+    if entry.request_bytes > 0 && span.request_bytes != entry.request_bytes {
         tell("request bytes", &entry.request_bytes, &span.request_bytes);
     }
-    if entry.complete && span.response_bytes != entry.response_bytes {
+    if entry.complete && entry.response_bytes > 0 && span.response_bytes != entry.response_bytes {
         tell("response bytes", &entry.response_bytes, &span.response_bytes);
     }
     if entry.complete && span.end != "complete" {

@@ -13,3 +13,4 @@ pub mod process;
 pub mod server;
 pub mod stardust;
 pub mod venv;
+pub mod watch;

@@ -38,6 +38,8 @@ pub struct SpanLine {
     pub tid: u32,
     /// Low in cardinality.
     pub name: String,
+    /// The path's template.
+    pub route: Option<String>,
     /// The request's method.
     pub method: Option<String>,
     /// `http`.
@@ -72,6 +74,8 @@ pub struct SpanLine {
     pub span_id: String,
     /// The parent, if it is known.
     pub parent_id: Option<String>,
+    /// `remote` or `thread`.
+    pub parent_kind: Option<String>,
     /// Why it is an error.
     pub error: Option<String>,
     /// How it ended.
@@ -134,6 +138,8 @@ impl Probe {
             command.args(["--pid", &pid.to_string()]);
         }
         command.args(["--format", "json"]).arg("--state-dir").arg(state.path()).args(arguments);
+        // These are for tests; the probe knows no such knobs.
+        command.env_remove("STARDUST_PROBE_BIN").env_remove("STARDUST_PROBE_VENV");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start the probe")?;
         let output = Arc::new(Output::default());
