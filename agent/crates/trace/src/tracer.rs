@@ -1,6 +1,6 @@
 //! Events in, spans out. Invariant: the outcome depends on the events, the settings and the seed alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use model::{Body, ConnectionId, End, Event, SocketCall, SocketState, Span, TcpState, WallClock};
 
@@ -24,6 +24,8 @@ pub struct Tracer {
     let_go: Vec<ConnectionId>,
     /// Unix connections with an open exchange: the kernel does not tell when they are closed.
     unclosed: BTreeSet<ConnectionId>,
+    /// Processes that have moved bytes or begun a connect: the exit of another ends nothing.
+    talkers: HashSet<u32>,
     swept_ns: u64,
 }
 
@@ -36,6 +38,7 @@ impl Tracer {
             connects: Connects::default(),
             let_go: Vec::new(),
             unclosed: BTreeSet::new(),
+            talkers: HashSet::new(),
             swept_ns: 0,
         })
     }
@@ -71,8 +74,12 @@ impl Tracer {
             self.assembler.counts.connections += 1;
             self.connects.answered(id, &mut self.assembler);
             self.connections.map.insert(id, Connection::new(call, thread));
+            self.talkers.insert(thread.pid);
         }
         let Some(connection) = self.connections.map.get_mut(&id) else { return };
+        if connection.owner.pid != thread.pid {
+            self.talkers.insert(thread.pid);
+        }
         let let_go = connection.call((at_ns, thread), call, &mut self.assembler, out);
         let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
         if let_go && self.let_go.len() < self.assembler.policy.max_connections {
@@ -82,6 +89,9 @@ impl Tracer {
     }
 
     fn state(&mut self, (at_ns, thread): (u64, Thread), state: &SocketState, out: &mut Vec<Span>) {
+        if state.new == TcpState::SynSent {
+            self.talkers.insert(thread.pid);
+        }
         self.connects.state((at_ns, thread), state, &mut self.assembler, out);
         let id = state.connection;
         let gone = state.new == TcpState::Close;
@@ -97,10 +107,12 @@ impl Tracer {
     }
 
     fn exit(&mut self, pid: u32, out: &mut Vec<Span>) {
-        for id in self.connections.open(|connection| connection.owner.pid == pid) {
-            self.abandon(id, End::ProcessExited, out);
+        if self.talkers.remove(&pid) {
+            for id in self.connections.open(|connection| connection.owner.pid == pid) {
+                self.abandon(id, End::ProcessExited, out);
+            }
+            self.connects.exit(pid);
         }
-        self.connects.exit(pid);
         self.assembler.processes.exit(pid);
     }
 

@@ -29,7 +29,7 @@ impl Dialogue {
         out: &mut Vec<Span>,
     ) -> Verdict {
         let chunk = &passage.chunk;
-        if (self.responses.is_some() || self.origin == Origin::Start)
+        if self.responses.is_some()
             && count_gap(self.response_position, chunk.position, assembler)
             && self.passing == Passing::Nothing
             && self.drop_doubtful(assembler, out)

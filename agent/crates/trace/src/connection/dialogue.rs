@@ -111,7 +111,7 @@ impl Dialogue {
     ) -> Verdict {
         let chunk = &passage.chunk;
         let origin = self.origin_at(chunk.position);
-        if self.requests.is_some() || self.origin == Origin::Start {
+        if self.requests.is_some() {
             count_gap(self.request_position, chunk.position, assembler);
         }
         self.request_position = chunk.position.saturating_add(chunk.len);

@@ -1,5 +1,5 @@
 //! The connections that are followed. Invariant: never more than the limit; the one heard of longest ago
-//! goes first, and one without an open exchange before one with.
+//! goes first; before it what was let go, after it what has an open exchange.
 
 use std::collections::HashMap;
 
@@ -25,15 +25,16 @@ impl Connections {
         if self.map.len() < most {
             return;
         }
-        let mut ages: Vec<(bool, u64, ConnectionId)> = self
+        let mut ages: Vec<(bool, bool, u64, ConnectionId)> = self
             .map
             .iter()
-            .map(|(id, connection)| (connection.open_exchanges() > 0, connection.last_ns, *id))
+            .map(|(id, connection)| {
+                (connection.open_exchanges() > 0, !connection.is_let_go(), connection.last_ns, *id)
+            })
             .collect();
         ages.sort_unstable();
-        for (_, _, id) in ages.into_iter().take((most / 16).max(1)) {
-            let let_go = self.map.get(&id).is_some_and(Connection::is_let_go);
-            assembler.counts.evicted_connections += u64::from(!let_go);
+        for (_, followed, _, id) in ages.into_iter().take((most / 16).max(1)) {
+            assembler.counts.evicted_connections += u64::from(followed);
             self.forget(id, assembler, out);
         }
     }
