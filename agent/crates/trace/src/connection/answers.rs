@@ -98,7 +98,7 @@ impl Dialogue {
                         EndBy::Cut => cut,
                         EndBy::Lost => End::ProbeLost,
                     };
-                    assembler.finish(exchange, end, end_ns, out);
+                    assembler.finish(*exchange, end, end_ns, out);
                 }
             }
             Part::Upgraded => {
@@ -133,7 +133,8 @@ impl Dialogue {
         if self.origin == Origin::Midway && !self.requests_seen {
             let number = self.next_number;
             self.next_number += 1;
-            self.exchanges.push_back(assembler.open_late(&self.place, thread, number, start_ns));
+            let exchange = assembler.open_late(&self.place, thread, number, start_ns);
+            self.exchanges.push_back(Box::new(exchange));
             return Passing::First;
         }
         assembler.counts.unpaired_responses += 1;
@@ -152,7 +153,7 @@ impl Dialogue {
         }
         let any = !waiting.is_empty();
         for exchange in waiting {
-            self.finish_broken(exchange, End::ProbeLost, assembler, out);
+            self.finish_broken(*exchange, End::ProbeLost, assembler, out);
         }
         any
     }

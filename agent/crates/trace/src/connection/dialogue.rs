@@ -40,7 +40,8 @@ pub(crate) struct Dialogue {
     /// Where the next byte of each direction is to stand.
     request_position: u64,
     pub(super) response_position: u64,
-    pub(super) exchanges: VecDeque<Exchange>,
+    /// In boxes, because an idle connection keeps the queue's memory.
+    pub(super) exchanges: VecDeque<Box<Exchange>>,
     pub(super) next_number: u64,
     pub(super) requests_seen: bool,
     /// The exchange whose request is passing.
@@ -162,7 +163,7 @@ impl Dialogue {
                 }
                 let mut exchange = assembler.open(&self.place, first, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
-                self.exchanges.push_back(exchange);
+                self.exchanges.push_back(Box::new(exchange));
             }
             Part::End { end_ns, bytes, .. } => {
                 if let Some(exchange) = self.open_request_exchange() {
@@ -192,7 +193,7 @@ impl Dialogue {
     pub(super) fn finish_first(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
         if let Some(exchange) = self.exchanges.pop_front() {
             self.passing = Passing::Nothing;
-            self.finish_broken(exchange, end, assembler, out);
+            self.finish_broken(*exchange, end, assembler, out);
         }
     }
 
@@ -220,7 +221,7 @@ impl Dialogue {
         }
     }
 
-    fn open_request_exchange(&mut self) -> Option<&mut Exchange> {
+    fn open_request_exchange(&mut self) -> Option<&mut Box<Exchange>> {
         let number = self.open_request?;
         self.exchanges.iter_mut().rev().find(|exchange| exchange.number == number)
     }

@@ -12,6 +12,9 @@ use crate::assemble::Assembler;
 /// taken for a new one.
 const LET_GO_NS: u64 = 60_000_000_000;
 
+/// Room that is kept when the table shrinks.
+const MIN_CAPACITY: usize = 1024;
+
 /// Connections by their identity.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
@@ -39,7 +42,7 @@ impl Connections {
         }
     }
 
-    /// Forgets what nothing was heard of for too long.
+    /// Forgets what nothing was heard of for too long, and gives back the room that is not needed.
     pub(crate) fn age(&mut self, now_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
         let idle_ns = assembler.policy.idle_timeout_ns;
         let is_old = |connection: &Connection| {
@@ -53,6 +56,10 @@ impl Connections {
             let let_go = self.map.get(&id).is_some_and(Connection::is_let_go);
             assembler.counts.aged_connections += u64::from(!let_go);
             self.forget(id, assembler, out);
+        }
+        // After a rush the memory goes back.
+        if self.map.capacity() > MIN_CAPACITY.max(4 * self.map.len()) {
+            self.map.shrink_to(MIN_CAPACITY.max(2 * self.map.len()));
         }
     }
 
@@ -74,5 +81,43 @@ impl Connections {
         {
             dialogue.abandon(model::End::ProbeLost, assembler, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Address, Direction, Origin, Outcome, SocketCall, Syscall};
+
+    use super::*;
+    use crate::place::Thread;
+    use crate::settings::{Policy, Settings};
+
+    #[test]
+    fn memory_goes_back_after_a_rush() {
+        let policy = Policy::new(&Settings::default()).unwrap();
+        let (mut assembler, mut out) = (Assembler::new(policy, 1), Vec::new());
+        let mut connections = Connections::default();
+        let call = SocketCall {
+            connection: ConnectionId(0),
+            inode: 1,
+            fd: None,
+            direction: Direction::Received,
+            origin: Origin::Start,
+            local: Address::Unknown,
+            peer: Address::Unknown,
+            netns: 1,
+            syscall: Syscall::Read,
+            position: 0,
+            outcome: Outcome::EndOfStream,
+        };
+        for id in 0..50_000 {
+            connections.map.insert(ConnectionId(id), Connection::new(&call, Thread { pid: 1, tid: 1 }));
+        }
+        connections.map.retain(|id, _| id.0 < 10);
+        connections.age(1, &mut assembler, &mut out);
+        assert_eq!(connections.map.len(), 10);
+        assert!(connections.map.capacity() < 2 * MIN_CAPACITY, "{}", connections.map.capacity());
+        connections.age(u64::MAX, &mut assembler, &mut out);
+        assert_eq!((connections.map.len(), assembler.counts.aged_connections), (0, 10));
     }
 }
