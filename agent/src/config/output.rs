@@ -1,6 +1,5 @@
 //! Knobs of the terminal output.
 
-use report::console;
 use serde::{Deserialize, Serialize};
 
 /// What spans look like on stdout.
@@ -66,26 +65,6 @@ pub struct OutputConfig {
     pub color: Color,
 }
 
-impl OutputConfig {
-    /// What the console is to be told; `None`: there is to be none. `no_color`: the value of `NO_COLOR`;
-    /// `columns`: tells the terminal's width.
-    pub fn settings(
-        &self,
-        columns: fn() -> u16,
-        stdout_is_terminal: bool,
-        no_color: Option<&str>,
-        has_server: bool,
-    ) -> Option<console::Settings> {
-        let format = match self.format.resolve(stdout_is_terminal, has_server) {
-            OutputFormat::Table => console::Format::Table,
-            OutputFormat::Json => console::Format::Json,
-            OutputFormat::Auto | OutputFormat::None => return None,
-        };
-        let color = self.color.resolve(stdout_is_terminal, no_color);
-        Some(console::Settings { color, ..console::Settings::new(format, columns) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,16 +82,6 @@ mod tests {
         for (format, tty, server, expected) in cases {
             assert_eq!(format.resolve(tty, server), expected, "{format:?} tty={tty} server={server}");
         }
-    }
-
-    #[test]
-    fn the_console_is_told_format_and_colour() {
-        let config = OutputConfig::default();
-        let table = config.settings(|| 80, true, None, false).unwrap();
-        assert_eq!((table.format, table.color), (console::Format::Table, true));
-        let json = config.settings(|| 80, false, None, false).unwrap();
-        assert_eq!((json.format, json.color), (console::Format::Json, false));
-        assert!(config.settings(|| 80, false, None, true).is_none());
     }
 
     #[test]
