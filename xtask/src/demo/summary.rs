@@ -65,13 +65,14 @@ mod tests {
 
     #[test]
     fn the_last_table_is_summed_over_its_server_rows() {
-        let live = "kind name count p50 p95\nserver /a 99 1 2\n\n";
-        let table = "\x1b[1mkind    name          count  errors   p50   p95\x1b[0m\r\n\
-                     server  GET /fast      1042       0   1.0   2.0\r\n\
-                     \x1b[31mserver  GET /broken      10      10   1.0   2.0\x1b[0m\r\n\
-                     client  GET /stock        7       0   1.0   2.0\r\n\
+        let live = "APP KIND NAME COUNT P50 P95\nshop server /a 99 1 2\n\n";
+        let table = "\x1b[1mAPP   KIND    NAME               COUNT  ERRORS     P50     P95     P99\x1b[0m\r\n\
+                     shop  server  GET /fast           1042       0   1.0ms   2.0ms   2.0ms\r\n\
+                     \x1b[31mshop  server  GET /broken           10      10     3µs   1.0ms   1.0ms\x1b[0m\r\n\
+                     shop  client  GET /stock/{id}        7       0   504µs   504µs   504µs\r\n\
+                     1059 spans seen: 1059 reported, 0 sampled out, 0 dropped\r\n\
                      \r\n\
-                     server  not a row      9999\r\n";
+                     shop  server  not a row           9999\r\n";
         assert_eq!(server_spans(&format!("{live}{table}")), Some(1052));
         assert_eq!(server_spans("nothing of the kind\n"), None);
     }
