@@ -74,3 +74,24 @@ fn differences(types: &Types, rust: &StructLayout) -> Result<Vec<String>> {
 fn shown((name, offset, size): &(String, usize, usize)) -> String {
     format!("{name}, {size} bytes at {offset}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::btf::tests::compile;
+    use super::*;
+
+    #[test]
+    fn every_difference_is_told() {
+        let types = compile("differences");
+        let told = |name, size_bytes, fields| {
+            differences(&types, &StructLayout { name, size_bytes, fields }).unwrap().join("; ")
+        };
+        assert_eq!(told("inner", 8, &[("a", 0, 2), ("b", 2, 6)]), "");
+        assert_eq!(told("missing", 8, &[]), "struct missing is in abi.rs, but not in the object");
+        assert_eq!(
+            told("inner", 12, &[("a", 0, 2), ("b", 4, 6), ("c", 10, 2)]),
+            "struct inner has 8 bytes in C, 12 in Rust; struct inner: only in C: b, 6 bytes at 2; \
+             struct inner: only in Rust: b, 6 bytes at 4; struct inner: only in Rust: c, 2 bytes at 10"
+        );
+    }
+}

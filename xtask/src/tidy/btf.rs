@@ -186,7 +186,7 @@ fn string(strings: &[u8], at: u32) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::process::Command;
 
     use super::*;
@@ -202,7 +202,7 @@ mod tests {
         const struct contract *contract;
     ";
 
-    fn compile(name: &str) -> Types {
+    pub fn compile(name: &str) -> Types {
         let base = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
         let (source, object) = (base.with_extension("c"), base.with_extension("o"));
         std::fs::write(&source, SOURCE).unwrap();
