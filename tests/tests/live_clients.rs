@@ -69,7 +69,7 @@ fn curl() {
             ("/missing", &["--head"]),
         ] {
             let tail = format!(
-                " {path}?n={n} %{{method}} %{{http_code}} %{{size_request}} %{{size_upload}} %{{size_header}} %{{size_download}}\\n"
+                " {path}?n={n} %{{method}} %{{http_code}} %{{size_request}} %{{size_header}} %{{size_download}}\\n"
             );
             command
                 .args(options)
@@ -83,13 +83,14 @@ fn curl() {
     let report = read(&mut command).unwrap();
     for line in report.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [target, method, status, request, upload, header, download] = words[..] else { panic!("{line}") };
+        let [target, method, status, request, header, download] = words[..] else { panic!("{line}") };
         let number = |text: &str| text.parse::<u64>().unwrap();
         watch.entries.push(Entry {
             method: method.to_owned(),
             target: target.to_owned(),
             status: Some(status.parse().unwrap()),
-            request_bytes: number(request) + number(upload),
+            // The body is in it.
+            request_bytes: number(request),
             response_bytes: number(header) + number(download),
             complete: true,
             ..Entry::default()
