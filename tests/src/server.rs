@@ -105,6 +105,15 @@ impl Server {
         Self::start(command, endpoint)
     }
 
+    /// A server that answers every request with the same few bytes and keeps thousands of connections, on every
+    /// address of this host.
+    pub fn crowd() -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Venv::open()?.script("crowd_app.py");
+        command.arg(port_of(&endpoint));
+        Self::start(command, endpoint)
+    }
+
     /// nginx before the `upstream`, keeping connections to it open, telling it the client with X-Forwarded-For.
     pub fn nginx(upstream: &Endpoint) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;

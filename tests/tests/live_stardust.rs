@@ -11,12 +11,12 @@ use tests::stardust::secret::Proof;
 use tests::stardust::{Mode, StarServer};
 use tests::watch::{Watch, can_run};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A server that wants a report each second, and gunicorn with two workers reporting to it.
 fn start() -> (StarServer, Watch, TempDir) {
     let star = StarServer::start().unwrap();
-    star.edit_app("flask_app", |app| app.secret = "MySecret".to_owned());
+    star.edit_app("flask_app", |app| "MySecret".clone_into(&mut app.secret));
     star.edit_tracer("flask_app", |tracer| tracer.period_s = 1);
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
