@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_token_is_not_shown() {
-        let token = Token::new("eyJhbGciOi", Duration::from_secs(7200));
+        let token = Token::new("eyJhbGciOi", Duration::from_hours(2));
         assert_eq!(format!("{token:?}"), "***");
     }
 

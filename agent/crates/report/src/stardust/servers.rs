@@ -258,7 +258,7 @@ mod tests {
         let servers = servers(&["http://a", "http://b"]).expect("servers");
         assert_eq!(servers.order(), [0, 1]);
         let now = Instant::now();
-        servers.shielded_until.lock()[0] = Some(now + Duration::from_secs(60));
+        servers.shielded_until.lock()[0] = Some(now + Duration::from_mins(1));
         assert_eq!(servers.order(), [1]);
         servers.shielded_until.lock()[1] = Some(now + Duration::from_secs(50));
         assert_eq!(servers.order(), [1]);
