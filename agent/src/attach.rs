@@ -13,7 +13,7 @@ use crate::config::{self, KernelConfig};
 use crate::discover::Proc;
 use crate::exit::{Exit, Failure};
 
-/// `PROC_PID_INIT_INO` in include/linux/proc_ns.h: the namespace whose numbers the kernel programs see.
+/// `PROC_PID_INIT_INO` in `include/linux/proc_ns.h`: the namespace whose numbers the kernel programs see.
 const INIT_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Capabilities that loading needs, by number (include/uapi/linux/capability.h).

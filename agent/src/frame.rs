@@ -191,7 +191,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
         let mut recorder = Recorder::create(&path).unwrap();
-        frames().iter().for_each(|frame| recorder.write(frame).unwrap());
+        for frame in frames() {
+            recorder.write(&frame).unwrap();
+        }
         recorder.finish().unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Recorder::create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
@@ -208,7 +210,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
         let mut recorder = Recorder::create(&path).unwrap();
-        frames().iter().for_each(|frame| recorder.write(frame).unwrap());
+        for frame in frames() {
+            recorder.write(&frame).unwrap();
+        }
         recorder.finish().unwrap();
         let whole = std::fs::read(&path).unwrap();
         let cut = dir.path().join("cut");

@@ -106,7 +106,9 @@ fn drain(
         for connection in let_go {
             kernel.ignore(connection.0)?;
         }
-        wishes.try_iter().for_each(|wish| apply(&mut pipeline, wish));
+        for wish in wishes.try_iter() {
+            apply(&mut pipeline, wish);
+        }
         if stop.load(Ordering::Relaxed) {
             break Ended::Told;
         }

@@ -3,7 +3,6 @@
 //! Invariant: one that cannot be closed in time is left behind and said so; it holds up nobody else.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -75,7 +74,7 @@ impl Outputs {
         let vitals = Arc::new(|pid| Proc::default().vitals(pid));
         // The pipeline is gone only when the probe stops; then nobody minds.
         let remote = move |wish| drop(wishes.send(wish));
-        let opened = stardust::open(settings(config), vitals, remote);
+        let opened = stardust::open(config.settings(), vitals, remote);
         let (exporter, task) =
             opened.map_err(|error| Failure::new(Exit::Usage, "cannot report to Stardust").because(error))?;
         let stop = CancellationToken::new();
@@ -132,30 +131,5 @@ impl Outputs {
         {
             tracing::error!("stdout does not take what is left in time");
         }
-    }
-}
-
-fn settings(config: &StardustConfig) -> stardust::Settings {
-    let path = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    stardust::Settings {
-        servers: config.servers.clone(),
-        secret: text(config.secret.expose()).map(stardust::Secret::new),
-        ca_file: path(&config.ca_file),
-        state_dir: config.state_dir.clone(),
-        allow_plain_secret: config.allow_plain_secret,
-        node_code: text(&config.node_code),
-        queue_batches: config.queue_batches as usize,
-        queue_builders: config.queue_builders as usize,
-        names_per_period: config.names_per_period as usize,
-        config_enabled: config.config_enabled,
-        scope: config.config_scope.clone(),
-        skip_not_found: config.skip_not_found,
-        timing: stardust::Timing {
-            ping: Duration::from_secs(config.ping_s.into()),
-            config: Duration::from_secs(config.config_s.into()),
-            call: Duration::from_secs(config.timeout_s.into()),
-            ..stardust::Timing::default()
-        },
     }
 }

@@ -193,9 +193,8 @@ fn summarise(tally: &Tally, exporters: &[Arc<dyn Exporter>]) {
 
 fn conclude(remains: Remains, file: Option<&Path>) -> Result<(), Failure> {
     match remains.ended {
-        Ended::Told => {}
         Ended::TargetsGone => tracing::info!("every watched process has ended"),
-        Ended::RecordingFailed => {}
+        Ended::Told | Ended::RecordingFailed => {}
         Ended::Fault => return Err(Failure::new(Exit::Internal, "the probe failed; its log says where")),
     }
     let Some(file) = file else { return Ok(()) };

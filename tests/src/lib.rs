@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod command;
 pub mod framing;
 pub mod ledger;
 pub mod probe;

@@ -1,0 +1,186 @@
+//! How the probe ends, and what it leaves behind: nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use serde_json::Value;
+use tests::client::{Connection, Request};
+use tests::command::{Running, probe, run};
+use tests::process::POLL;
+use tests::server::Server;
+use tests::stardust::{Mode, StarServer};
+use tests::watch::{can_run, read};
+
+const ATTACH_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// For the machine's own sluggishness.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// What is in the kernel: how many programs, maps and links of each name.
+fn kernel_objects() -> BTreeMap<String, usize> {
+    let mut objects = BTreeMap::new();
+    for kind in ["prog", "map", "link"] {
+        let list: Vec<Value> =
+            serde_json::from_str(&read(Command::new("bpftool").args(["-j", kind, "list"])).unwrap()).unwrap();
+        for object in list {
+            let name = object["name"].as_str().or(object["type"].as_str()).unwrap_or_default();
+            *objects.entry(format!("{kind} {name}")).or_default() += 1;
+        }
+    }
+    objects
+}
+
+fn attach(server: &Server, arguments: &[&str]) -> Running {
+    let pid = server.pid().to_string();
+    let mut command = probe(&["--pid", &pid, "--format", "json"]).unwrap();
+    command.args(arguments);
+    let mut running = Running::start(command).unwrap();
+    running.wait_for_line("attached", ATTACH_LIMIT).unwrap();
+    running
+}
+
+/// What the target answers, less the time of day.
+fn answers(server: &Server) -> Vec<(Option<u16>, Vec<u8>)> {
+    ["/", "/items/7", "/missing", "/boom", "/stream?chunks=3&size=10", "/big?bytes=100000"]
+        .map(|target| {
+            let mut connection = Connection::open(&server.endpoint).unwrap();
+            let entry = connection.exchange(Request::get(target)).unwrap();
+            (entry.status, entry.body)
+        })
+        .to_vec()
+}
+
+#[rstest]
+#[case::interrupted(Signal::SIGINT, Some(0))]
+#[case::terminated(Signal::SIGTERM, Some(0))]
+#[case::killed(Signal::SIGKILL, None)]
+fn nothing_is_left_and_the_target_is_as_before(#[case] signal: Signal, #[case] code: Option<i32>) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
+    let (objects_before, answers_before) = (kernel_objects(), answers(&server));
+    let worker = server.processes.children()[0];
+    let maps = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let maps_before = maps(worker);
+    let mut running = attach(&server, &[]);
+    assert_ne!(kernel_objects(), objects_before, "the probe shows in the kernel while it runs");
+    assert_eq!(answers(&server), answers_before);
+    running.signal(signal).unwrap();
+    let status = running.wait(STOP_LIMIT).unwrap();
+    assert_eq!(status.code(), code, "{:#?}", running.lines);
+    // The kernel frees programs and maps a little later (RCU).
+    let deadline = Instant::now() + STOP_LIMIT;
+    while kernel_objects() != objects_before && Instant::now() < deadline {
+        std::thread::sleep(POLL);
+    }
+    assert_eq!(kernel_objects(), objects_before);
+    assert_eq!(answers(&server), answers_before);
+    assert_eq!(maps(worker), maps_before, "nothing was mapped into the target");
+    assert_eq!(server.processes.children(), [worker]);
+}
+
+#[test]
+fn a_silent_server_does_not_hold_up_the_end() {
+    if !can_run() {
+        return;
+    }
+    let star = StarServer::start().unwrap();
+    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let mut running =
+        attach(&server, &["--server", &star.url(), "--state-dir", state.path().to_str().unwrap()]);
+    answers(&server);
+    assert!(star.wait_until(ATTACH_LIMIT, |star| !star.logins().is_empty()));
+    star.set_mode(Mode::Hanging);
+    answers(&server);
+    let begin = Instant::now();
+    running.signal(Signal::SIGTERM).unwrap();
+    let status = running.wait(STOP_LIMIT + SLACK).unwrap();
+    assert_eq!(status.code(), Some(0), "{:#?}", running.lines);
+    assert!(begin.elapsed() < STOP_LIMIT + SLACK, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    if !can_run() {
+        return;
+    }
+    let star = StarServer::start().unwrap();
+    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let mut running =
+        attach(&server, &["--server", &star.url(), "--state-dir", state.path().to_str().unwrap()]);
+    star.set_mode(Mode::Hanging);
+    answers(&server);
+    running.signal(Signal::SIGINT).unwrap();
+    running.wait_for_line("stopping", STOP_LIMIT).unwrap();
+    let begin = Instant::now();
+    running.signal(Signal::SIGINT).unwrap();
+    assert_eq!(running.wait(STOP_LIMIT).unwrap().code(), Some(130));
+    assert!(begin.elapsed() < SLACK, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn it_ends_with_its_target() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn("flask_app:app", &["--workers", "2"]).unwrap();
+    let mut running = attach(&server, &[]);
+    server.processes.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(running.wait(ATTACH_LIMIT).unwrap().code(), Some(0));
+    assert!(
+        running.lines.iter().any(|line| line.contains("every watched process has ended")),
+        "{:#?}",
+        running.lines
+    );
+}
+
+#[test]
+fn every_refusal_has_its_code_and_says_what_to_do() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.toml");
+    std::fs::write(&broken, "[kernel]\nring = 1\n").unwrap();
+    let own = std::process::id().to_string();
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--pid", "4194300"], 66, "no process 4194300"),
+        (&["--pid", "0"], 64, "--pid"),
+        (&[], 64, "give --pid PID"),
+        (&["--pid", &own, "--config", broken.to_str().unwrap()], 64, "ring"),
+        (&["--pid", &own, "--server", "star.example.com"], 64, "http://"),
+        (&["replay", "/nonexistent"], 66, "cannot replay"),
+    ];
+    for (arguments, code, says) in cases {
+        let ended = run(probe(arguments).unwrap()).unwrap();
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(says) && ended.stderr.trim_end().lines().count() == 1, "{ended:?}");
+    }
+    let mut unprivileged = Command::new("setpriv");
+    unprivileged.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+    ]);
+    let program = folder.path().join("stardust-probe");
+    std::fs::copy(tests::probe::find_program().unwrap(), &program).unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    unprivileged
+        .arg(&program)
+        .args(["--pid", &own])
+        .env_remove("STARDUST_PROBE_BIN")
+        .env_remove("STARDUST_PROBE_VENV");
+    let ended = run(unprivileged).unwrap();
+    assert_eq!(ended.code, Some(77), "{ended:?}");
+    assert!(ended.stderr.contains("CAP_BPF") && ended.stderr.contains("sudo"), "{ended:?}");
+}
