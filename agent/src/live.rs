@@ -1,6 +1,7 @@
 //! The live source: reads the kernel's ring, looks into `/proc` where the kernel cannot tell, and feeds the pipeline.
 //!
-//! Invariant: one thread owns the pipeline; it sleeps until the drain interval is over or the ring fills up.
+//! Invariant: one thread owns the pipeline; it sleeps until the drain interval is over or the ring
+//! fills up; when nothing goes on, until the next record comes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,6 +26,11 @@ use crate::pipeline::{Intake, Pipeline};
 const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
 /// How often connections that only a look can tell closed are looked at.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
+
+/// After this long without a record the thread sleeps until the next one.
+const IDLE_AFTER_NS: u64 = 200_000_000;
+/// How long it sleeps at most: for wishes, and to notice that it is told to stop.
+const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why the source ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +93,20 @@ fn drain(
     let ring = kernel.ring(|record| pipeline.borrow_mut().feed(&Frame::Record(record)))?;
     let mut next_clock_ns = 0;
     let mut next_look_ns = 0;
+    let mut active = Activity::default();
     let ended = loop {
+        let wait = if active.is_idle() {
+            kernel.wake_on_next_record();
+            ring.consume()?;
+            if active.has_news(pipeline) { Duration::ZERO } else { IDLE_INTERVAL }
+        } else {
+            interval
+        };
         // A signal may cut the wait short; what matters is that time passes.
-        let _ = ring.poll_raw(interval);
+        let _ = ring.poll_raw(wait);
         ring.consume()?;
         let now_ns = clock::monotonic_ns()?;
+        active.note(pipeline, now_ns);
         let mut pipeline = pipeline.borrow_mut();
         if now_ns >= next_clock_ns {
             next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
@@ -123,6 +138,36 @@ fn drain(
     ring.consume()?;
     pipeline.borrow_mut().feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
     Ok(ended)
+}
+
+/// Whether anything is going on.
+#[derive(Default)]
+struct Activity {
+    records: u64,
+    last_ns: u64,
+    now_ns: u64,
+    is_waiting: bool,
+}
+
+impl Activity {
+    fn has_news(&self, pipeline: &RefCell<Pipeline>) -> bool {
+        pipeline.borrow().intake().records != self.records
+    }
+
+    fn note(&mut self, pipeline: &RefCell<Pipeline>, now_ns: u64) {
+        if self.has_news(pipeline) || self.last_ns == 0 {
+            self.last_ns = now_ns;
+        }
+        let mut pipeline = pipeline.borrow_mut();
+        self.records = pipeline.intake().records;
+        self.now_ns = now_ns;
+        self.is_waiting = pipeline.tracer().unclosed().next().is_some();
+    }
+
+    /// Nothing came for a while, and nothing has to be looked after.
+    fn is_idle(&self) -> bool {
+        !self.is_waiting && self.now_ns - self.last_ns > IDLE_AFTER_NS
+    }
 }
 
 /// The kernel has no event for the end of a unix connection: `/proc` tells whether the process still holds it.

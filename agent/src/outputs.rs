@@ -25,7 +25,7 @@ const CONSOLE_LIMIT: Duration = Duration::from_secs(2);
 /// For the last reports; the exporter itself gives up a little earlier.
 const STARDUST_LIMIT: Duration = Duration::from_millis(4500);
 /// How soon a reader that left is noticed.
-const CLOSED_INTERVAL: Duration = Duration::from_millis(100);
+const CLOSED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What is open.
 #[derive(Default)]

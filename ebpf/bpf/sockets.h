@@ -17,7 +17,7 @@ int BPF_PROG(tp_recv, struct sock *sk, int result, int flags)
 {
 	if (flags & BESIDE_THE_STREAM)
 		return 0;
-	return record_socket_call(sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE);
+	return record_socket_call(sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE, true);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -25,7 +25,7 @@ int BPF_PROG(tp_send, struct sock *sk, int result, int flags)
 {
 	if (flags & MSG_OOB)
 		return 0;
-	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND);
+	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND, true);
 }
 
 SEC("fexit/sock_recvmsg")
@@ -33,20 +33,20 @@ int BPF_PROG(fexit_recv, struct socket *socket, struct msghdr *message, int flag
 {
 	if (flags & BESIDE_THE_STREAM)
 		return 0;
-	return record_socket_call(socket->sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE);
+	return record_socket_call(socket->sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE, true);
 }
 
 /* sock_sendmsg is inlined into its callers: its two stream implementations are not. */
 SEC("fexit/tcp_sendmsg")
 int BPF_PROG(fexit_send_tcp, struct sock *sk, struct msghdr *message, size_t size, int result)
 {
-	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND);
+	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND, true);
 }
 
 SEC("fexit/unix_stream_sendmsg")
 int BPF_PROG(fexit_send_unix, struct socket *socket, struct msghdr *message, size_t size, int result)
 {
-	return record_socket_call(socket->sk, result, DIRECTION_SENT, SLOT_SEND_UNIX);
+	return record_socket_call(socket->sk, result, DIRECTION_SENT, SLOT_SEND_UNIX, true);
 }
 
 /* The arguments are still in the saved registers when a system call returns, so its entry needs no program. */
@@ -69,7 +69,7 @@ static __always_inline int exit_of_call(long result, u32 direction)
 	if (!socket)
 		return 0;
 	return record_socket_call(BPF_CORE_READ(socket, sk), result, direction,
-				  direction == DIRECTION_RECEIVED ? SLOT_RECEIVE : SLOT_SEND);
+				  direction == DIRECTION_RECEIVED ? SLOT_RECEIVE : SLOT_SEND, false);
 }
 
 #define EXIT_OF(call, direction)                                                                                       \
@@ -100,9 +100,9 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 
 	switch (new) {
 	case STATE_SYN_SENT:
-		if (!is_watched(id >> 32) || !is_stream(sk))
+		if (!is_watched(id >> 32) || !is_stream(sk, true))
 			return 0;
-		connection = open_connection(sk, inode_of(sk));
+		connection = open_connection(sk, inode_of(sk, true));
 		if (connection) {
 			connection->tgid = id >> 32;
 			connection->origin_start = 1;
@@ -120,12 +120,12 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (!is_ignored(connection)) {
 		/* A closed socket has lost its port. */
 		if (!connection->ends_known && new != STATE_CLOSE)
-			read_ends(sk, &connection->ends);
+			read_ends(sk, &connection->ends, true);
 		fill_header(&state.header, RECORD_SOCKET_STATE, sizeof(state), connection->tgid,
 			    (u32)(id >> 32) == connection->tgid ? (u32)id : 0);
 		state.connection = connection->id;
 		state.ends = connection->ends;
-		state.error = BPF_CORE_READ(sk, sk_err);
+		state.error = sk->sk_err;
 		state.old_state = old;
 		state.new_state = new;
 		emit(&state.header, sizeof(state));

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
@@ -149,6 +150,18 @@ impl Kernel {
             })
             .map_err(fail)?;
         builder.build().map_err(fail)
+    }
+
+    /// Has the next record wake the reader. Look for records once more before sleeping: one may have come before
+    /// this took effect.
+    pub fn wake_on_next_record(&mut self) {
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            // SAFETY: libbpf keeps the mapping as long as the skeleton lives, the field is an aligned u32, and
+            // everybody but the kernel goes through this reference.
+            let sleeps = unsafe { AtomicU32::from_ptr(&raw mut bss.reader_sleeps) };
+            // Before the look at the ring that follows, or a record in between would wake nobody.
+            sleeps.swap(1, Ordering::SeqCst);
+        }
     }
 
     /// The kernel side's counts, summed over the CPUs, by name; zero counts left out.

@@ -34,11 +34,10 @@ pub struct Running {
     pub lines: Vec<String>,
 }
 
-/// The probe's command, without the variables that are the tests' own.
+/// The probe's command.
 pub fn probe(arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(find_program()?);
-    command.args(arguments).env_remove("STARDUST_PROBE_BIN").env_remove("STARDUST_PROBE_VENV");
-    command.stdin(Stdio::null());
+    command.args(arguments).stdin(Stdio::null());
     Ok(command)
 }
 

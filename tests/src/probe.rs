@@ -117,9 +117,9 @@ pub fn cannot_run() -> Option<String> {
     }
 }
 
-/// The probe's program: `STARDUST_PROBE_BIN`, else `release/` or `debug/` of the target folder.
+/// The probe's program: `PROBE_UNDER_TEST`, else `release/` or `debug/` of the target folder.
 pub fn find_program() -> anyhow::Result<PathBuf> {
-    if let Some(program) = std::env::var_os("STARDUST_PROBE_BIN") {
+    if let Some(program) = std::env::var_os("PROBE_UNDER_TEST") {
         return Ok(program.into());
     }
     let target = target_folder()?;
@@ -138,8 +138,6 @@ impl Probe {
             command.args(["--pid", &pid.to_string()]);
         }
         command.args(["--format", "json"]).arg("--state-dir").arg(state.path()).args(arguments);
-        // These are for tests; the probe knows no such knobs.
-        command.env_remove("STARDUST_PROBE_BIN").env_remove("STARDUST_PROBE_VENV");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start the probe")?;
         let output = Arc::new(Output::default());

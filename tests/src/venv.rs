@@ -17,10 +17,10 @@ pub struct Venv {
 }
 
 impl Venv {
-    /// The environment that `STARDUST_PROBE_VENV` names, else the one in the target folder. Made if it is missing
+    /// The environment that `PROBE_TEST_VENV` names, else the one in the target folder. Made if it is missing
     /// or made for other requirements, which needs the package index.
     pub fn open() -> anyhow::Result<Self> {
-        let folder = match std::env::var_os("STARDUST_PROBE_VENV") {
+        let folder = match std::env::var_os("PROBE_TEST_VENV") {
             Some(folder) => PathBuf::from(folder),
             None => target_folder()?.join("python-venv"),
         };

@@ -175,11 +175,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let program = folder.path().join("stardust-probe");
     std::fs::copy(tests::probe::find_program().unwrap(), &program).unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    unprivileged
-        .arg(&program)
-        .args(["--pid", &own])
-        .env_remove("STARDUST_PROBE_BIN")
-        .env_remove("STARDUST_PROBE_VENV");
+    unprivileged.arg(&program).args(["--pid", &own]);
     let ended = run(unprivileged).unwrap();
     assert_eq!(ended.code, Some(77), "{ended:?}");
     assert!(ended.stderr.contains("CAP_BPF") && ended.stderr.contains("sudo"), "{ended:?}");

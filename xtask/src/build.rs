@@ -22,9 +22,9 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// A probe that has been built already, for comparing two builds.
-const BUILT: &str = "STARDUST_PROBE_BIN";
+const BUILT: &str = "PROBE_UNDER_TEST";
 
-/// The release build of the probe, or the one that `STARDUST_PROBE_BIN` names.
+/// The release build of the probe, or the one that `PROBE_UNDER_TEST` names.
 pub fn release() -> Result<PathBuf> {
     std::env::var_os(BUILT).map_or_else(|| probe(true), |path| Ok(path.into()))
 }

@@ -101,7 +101,7 @@ fn run_live_tests(
     packages::ensure(&[packages::PYTHON_APPS, packages::TEST])?;
     let probe = build::release()?;
     let venv = python_environment()?;
-    let variables = [("STARDUST_PROBE_BIN", probe), ("STARDUST_PROBE_VENV", venv)]
+    let variables = [("PROBE_UNDER_TEST", probe), ("PROBE_TEST_VENV", venv)]
         .map(|(name, path)| (name, path.display().to_string()));
     for binary in live {
         // One at a time: they count requests, processes and kernel objects of the whole machine.

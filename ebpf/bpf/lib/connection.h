@@ -47,22 +47,23 @@ struct {
 
 u64 last_connection_id;
 
-static __always_inline u64 inode_of(struct sock *sk)
+static __always_inline u64 inode_of(struct sock *sk, bool typed)
 {
-	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+	struct socket *socket = FIELD(typed, sk, sk_socket);
+	struct file *file = socket ? FIELD(typed, socket, file) : 0;
 
 	/* A socket that the kernel keeps for itself has no file: its bytes are not the process's. */
-	if (!socket || !BPF_CORE_READ(socket, file))
+	if (!file)
 		return 0;
-	return BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
+	return typed ? file->f_inode->i_ino : BPF_CORE_READ(file, f_inode, i_ino);
 }
 
-static __always_inline bool is_stream(struct sock *sk)
+static __always_inline bool is_stream(struct sock *sk, bool typed)
 {
-	const u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	const u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+	const u16 family = FIELD(typed, sk, __sk_common.skc_family);
+	const u16 protocol = FIELD(typed, sk, sk_protocol);
 
-	if (BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
+	if (FIELD(typed, sk, sk_type) != SOCK_STREAM)
 		return false;
 	if (family == FAMILY_UNIX)
 		return true;
@@ -70,17 +71,18 @@ static __always_inline bool is_stream(struct sock *sk)
 	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-static __always_inline void read_ends(struct sock *sk, struct endpoints *ends)
+static __always_inline void read_ends(struct sock *sk, struct endpoints *ends, bool typed)
 {
-	ends->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	ends->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	ends->family = FIELD(typed, sk, __sk_common.skc_family);
+	ends->netns = typed ? sk->__sk_common.skc_net.net->ns.inum :
+			      BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	if (ends->family == FAMILY_UNIX)
 		return;
-	ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	ends->local_port = FIELD(typed, sk, __sk_common.skc_num);
+	ends->remote_port = bpf_ntohs(FIELD(typed, sk, __sk_common.skc_dport));
 	if (ends->family == FAMILY_INET) {
-		BPF_CORE_READ_INTO((u32 *)ends->local, sk, __sk_common.skc_rcv_saddr);
-		BPF_CORE_READ_INTO((u32 *)ends->remote, sk, __sk_common.skc_daddr);
+		*(u32 *)ends->local = FIELD(typed, sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)ends->remote = FIELD(typed, sk, __sk_common.skc_daddr);
 	} else {
 		BPF_CORE_READ_INTO(&ends->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
 		BPF_CORE_READ_INTO(&ends->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
@@ -90,19 +92,21 @@ static __always_inline void read_ends(struct sock *sk, struct endpoints *ends)
 /* Whether the `result` bytes that just passed are the connection's first. The kernel's own counters tell for TCP;
  * a race with the network only makes the answer "no", which costs nothing but patience.
  */
-static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result)
+static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result, bool typed)
 {
-	struct tcp_sock *tcp = (struct tcp_sock *)sk;
-	const u64 received = BPF_CORE_READ(tcp, bytes_received);
+	/* Gives NULL for anything but TCP. */
+	struct tcp_sock *tcp = typed ? bpf_skc_to_tcp_sock(sk) : (struct tcp_sock *)sk;
+	u64 received;
 	u32 before;
 
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == FAMILY_UNIX || result <= 0)
+	if (!tcp || FIELD(typed, sk, sk_protocol) != IPPROTO_TCP || result <= 0)
 		return false;
+	received = FIELD(typed, tcp, bytes_received);
 	if (direction == DIRECTION_RECEIVED) {
-		before = BPF_CORE_READ(tcp, copied_seq) - BPF_CORE_READ(tcp, rcv_nxt) + (u32)received;
+		before = FIELD(typed, tcp, copied_seq) - FIELD(typed, tcp, rcv_nxt) + (u32)received;
 		return before == (u32)result;
 	}
-	before = BPF_CORE_READ(tcp, write_seq) - BPF_CORE_READ(tcp, snd_nxt) + (u32)BPF_CORE_READ(tcp, bytes_sent);
+	before = FIELD(typed, tcp, write_seq) - FIELD(typed, tcp, snd_nxt) + (u32)FIELD(typed, tcp, bytes_sent);
 	return received == 0 && before == (u32)result;
 }
 

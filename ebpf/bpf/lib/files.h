@@ -1,4 +1,4 @@
-/* From a file descriptor of the current task to its socket. */
+/* From a file descriptor of the current task to its file and socket. */
 #ifndef STARDUST_PROBE_FILES_H
 #define STARDUST_PROBE_FILES_H
 
@@ -9,8 +9,8 @@ enum file_mode {
 	S_IFSOCK = 0140000,
 };
 
-/* NULL if the descriptor is not an open socket. The pointer is only good for guarded reads. */
-static __always_inline struct socket *socket_of(s32 fd)
+/* NULL if the descriptor is not open. The pointer is only good for guarded reads. */
+static __always_inline struct file *file_of(s32 fd)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
@@ -20,11 +20,28 @@ static __always_inline struct socket *socket_of(s32 fd)
 	if (!table || fd < 0 || (u32)fd >= BPF_CORE_READ(table, max_fds))
 		return 0;
 	slots = BPF_CORE_READ(table, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), slots + fd) || !file)
+	if (bpf_probe_read_kernel(&file, sizeof(file), slots + fd))
 		return 0;
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	return file;
+}
+
+/* NULL if the descriptor is not an open socket. The pointer is only good for guarded reads. */
+static __always_inline struct socket *socket_of(s32 fd)
+{
+	struct file *file = file_of(fd);
+
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return 0;
 	return BPF_CORE_READ(file, private_data);
+}
+
+/* Whether the descriptor is this socket. */
+static __always_inline bool is_socket(s32 fd, struct sock *sk, bool typed)
+{
+	struct socket *socket = FIELD(typed, sk, sk_socket);
+	struct file *file = file_of(fd);
+
+	return file && socket && FIELD(typed, socket, file) == file;
 }
 
 #endif

@@ -145,12 +145,6 @@ struct socket {
 	struct sock *sk;
 };
 
-/* net/socket.c keeps a socket and its inode in one allocation (include/net/sock.h). */
-struct socket_alloc {
-	struct socket socket;
-	struct inode vfs_inode;
-};
-
 struct tcp_sock {
 	u32 copied_seq;
 	u32 rcv_nxt;
@@ -179,6 +173,11 @@ struct trace_event_raw_sys_exit {
 };
 
 #pragma clang attribute pop
+
+/* A field of a kernel object. The tracing programs get typed pointers, which the verifier lets them follow for the
+ * price of a load; a pointer found in another way takes a helper call for each field. `typed` is a constant.
+ */
+#define FIELD(typed, pointer, field) ((typed) ? (pointer)->field : BPF_CORE_READ(pointer, field))
 
 /* Only probed for presence: each names a kernel feature (include/uapi/linux/bpf.h). */
 enum bpf_func_id {

@@ -57,9 +57,9 @@ enum {
 	KERNEL_STACK_BYTES = 16384,
 };
 
-static __always_inline bool is_compat_call(struct task_struct *task)
+static __always_inline bool is_compat_call(struct task_struct *task, bool typed)
 {
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+	return FIELD(typed, task, thread_info.status) & TS_COMPAT;
 }
 
 #elif defined(__TARGET_ARCH_arm64)
@@ -97,14 +97,13 @@ enum syscall_number {
 };
 
 enum {
-	PSR_MODE32_BIT = 0x10,
 	KERNEL_STACK_BYTES = 16384,
 };
 
-static __always_inline bool is_compat_call(struct task_struct *task)
+static __always_inline bool is_compat_call(struct task_struct *task, bool typed)
 {
 	/* TIF_32BIT (arch/arm64/include/asm/thread_info.h) */
-	return BPF_CORE_READ(task, thread_info.flags) & (1UL << 22);
+	return FIELD(typed, task, thread_info.flags) & (1UL << 22);
 }
 
 #else
@@ -116,12 +115,14 @@ static __always_inline bool read_arguments(struct arguments *arguments)
 {
 	struct task_struct *task;
 	struct pt_regs *regs;
+	bool compat;
 
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
 		/* Since 5.15: a typed pointer, read without a helper call. */
 		task = bpf_get_current_task_btf();
 		if (task->flags & PF_IO_WORKER)
 			return false;
+		compat = is_compat_call(task, true);
 		regs = (struct pt_regs *)bpf_task_pt_regs(task);
 		arguments->number = regs->REGISTER_NUMBER;
 		arguments->first = regs->REGISTER_FIRST;
@@ -132,6 +133,7 @@ static __always_inline bool read_arguments(struct arguments *arguments)
 		task = (struct task_struct *)bpf_get_current_task();
 		if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
 			return false;
+		compat = is_compat_call(task, false);
 		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
 		arguments->number = BPF_CORE_READ(regs, REGISTER_NUMBER);
 		arguments->first = BPF_CORE_READ(regs, REGISTER_FIRST);
@@ -139,7 +141,7 @@ static __always_inline bool read_arguments(struct arguments *arguments)
 		arguments->third = BPF_CORE_READ(regs, REGISTER_THIRD);
 		arguments->fourth = BPF_CORE_READ(regs, REGISTER_FOURTH);
 	}
-	if (is_compat_call(task)) {
+	if (compat) {
 		count(COUNTER_COMPAT_CALL);
 		return false;
 	}

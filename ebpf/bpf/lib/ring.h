@@ -1,4 +1,6 @@
-/* The way out. A record never wakes the reader, but the one that crosses the fill mark. */
+/* The way out. A record does not wake the reader, but for the one that crosses the fill mark and the first one after
+ * the reader has gone to sleep.
+ */
 #ifndef STARDUST_PROBE_RING_H
 #define STARDUST_PROBE_RING_H
 
@@ -8,6 +10,20 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 * 1024 * 1024);
 } ring SEC(".maps");
+
+/* Set by the agent before it sleeps until something happens, cleared by the record that wakes it. */
+volatile u32 reader_sleeps;
+
+static __always_inline void wake_reader(void)
+{
+	void *token;
+
+	reader_sleeps = 0;
+	token = bpf_ringbuf_reserve(&ring, sizeof(u64), 0);
+	/* A full ring has woken the reader already. */
+	if (token)
+		bpf_ringbuf_discard(token, BPF_RB_FORCE_WAKEUP);
+}
 
 static __always_inline void emit(struct record_header *record, u64 size)
 {
@@ -19,6 +35,9 @@ static __always_inline void emit(struct record_header *record, u64 size)
 		count_many(COUNTER_RING_FULL_BYTES, size);
 		return;
 	}
+	/* After the record is out: the agent looks for records after it has set this. */
+	if (reader_sleeps)
+		wake_reader();
 	count(COUNTER_RECORDS);
 }
 

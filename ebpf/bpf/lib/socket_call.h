@@ -1,5 +1,5 @@
 /* The one handler of socket calls, whichever way the kernel lets it in: from a socket, a result and a direction to
- * at most one record.
+ * at most one record. `typed`: the verifier knows the socket's type (see FIELD).
  */
 #ifndef STARDUST_PROBE_SOCKET_CALL_H
 #define STARDUST_PROBE_SOCKET_CALL_H
@@ -61,7 +61,7 @@ static __always_inline bool asked_for_nothing(const struct buffer *buffer)
 	return buffer->segments == 0 ? buffer->single.length == 0 : buffer->count == 0;
 }
 
-static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot)
+static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
 {
 	const u64 id = bpf_get_current_pid_tgid();
 	const u32 tgid = id >> 32;
@@ -79,20 +79,20 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		return 0;
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
-		inode = inode_of(sk);
+		inode = inode_of(sk, typed);
 		if (!inode)
 			return 0;
 	}
 	if (!connection || (!config.use_socket_storage && connection->inode != inode)) {
-		if (!is_stream(sk))
+		if (!is_stream(sk, typed))
 			return 0;
 		connection = open_connection(sk, inode);
 		if (!connection)
 			return 0;
-		connection->origin_start = is_first(sk, direction, result);
+		connection->origin_start = is_first(sk, direction, result, typed);
 	}
 	if (!connection->ends_known) {
-		read_ends(sk, &connection->ends);
+		read_ends(sk, &connection->ends, typed);
 		connection->ends_known = 1;
 	}
 	if (is_ignored(connection)) {
@@ -116,12 +116,8 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		if (kind == CALL_SPLICE)
 			fd = arguments.third;
 		/* The running call may not be the one that moved these bytes (io_uring, a file on a network). */
-		if (connection->fd != fd) {
-			struct socket *socket = socket_of(fd);
-
-			if (socket && BPF_CORE_READ(socket, sk) == sk)
-				connection->fd = fd;
-		}
+		if (connection->fd != fd && is_socket(fd, sk, typed))
+			connection->fd = fd;
 		if (connection->fd == fd) {
 			call->fd = fd;
 			has_buffer = find_buffer(&arguments, &buffer);

@@ -15,8 +15,8 @@ pub use address::Address;
 pub use books::{Books, DropReason};
 pub use clock::WallClock;
 pub use event::{
-    Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState,
-    Syscall, TcpState,
+    Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState, Syscall,
+    TcpState,
 };
 pub use process::{AppIdSource, Process};
 pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};
