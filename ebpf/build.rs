@@ -31,6 +31,27 @@ mod kernel {
             std::process::exit(1);
         }
         publish(&out, &object);
+        check_other_architecture(&out);
+    }
+
+    /// What cannot run here must at least compile: the registers' header knows two architectures.
+    fn check_other_architecture(out: &Path) {
+        let other = if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+            "arm64"
+        } else {
+            "x86"
+        };
+        let mut builder = SkeletonBuilder::new();
+        let target = format!("-D__TARGET_ARCH_{other}");
+        builder.source("bpf/probe.bpf.c").obj(out.join("probe.other.bpf.o"));
+        builder.clang_args(WARNINGS.into_iter().chain([target.as_str()]));
+        if let Some(clang) = env::var_os("CLANG") {
+            builder.clang(clang);
+        }
+        if let Err(error) = builder.build() {
+            eprintln!("the kernel programs do not compile for {other}: {error:#}");
+            std::process::exit(1);
+        }
     }
 
     /// Puts the object where `cargo xtask tidy` finds it: `target/ebpf/probe.bpf.o`.

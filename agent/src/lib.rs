@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here ends the process; every failure is a value that carries its exit code.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod attach;
 mod check;
@@ -18,6 +18,7 @@ pub mod logging;
 mod outputs;
 mod pipeline;
 mod run;
+mod sys;
 mod watch;
 
 pub use run::run;

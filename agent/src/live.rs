@@ -21,6 +21,7 @@ use crate::clock;
 use crate::discover::Proc;
 use crate::frame::Frame;
 use crate::pipeline::{Intake, Pipeline};
+use crate::sys;
 
 /// How often the wall clock's offset is taken anew.
 const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
@@ -96,6 +97,9 @@ fn drain(
     let mut active = Activity::default();
     let ended = loop {
         let wait = if active.is_idle() {
+            if active.falls_idle() {
+                sys::trim_memory();
+            }
             kernel.wake_on_next_record();
             ring.consume()?;
             if active.has_news(pipeline) { Duration::ZERO } else { IDLE_INTERVAL }
@@ -117,10 +121,7 @@ fn drain(
             look(&mut pipeline, now_ns);
         }
         pipeline.feed(&Frame::Tick { now_ns });
-        let let_go: Vec<_> = pipeline.tracer().let_go().collect();
-        for connection in let_go {
-            kernel.ignore(connection.0)?;
-        }
+        kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         for wish in wishes.try_iter() {
             apply(&mut pipeline, wish);
         }
@@ -147,6 +148,7 @@ struct Activity {
     last_ns: u64,
     now_ns: u64,
     is_waiting: bool,
+    was_idle: bool,
 }
 
 impl Activity {
@@ -157,6 +159,7 @@ impl Activity {
     fn note(&mut self, pipeline: &RefCell<Pipeline>, now_ns: u64) {
         if self.has_news(pipeline) || self.last_ns == 0 {
             self.last_ns = now_ns;
+            self.was_idle = false;
         }
         let mut pipeline = pipeline.borrow_mut();
         self.records = pipeline.intake().records;
@@ -167,6 +170,11 @@ impl Activity {
     /// Nothing came for a while, and nothing has to be looked after.
     fn is_idle(&self) -> bool {
         !self.is_waiting && self.now_ns - self.last_ns > IDLE_AFTER_NS
+    }
+
+    /// Whether this is the first time since the last record.
+    fn falls_idle(&mut self) -> bool {
+        !std::mem::replace(&mut self.was_idle, true)
     }
 }
 

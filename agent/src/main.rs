@@ -8,10 +8,6 @@ use stardust_probe::cli::{self, Task};
 use stardust_probe::exit::{Exit, Failure};
 use stardust_probe::logging;
 
-/// Gives memory back after a rush, which the system's own does not.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Exit {
     match command() {
         Ok(()) => Exit::Ok,

@@ -40,8 +40,7 @@ pub const DIRECTION_RECEIVED: u8 = 0;
 pub const DIRECTION_SENT: u8 = 1;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
-pub const COUNTER_NAMES: [&str; 11] = [
-    "records",
+pub const COUNTER_NAMES: [&str; 10] = [
     "ring_full",
     "ring_full_bytes",
     "payload_unreadable",

@@ -132,11 +132,19 @@ impl Kernel {
         matches!(self.skeleton.maps.watched.lookup(&pid.to_ne_bytes(), MapFlags::ANY), Ok(Some(_)))
     }
 
-    /// Records nothing more of a connection.
-    pub fn ignore(&self, connection: u64) -> Result<(), LoadError> {
-        let map = &self.skeleton.maps.ignored;
-        map.update(&connection.to_ne_bytes(), &[1], MapFlags::ANY)
-            .map_err(|source| LoadError::Map { map: "ignored", source })
+    /// Records nothing more of these connections.
+    pub fn ignore(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
+        let mut any = false;
+        for connection in connections {
+            let map = &self.skeleton.maps.ignored;
+            map.update(&connection.to_ne_bytes(), &[1], MapFlags::ANY)
+                .map_err(|source| LoadError::Map { map: "ignored", source })?;
+            any = true;
+        }
+        if any && let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            shared(&mut bss.ignore_round).fetch_add(1, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// The ring, read by `on_record`. Poll it to wait, consume it to read.
@@ -156,11 +164,8 @@ impl Kernel {
     /// this took effect.
     pub fn wake_on_next_record(&mut self) {
         if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            // SAFETY: libbpf keeps the mapping as long as the skeleton lives, the field is an aligned u32, and
-            // everybody but the kernel goes through this reference.
-            let sleeps = unsafe { AtomicU32::from_ptr(&raw mut bss.reader_sleeps) };
             // Before the look at the ring that follows, or a record in between would wake nobody.
-            sleeps.swap(1, Ordering::SeqCst);
+            shared(&mut bss.reader_sleeps).swap(1, Ordering::SeqCst);
         }
     }
 
@@ -202,6 +207,13 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// A variable that the kernel programs read and write at the same time.
+fn shared(variable: &mut u32) -> &AtomicU32 {
+    // SAFETY: the reference is unique, aligned and lives as long as the result; the other side is the kernel, whose
+    // accesses to an aligned u32 are whole.
+    unsafe { AtomicU32::from_ptr(variable) }
 }
 
 fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), LoadError> {

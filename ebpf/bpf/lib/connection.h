@@ -16,11 +16,11 @@ struct connection {
 	struct endpoints ends;
 	u32 tgid; /* the process that used it last */
 	s32 fd;   /* known to be this socket in that process; -1: not yet */
+	u32 ignore_round; /* the round in which the table of ignored connections was last asked */
 	u8 origin_start;
 	u8 ignored; /* not HTTP: nothing more is recorded */
 	u8 path_sent;
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
-	u8 reserved[4];
 };
 
 struct {
@@ -46,6 +46,9 @@ struct {
 } ignored SEC(".maps");
 
 u64 last_connection_id;
+
+/* Raised by the agent each time it adds to the table, so that calls on other connections need not ask it. */
+volatile u32 ignore_round;
 
 static __always_inline u64 inode_of(struct sock *sk, bool typed)
 {
@@ -155,7 +158,12 @@ static __always_inline void forget_connection(struct sock *sk)
 
 static __always_inline bool is_ignored(struct connection *connection)
 {
-	if (!connection->ignored && bpf_map_lookup_elem(&ignored, &connection->id)) {
+	const u32 round = ignore_round;
+
+	if (connection->ignore_round == round)
+		return connection->ignored;
+	connection->ignore_round = round;
+	if (bpf_map_lookup_elem(&ignored, &connection->id)) {
 		connection->ignored = 1;
 		bpf_map_delete_elem(&ignored, &connection->id);
 	}

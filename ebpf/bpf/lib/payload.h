@@ -12,6 +12,11 @@ struct scratch {
 	u8 payload[2 * HEAD_BYTES_MAX + TAIL_BYTES_MAX + PATH_BYTES_MAX];
 };
 
+enum {
+	/* A record of this payload takes 512 bytes of the ring, its own header of 8 included. */
+	SMALL_PAYLOAD_BYTES = 384,
+};
+
 enum program_slot {
 	SLOT_RECEIVE = 0,
 	SLOT_SEND = 1,

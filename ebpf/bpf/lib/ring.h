@@ -25,20 +25,47 @@ static __always_inline void wake_reader(void)
 		bpf_ringbuf_discard(token, BPF_RB_FORCE_WAKEUP);
 }
 
-static __always_inline void emit(struct record_header *record, u64 size)
+static __always_inline u64 wake_flag(u64 size)
 {
 	const u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
-	const bool crosses = unread < config.wake_bytes && unread + size >= config.wake_bytes;
 
-	if (bpf_ringbuf_output(&ring, record, size, crosses ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
-		count(COUNTER_RING_FULL);
-		count_many(COUNTER_RING_FULL_BYTES, size);
-		return;
-	}
+	/* Only the record that crosses the mark, not every one beyond it. */
+	return unread < config.wake_bytes && unread + size >= config.wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void count_lost(u64 size)
+{
+	count(COUNTER_RING_FULL);
+	count_many(COUNTER_RING_FULL_BYTES, size);
+}
+
+/* Room for a record that is written in place, or NULL (counted). `size` is a constant. */
+static __always_inline void *reserve(u64 size)
+{
+	void *room = bpf_ringbuf_reserve(&ring, size, 0);
+
+	if (!room)
+		count_lost(size);
+	return room;
+}
+
+static __always_inline void submit(void *room, u64 size)
+{
+	bpf_ringbuf_submit(room, wake_flag(size));
 	/* After the record is out: the agent looks for records after it has set this. */
 	if (reader_sleeps)
 		wake_reader();
-	count(COUNTER_RECORDS);
+}
+
+/* Copies a finished record. */
+static __always_inline void emit(struct record_header *record, u64 size)
+{
+	if (bpf_ringbuf_output(&ring, record, size, wake_flag(size))) {
+		count_lost(size);
+		return;
+	}
+	if (reader_sleeps)
+		wake_reader();
 }
 
 static __always_inline void fill_header(struct record_header *header, u16 kind, u32 size, u32 tgid, u32 tid)

@@ -61,19 +61,111 @@ static __always_inline bool asked_for_nothing(const struct buffer *buffer)
 	return buffer->segments == 0 ? buffer->single.length == 0 : buffer->count == 0;
 }
 
+/* What a call's record says, beside what the connection knows. */
+struct call_facts {
+	u64 position;
+	s64 result;
+	s32 fd;
+	u32 kind;
+	u32 direction;
+	bool has_buffer;
+};
+
+/* The usual call: one buffer, few bytes. It is written to the ring in place; the rest is put together aside. */
+struct small_record {
+	struct socket_call call;
+	u8 payload[SMALL_PAYLOAD_BYTES];
+};
+
+static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
+				      const struct connection *connection, u64 id)
+{
+	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), id >> 32, (u32)id);
+	if (connection->origin_start)
+		call->header.flags = FLAG_ORIGIN_START;
+	call->connection = connection->id;
+	call->inode = connection->inode;
+	call->position = facts->position;
+	call->result = facts->result;
+	call->ends = connection->ends;
+	call->fd = facts->fd;
+	call->head_bytes = 0;
+	call->tail_bytes = 0;
+	call->path_bytes = 0;
+	call->call = facts->kind;
+	call->direction = facts->direction;
+	call->reserved[0] = 0;
+	call->reserved[1] = 0;
+}
+
+static __always_inline bool is_small(const struct call_facts *facts, const struct buffer *buffer,
+				     const struct connection *connection)
+{
+	if (connection->ends.family == FAMILY_UNIX && !connection->path_sent)
+		return false;
+	if (facts->result <= 0 || !facts->has_buffer)
+		return true;
+	return !buffer->segments && facts->result <= SMALL_PAYLOAD_BYTES && facts->result <= config.head_bytes;
+}
+
+static __always_inline void write_small(const struct call_facts *facts, const struct buffer *buffer,
+					const struct connection *connection, u64 id)
+{
+	struct small_record *record = reserve(sizeof(*record));
+	u64 length = facts->result;
+
+	if (!record)
+		return;
+	fill_call(&record->call, facts, connection, id);
+	if (facts->result > 0 && facts->has_buffer) {
+		/* Never true; the verifier cannot know, the compiler must not. */
+		barrier_var(length);
+		if (length > SMALL_PAYLOAD_BYTES)
+			length = SMALL_PAYLOAD_BYTES;
+		if (bpf_probe_read_user(record->payload, length, (void *)buffer->single.base)) {
+			count(COUNTER_PAYLOAD_UNREADABLE);
+		} else {
+			record->call.head_bytes = length;
+			record->call.header.size += length;
+		}
+	}
+	submit(record, sizeof(*record));
+}
+
+static __always_inline void write_large(const struct call_facts *facts, const struct buffer *buffer,
+					struct connection *connection, u64 id, struct sock *sk, u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct socket_call *call;
+	u64 size;
+
+	if (!scratch)
+		return;
+	call = &scratch->call;
+	fill_call(call, facts, connection, id);
+	if (facts->result > 0 && facts->has_buffer)
+		copy_payload(scratch, buffer, facts->result);
+	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {
+		connection->path_sent = 1;
+		copy_path(scratch, sk);
+	}
+	size = sizeof(*call) + (u64)call->head_bytes + call->tail_bytes + call->path_bytes;
+	/* Never true; the verifier cannot know. */
+	if (size > sizeof(*scratch))
+		return;
+	call->header.size = size;
+	emit(&call->header, size);
+}
+
 static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
 {
 	const u64 id = bpf_get_current_pid_tgid();
 	const u32 tgid = id >> 32;
 	struct connection *connection;
 	struct arguments arguments;
-	struct scratch *scratch;
-	struct socket_call *call;
+	struct call_facts facts = {};
 	struct buffer buffer = {};
-	u32 kind = CALL_OTHER;
-	bool has_buffer = false;
 	u64 inode = 0;
-	u64 size;
 
 	if (!is_watched(tgid) || (result < 0 && is_passing(result)))
 		return 0;
@@ -99,67 +191,47 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		count(COUNTER_IGNORED_CALLS);
 		return 0;
 	}
-	scratch = bpf_map_lookup_elem(&scratches, &slot);
-	if (!scratch)
-		return 0;
-
 	if (connection->tgid != tgid) {
 		connection->tgid = tgid;
 		connection->fd = -1;
 	}
-	call = &scratch->call;
-	call->fd = -1;
+	facts.result = result;
+	facts.direction = direction;
+	facts.fd = -1;
 	if (read_arguments(&arguments)) {
 		s32 fd = arguments.first;
 
-		kind = classify(arguments.number, direction);
-		if (kind == CALL_SPLICE)
+		facts.kind = classify(arguments.number, direction);
+		if (facts.kind == CALL_SPLICE)
 			fd = arguments.third;
 		/* The running call may not be the one that moved these bytes (io_uring, a file on a network). */
 		if (connection->fd != fd && is_socket(fd, sk, typed))
 			connection->fd = fd;
 		if (connection->fd == fd) {
-			call->fd = fd;
-			has_buffer = find_buffer(&arguments, &buffer);
-		} else if (kind != CALL_IO_URING) {
-			kind = CALL_OTHER;
+			facts.fd = fd;
+			facts.has_buffer = find_buffer(&arguments, &buffer);
+		} else if (facts.kind != CALL_IO_URING) {
+			facts.kind = CALL_OTHER;
 			count(COUNTER_FD_MISMATCH);
 		}
 	} else {
-		kind = CALL_IO_URING;
+		facts.kind = CALL_IO_URING;
 	}
-	if (result == 0 && (direction == DIRECTION_SENT || (has_buffer && asked_for_nothing(&buffer))))
+	if (result == 0 && (direction == DIRECTION_SENT || (facts.has_buffer && asked_for_nothing(&buffer))))
 		return 0;
-
-	fill_header(&call->header, RECORD_SOCKET_CALL, 0, tgid, (u32)id);
-	if (connection->origin_start)
-		call->header.flags = FLAG_ORIGIN_START;
-	call->connection = connection->id;
-	call->inode = connection->inode;
-	call->result = result;
-	call->ends = connection->ends;
-	call->call = kind;
-	call->direction = direction;
-	call->head_bytes = 0;
-	call->tail_bytes = 0;
-	call->path_bytes = 0;
-	call->position = direction == DIRECTION_RECEIVED ? connection->received : connection->sent;
 	if (result > 0) {
-		__sync_fetch_and_add(direction == DIRECTION_RECEIVED ? &connection->received : &connection->sent, result);
-		if (has_buffer)
-			copy_payload(scratch, &buffer, result);
-		else
-			count(COUNTER_WITHOUT_CONTENT + kind);
+		facts.position = __sync_fetch_and_add(direction == DIRECTION_RECEIVED ? &connection->received :
+											&connection->sent,
+						      result);
+		if (!facts.has_buffer)
+			count(COUNTER_WITHOUT_CONTENT + facts.kind);
+	} else {
+		facts.position = direction == DIRECTION_RECEIVED ? connection->received : connection->sent;
 	}
-	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {
-		connection->path_sent = 1;
-		copy_path(scratch, sk);
-	}
-	size = sizeof(*call) + (u64)call->head_bytes + call->tail_bytes + call->path_bytes;
-	if (size > sizeof(*scratch))
-		return 0;
-	call->header.size = size;
-	emit(&call->header, size);
+	if (is_small(&facts, &buffer, connection))
+		write_small(&facts, &buffer, connection, id);
+	else
+		write_large(&facts, &buffer, connection, id, sk, slot);
 	return 0;
 }
 
