@@ -3,13 +3,13 @@
 //! Invariant: no clock is read and no IO is done here but by the exporters' own threads, the recorder and the
 //! look at a new process; with the same frames the same spans come out.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ebpf::record;
 use model::{Address, Body, ConnectionId, Event, Process, SocketState, Span, TcpState, WallClock};
 use report::Exporter;
+use rustc_hash::FxHashMap;
 use trace::{SettingsError, Tracer};
 
 use crate::decode::decode;
@@ -36,7 +36,7 @@ pub struct Pipeline {
     tracer: Tracer,
     settings: trace::Settings,
     exporters: Vec<Arc<dyn Exporter>>,
-    processes: HashMap<u32, Arc<Process>>,
+    processes: FxHashMap<u32, Arc<Process>>,
     identify: Option<Identify>,
     recorder: Option<Recorder>,
     recording_failed: Option<std::io::Error>,
@@ -52,7 +52,7 @@ impl Pipeline {
             tracer: Tracer::new(&settings, 0)?,
             settings,
             exporters,
-            processes: HashMap::new(),
+            processes: FxHashMap::default(),
             identify: None,
             recorder: None,
             recording_failed: None,
@@ -181,7 +181,7 @@ impl Pipeline {
     }
 
     /// The processes known now.
-    pub fn processes(&self) -> &HashMap<u32, Arc<Process>> {
+    pub fn processes(&self) -> &FxHashMap<u32, Arc<Process>> {
         &self.processes
     }
 

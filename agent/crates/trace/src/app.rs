@@ -15,8 +15,46 @@ pub(crate) struct App {
     pub(crate) flags: Flags,
 }
 
-impl App {
+/// The apps seen so far. One is never forgotten, so that its index stays good.
+#[derive(Debug)]
+pub(crate) struct Apps {
+    by_id: HashMap<String, AppIndex>,
+    list: Vec<App>,
+    max_names: usize,
+    max_path_children: usize,
+}
+
+/// Where an app stands in [`Apps`]: its name is looked up once for each exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AppIndex(usize);
+
+impl Apps {
     pub(crate) fn new(max_names: usize, max_path_children: usize) -> Self {
+        Self { by_id: HashMap::new(), list: Vec::new(), max_names, max_path_children }
+    }
+
+    /// The app of this id; a new one if there is none.
+    pub(crate) fn find(&mut self, app_id: &str) -> AppIndex {
+        if let Some(index) = self.by_id.get(app_id) {
+            return *index;
+        }
+        let index = AppIndex(self.list.len());
+        self.list.push(App::new(self.max_names, self.max_path_children));
+        self.by_id.insert(app_id.to_owned(), index);
+        index
+    }
+
+    pub(crate) fn get(&self, index: AppIndex) -> &App {
+        &self.list[index.0]
+    }
+
+    pub(crate) fn get_mut(&mut self, index: AppIndex) -> &mut App {
+        &mut self.list[index.0]
+    }
+}
+
+impl App {
+    fn new(max_names: usize, max_path_children: usize) -> Self {
         Self {
             names: Names::new(max_names, max_path_children),
             sampler: Sampler::new(Rules::default()),

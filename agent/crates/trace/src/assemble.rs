@@ -1,13 +1,12 @@
 //! Builds spans: from a request's head to the finished, named, redacted and sampled value.
 //! Invariant: every exchange begun here is finished here exactly once, and counted both times.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{End, Parent, ParentKind, Process, Span, SpanKind, WallClock};
 use protocol::http1::{Headers, RequestHead, ResponseHead};
 
-use crate::app::App;
+use crate::app::{App, AppIndex, Apps};
 use crate::client_address::client_address;
 use crate::context::{self, Incoming};
 use crate::counts::Counts;
@@ -42,27 +41,28 @@ pub(crate) struct Assembler {
     pub(crate) processes: Processes,
     ids: Ids,
     threads: Threads,
-    apps: HashMap<String, App>,
+    apps: Apps,
     no_name: Arc<str>,
 }
 
 impl Assembler {
     pub(crate) fn new(policy: Policy, seed: u64) -> Self {
         Self {
+            apps: Apps::new(policy.max_names, policy.max_path_children),
             policy,
             clock: WallClock::default(),
             counts: Counts::default(),
             processes: Processes::default(),
             ids: Ids::new(seed),
             threads: Threads::default(),
-            apps: HashMap::new(),
             no_name: JOINED_LATE.into(),
         }
     }
 
     /// What is kept for an app.
     pub(crate) fn app(&mut self, app_id: &str) -> &mut App {
-        app_of(&mut self.apps, &self.policy, app_id)
+        let index = self.apps.find(app_id);
+        self.apps.get_mut(index)
     }
 
     /// A request has begun.
@@ -75,6 +75,7 @@ impl Assembler {
         (start_ns, position): (u64, u64),
     ) -> Exchange {
         let process = self.processes.get(thread.pid);
+        let app = self.apps.find(&process.app_id);
         let target = Target::parse(&head.method, &head.target);
         let template = target.path.map(template);
         let lineage = self.lineage(place.kind, thread, start_ns, Some(&head.headers));
@@ -92,11 +93,13 @@ impl Assembler {
         }
         if let Some(host) = host.filter(|host| !host.is_empty()) {
             cut(host, MAX_HOST_CHARS).clone_into(&mut span.host);
+        } else {
+            span.host = place.asked();
         }
-        self.record_headers(&mut span, "request.", &head.headers);
-        let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
-        let name = app.names.peek(place.kind, &head.method, template.as_deref());
-        span.head_sampled |= app.flags.start(place.kind, name, start_ns);
+        self.record_headers(&mut span, app, "request.", &head.headers);
+        let App { names, flags, .. } = self.apps.get_mut(app);
+        let name = names.peek(place.kind, &head.method, template.as_deref());
+        span.head_sampled |= flags.start(place.kind, name, start_ns);
         if place.kind == SpanKind::Server {
             self.threads.begin(
                 (thread.pid, thread.tid),
@@ -112,6 +115,7 @@ impl Assembler {
         Exchange {
             number,
             span,
+            app,
             pid: thread.pid,
             template,
             request_position: Some(position),
@@ -130,14 +134,17 @@ impl Assembler {
         start_ns: u64,
     ) -> Exchange {
         let process = self.processes.get(thread.pid);
+        let app = self.apps.find(&process.app_id);
         let lineage = Lineage { trace_id: self.ids.trace(), parent: None, flagged: false };
         let mut span = self.blank(place, thread, process, start_ns, lineage);
+        span.host = place.asked();
         span.client_addr = (place.kind == SpanKind::Server).then(|| place.peer.ip()).flatten();
         self.counts.exchanges += 1;
         self.counts.joined_late += 1;
         Exchange {
             number,
             span,
+            app,
             pid: thread.pid,
             template: None,
             request_position: None,
@@ -156,7 +163,7 @@ impl Assembler {
             span.ttfb_ns = Some(start_ns.saturating_sub(span.start_ns));
         }
         exchange.response_position = Some(position);
-        self.record_headers(span, "response.", &head.headers);
+        self.record_headers(span, exchange.app, "response.", &head.headers);
     }
 
     /// An exchange is over; `end_ns` is when its last byte passed.
@@ -171,42 +178,43 @@ impl Assembler {
         if let Some(method) = &span.method {
             let method = method.clone();
             let strange = matches!(span.status, Some(400 | 404 | 405 | 410 | 414));
-            let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
-            let name = app.names.resolve(span.kind, &method, exchange.template.as_deref(), strange);
+            let names = &mut self.apps.get_mut(exchange.app).names;
+            let name = names.resolve(span.kind, &method, exchange.template.as_deref(), strange);
             span.name = name.text;
             span.route = name.route;
             self.counts.names_over_ceiling += u64::from(name.over_ceiling);
         }
-        self.give_out(span, out);
+        self.give_out(span, exchange.app, out);
     }
 
     /// A span of a connect that came to nothing, as far as it is known when the connect begins.
     pub(crate) fn open_connect(&mut self, place: &Place, thread: Thread, start_ns: u64) -> Span {
         let process = self.processes.get(thread.pid);
         let lineage = self.lineage(SpanKind::Client, thread, start_ns, None);
-        self.blank(place, thread, process, start_ns, lineage)
+        let span = self.blank(place, thread, process, start_ns, lineage);
+        Span { host: place.asked(), ..span }
     }
 
     /// The connect has failed for good; the span's fault and duration say how and when.
     pub(crate) fn finish_connect(&mut self, mut span: Span, out: &mut Vec<Span>) {
         span.end = End::NotConnected;
         span.name = "connect".into();
-        let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
-        span.head_sampled |= app.flags.start(span.kind, &span.name, span.start_ns);
+        let app = self.apps.find(&span.process.app_id);
+        span.head_sampled |= self.apps.get_mut(app).flags.start(span.kind, &span.name, span.start_ns);
         self.counts.exchanges += 1;
-        self.give_out(span, out);
+        self.give_out(span, app, out);
     }
 
     /// The last steps of every span: switched off, excluded, or out.
-    fn give_out(&mut self, mut span: Span, out: &mut Vec<Span>) {
+    fn give_out(&mut self, mut span: Span, app: AppIndex, out: &mut Vec<Span>) {
         span.start_unix_ns = self.clock.unix_ns(span.start_ns);
-        let app = app_of(&mut self.apps, &self.policy, &span.process.app_id);
-        if !app.sampler.rules.enabled {
+        let sampler = &mut self.apps.get_mut(app).sampler;
+        if !sampler.rules.enabled {
             self.counts.disabled += 1;
-        } else if app.sampler.excludes(&span, &self.policy) {
+        } else if sampler.excludes(&span, &self.policy) {
             self.counts.excluded += 1;
         } else {
-            span.sampled = app.sampler.keeps(&span, self.policy.slow_ns);
+            span.sampled = sampler.keeps(&span, self.policy.slow_ns);
             self.counts.spans += 1;
             out.push(span);
         }
@@ -256,10 +264,8 @@ impl Assembler {
     }
 
     /// Keeps the headers that the settings or the app's rules ask for.
-    fn record_headers(&self, span: &mut Span, prefix: &str, headers: &Headers) {
-        let by_rule =
-            self.apps.get(span.process.app_id.as_str()).map(|app| app.sampler.rules.headers.as_slice());
-        let by_rule = by_rule.unwrap_or_default();
+    fn record_headers(&self, span: &mut Span, app: AppIndex, prefix: &str, headers: &Headers) {
+        let by_rule = self.apps.get(app).sampler.rules.headers.as_slice();
         if self.policy.headers.is_empty() && by_rule.is_empty() {
             return;
         }
@@ -273,13 +279,6 @@ impl Assembler {
             }
         }
     }
-}
-
-fn app_of<'a>(apps: &'a mut HashMap<String, App>, policy: &Policy, app_id: &str) -> &'a mut App {
-    if !apps.contains_key(app_id) {
-        apps.insert(app_id.to_owned(), App::new(policy.max_names, policy.max_path_children));
-    }
-    apps.get_mut(app_id).expect("an app that was missing has just been inserted")
 }
 
 /// What the response parser must know of a request.

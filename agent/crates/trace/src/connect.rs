@@ -5,9 +5,10 @@
 //! A connect that the process itself gives up before an answer (error 0) is a connect timeout: that is how a
 //! timeout of a client library looks from outside.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use model::{Address, ConnectionId, Fault, SocketState, Span, SpanKind, TcpState};
+use rustc_hash::FxHashMap;
 
 use crate::assemble::Assembler;
 use crate::place::{Place, Thread};
@@ -25,7 +26,7 @@ const ECONNREFUSED: i32 = 111;
 /// The connects under way and those that have just failed.
 #[derive(Debug, Default)]
 pub(crate) struct Connects {
-    pending: HashMap<ConnectionId, Pending>,
+    pending: FxHashMap<ConnectionId, Pending>,
     held: VecDeque<Held>,
 }
 

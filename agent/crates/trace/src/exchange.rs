@@ -2,12 +2,16 @@
 
 use model::{End, Fault, Span, SpanKind};
 
+use crate::app::AppIndex;
+
 /// An exchange that has begun. The span in it is filled as things become known.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     /// Counts the requests of a connection.
     pub(crate) number: u64,
     pub(crate) span: Span,
+    /// The app of the process, as it was when the exchange began.
+    pub(crate) app: AppIndex,
     /// The process whose thread began it; `span.process` may be a placeholder.
     pub(crate) pid: u32,
     /// The path's template, if there is a path.

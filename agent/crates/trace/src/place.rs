@@ -29,7 +29,15 @@ pub(crate) struct Lineage {
 }
 
 impl Place {
-    /// A span that has begun here, and of which nothing else is known.
+    /// The address that is asked, for spans whose request names no host.
+    pub(crate) fn asked(&self) -> String {
+        match self.kind {
+            SpanKind::Server => self.local.to_string(),
+            SpanKind::Client => self.peer.to_string(),
+        }
+    }
+
+    /// A span that has begun here, and of which nothing else is known, not even the host.
     pub(crate) fn blank(
         &self,
         thread: Thread,
@@ -38,10 +46,6 @@ impl Place {
         lineage: Lineage,
         span_id: SpanId,
     ) -> Span {
-        let asked = match self.kind {
-            SpanKind::Server => &self.local,
-            SpanKind::Client => &self.peer,
-        };
         Span {
             kind: self.kind,
             process,
@@ -50,7 +54,7 @@ impl Place {
             route: None,
             method: None,
             scheme: "http",
-            host: asked.to_string(),
+            host: String::new(),
             target: None,
             status: None,
             http_version: None,

@@ -1,9 +1,9 @@
 //! Who the pids are. Invariant: every pid gives a process; what nobody told of is `unknown`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{AppIdSource, Process};
+use rustc_hash::FxHashMap;
 
 /// Most processes known at once: what is beyond stays `unknown`.
 const MAX_PROCESSES: usize = 65536;
@@ -11,7 +11,7 @@ const MAX_PROCESSES: usize = 65536;
 /// The watched processes.
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
-    known: HashMap<u32, Arc<Process>>,
+    known: FxHashMap<u32, Arc<Process>>,
 }
 
 impl Processes {

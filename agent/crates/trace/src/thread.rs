@@ -1,8 +1,7 @@
 //! Which requests each thread is serving. Invariant: a parent is given only if there is exactly one.
 
-use std::collections::HashMap;
-
 use model::{SpanId, TraceId};
+use rustc_hash::FxHashMap;
 
 /// A request that is being served.
 #[derive(Debug, Clone)]
@@ -16,7 +15,7 @@ pub(crate) struct Serving {
 /// The requests being served, by (pid, tid) of the thread that read their first byte.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
-    serving: HashMap<(u32, u32), Vec<Serving>>,
+    serving: FxHashMap<(u32, u32), Vec<Serving>>,
 }
 
 impl Threads {

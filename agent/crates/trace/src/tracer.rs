@@ -1,8 +1,9 @@
 //! Events in, spans out. Invariant: the outcome depends on the events, the settings and the seed alone.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use model::{Body, ConnectionId, End, Event, SocketCall, SocketState, Span, TcpState, WallClock};
+use rustc_hash::FxHashSet;
 
 use crate::assemble::Assembler;
 use crate::connect::Connects;
@@ -25,7 +26,7 @@ pub struct Tracer {
     /// Unix connections with an open exchange: the kernel does not tell when they are closed.
     unclosed: BTreeSet<ConnectionId>,
     /// Processes that have moved bytes or begun a connect: the exit of another ends nothing.
-    talkers: HashSet<u32>,
+    talkers: FxHashSet<u32>,
     swept_ns: u64,
 }
 
@@ -38,7 +39,7 @@ impl Tracer {
             connects: Connects::default(),
             let_go: Vec::new(),
             unclosed: BTreeSet::new(),
-            talkers: HashSet::new(),
+            talkers: FxHashSet::default(),
             swept_ns: 0,
         })
     }

@@ -1,9 +1,8 @@
 //! The connections that are followed. Invariant: never more than the limit; the one heard of longest ago
 //! goes first; before it what was let go, after it what has an open exchange.
 
-use std::collections::HashMap;
-
 use model::{ConnectionId, Span};
+use rustc_hash::FxHashMap;
 
 use super::Connection;
 use crate::assemble::Assembler;
@@ -15,10 +14,10 @@ const LET_GO_NS: u64 = 60_000_000_000;
 /// Room that is kept when the table shrinks.
 const MIN_CAPACITY: usize = 1024;
 
-/// Connections by their identity.
+/// Connections by their identity, which the kernel side counts up: nobody outside chooses it.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    pub(crate) map: HashMap<ConnectionId, Connection>,
+    pub(crate) map: FxHashMap<ConnectionId, Connection>,
 }
 
 impl Connections {
