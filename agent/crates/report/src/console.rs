@@ -5,6 +5,7 @@
 
 mod histogram;
 mod json_line;
+mod json_object;
 mod queue;
 mod summary;
 mod table;

@@ -1,118 +1,88 @@
 //! A span as one line of JSON. The fields are documented in `docs/spans.md`.
 
-use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
-use model::{Address, End, HttpVersion, ParentKind, Span, SpanId, SpanKind};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use model::{Address, ParentKind, Span, SpanKind};
+
+use super::json_object::Object;
 
 /// The version of the fields. Raised when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;
 
-/// Fields in the order they are written.
-#[derive(Serialize)]
-struct Line<'a> {
-    schema: u32,
-    kind: SpanKind,
-    app: &'a str,
-    pid: u32,
-    tid: u32,
-    name: &'a str,
-    route: Option<&'a str>,
-    method: Option<&'a str>,
-    scheme: &'a str,
-    host: &'a str,
-    target: Option<&'a str>,
-    status: Option<u16>,
-    start_unix_ns: u64,
-    duration_us: u64,
-    ttfb_us: Option<u64>,
-    request_bytes: u64,
-    response_bytes: u64,
-    local: Text<&'a Address>,
-    peer: Text<&'a Address>,
-    client_addr: Option<IpAddr>,
-    http_version: Option<HttpVersion>,
-    user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Headers::is_empty")]
-    headers: Headers<'a>,
-    trace_id: &'a str,
-    span_id: Text<SpanId>,
-    parent_id: Option<&'a str>,
-    parent_kind: Option<ParentKind>,
-    error: Option<String>,
-    end: End,
-}
-
-/// A value as it is displayed.
-struct Text<T>(T);
-
-/// An object of name to value; equal names are joined as RFC 9110 §5.3 allows.
-struct Headers<'a>(&'a [(String, String)]);
-
 /// Appends the line, with its line feed.
 pub(super) fn push(span: &Span, buffer: &mut Vec<u8>) {
-    let line = Line {
-        schema: SCHEMA,
-        kind: span.kind,
-        app: &span.process.app_id,
-        pid: span.process.pid,
-        tid: span.tid,
-        name: &span.name,
-        route: span.route.as_deref(),
-        method: span.method.as_deref(),
-        scheme: span.scheme,
-        host: &span.host,
-        target: span.target.as_deref(),
-        status: span.status,
-        start_unix_ns: span.start_unix_ns,
-        duration_us: span.duration_ns / 1000,
-        ttfb_us: span.ttfb_ns.map(|ns| ns / 1000),
-        request_bytes: span.request_bytes,
-        response_bytes: span.response_bytes,
-        local: Text(&span.local),
-        peer: Text(&span.peer),
-        client_addr: span.client_addr,
-        http_version: span.http_version,
-        user_agent: span.user_agent.as_deref(),
-        headers: Headers(&span.headers),
-        trace_id: &span.trace_id.0,
-        span_id: Text(span.span_id),
-        parent_id: span.parent.as_ref().map(|parent| &*parent.span_id),
-        parent_kind: span.parent.as_ref().map(|parent| parent.kind),
-        error: span.error(),
-        end: span.end,
-    };
-    serde_json::to_writer(&mut *buffer, &line).expect("a line has text keys only and is written to memory");
+    let mut line = Object::begin(buffer);
+    line.number("schema", SCHEMA);
+    line.text("kind", kind(span.kind));
+    line.text("app", &span.process.app_id);
+    line.number("pid", span.process.pid);
+    line.number("tid", span.tid);
+    line.text("name", &span.name);
+    line.optional_text("route", span.route.as_deref());
+    line.optional_text("method", span.method.as_deref());
+    line.text("scheme", span.scheme);
+    line.text("host", &span.host);
+    line.optional_text("target", span.target.as_deref());
+    line.optional_number("status", span.status);
+    line.number("start_unix_ns", span.start_unix_ns);
+    line.number("duration_us", span.duration_ns / 1000);
+    line.optional_number("ttfb_us", span.ttfb_ns.map(|ns| ns / 1000));
+    line.number("request_bytes", span.request_bytes);
+    line.number("response_bytes", span.response_bytes);
+    push_address(&mut line, "local", &span.local);
+    push_address(&mut line, "peer", &span.peer);
+    match span.client_addr {
+        Some(ip) => line.ip("client_addr", ip),
+        None => line.null("client_addr"),
+    }
+    line.optional_text("http_version", span.http_version.map(model::HttpVersion::as_str));
+    line.optional_text("user_agent", span.user_agent.as_deref());
+    if !span.headers.is_empty() {
+        push_headers(line.object("headers"), &span.headers);
+    }
+    line.text("trace_id", &span.trace_id.0);
+    line.hex("span_id", span.span_id.0);
+    line.optional_text("parent_id", span.parent.as_ref().map(|parent| &*parent.span_id));
+    line.optional_text("parent_kind", span.parent.as_ref().map(|parent| parent_kind(parent.kind)));
+    line.optional_text("error", span.error().as_deref());
+    line.text("end", span.end.as_str());
+    line.end();
     buffer.push(b'\n');
 }
 
-impl<T: Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+const fn kind(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
     }
 }
 
-impl Headers<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+const fn parent_kind(kind: ParentKind) -> &'static str {
+    match kind {
+        ParentKind::Remote => "remote",
+        ParentKind::Thread => "thread",
     }
 }
 
-impl Serialize for Headers<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (index, (name, value)) in self.0.iter().enumerate() {
-            if self.0[..index].iter().any(|(earlier, _)| earlier == name) {
-                continue;
-            }
-            let later = self.0[index + 1..].iter().filter(|(other, _)| other == name);
-            let joined = later.fold(value.clone(), |all, (_, more)| all + ", " + more);
-            map.serialize_entry(name, &joined)?;
+/// An address as it is displayed.
+fn push_address(line: &mut Object<'_>, key: &'static str, address: &Address) {
+    match address {
+        Address::Ip(SocketAddr::V4(v4)) => line.ip_and_port(key, *v4),
+        other => line.text(key, &other.to_string()),
+    }
+}
+
+/// An object of name to value; equal names are joined as RFC 9110 §5.3 allows.
+fn push_headers(mut object: Object<'_>, headers: &[(String, String)]) {
+    for (index, (name, value)) in headers.iter().enumerate() {
+        if headers[..index].iter().any(|(earlier, _)| earlier == name) {
+            continue;
         }
-        map.end()
+        let later = headers[index + 1..].iter().filter(|(other, _)| other == name);
+        let joined = later.fold(value.clone(), |all, (_, more)| all + ", " + more);
+        object.entry(name, &joined);
     }
+    object.end();
 }
 
 #[cfg(test)]
