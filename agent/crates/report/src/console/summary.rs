@@ -48,38 +48,43 @@ struct Row<'a> {
     route: &'a Route,
 }
 
-impl Summary {
-    pub(super) fn count(&mut self, span: &Span) {
-        let route = self.route(span);
-        route.count += 1;
-        route.errors += u64::from(span.fault.is_some());
+impl App {
+    fn names(&mut self, kind: SpanKind) -> &mut HashMap<Arc<str>, Route> {
+        match kind {
+            SpanKind::Server => &mut self.server,
+            SpanKind::Client => &mut self.client,
+        }
+    }
+}
+
+impl Route {
+    fn count(&mut self, span: &Span) {
+        self.count += 1;
+        self.errors += u64::from(span.fault.is_some());
         // Without a beginning or an end there is no duration.
         if !matches!(span.end, End::ProbeJoinedLate | End::ProbeLost) {
-            route.durations.add(span.duration_ns / 1000);
+            self.durations.add(span.duration_ns / 1000);
+        }
+    }
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, span: &Span) {
+        let app = self.apps.get_mut(span.process.app_id.as_str());
+        match app.and_then(|app| app.names(span.kind).get_mut(&span.name)) {
+            Some(route) => route.count(span),
+            None => self.new_route(span).count(span),
         }
     }
 
-    fn route(&mut self, span: &Span) -> &mut Route {
-        let full = self.routes >= MAX_ROUTES;
-        let app_id = span.process.app_id.as_str();
-        if !self.apps.contains_key(app_id) {
-            if full {
-                return &mut self.others;
-            }
-            self.apps.insert(app_id.to_owned(), App::default());
+    /// The route of a span that is the first of its name.
+    fn new_route(&mut self, span: &Span) -> &mut Route {
+        if self.routes >= MAX_ROUTES {
+            return &mut self.others;
         }
-        let Some(app) = self.apps.get_mut(app_id) else { return &mut self.others };
-        let names = match span.kind {
-            SpanKind::Server => &mut app.server,
-            SpanKind::Client => &mut app.client,
-        };
-        if !names.contains_key(&span.name) {
-            if full {
-                return &mut self.others;
-            }
-            self.routes += 1;
-        }
-        names.entry(Arc::clone(&span.name)).or_default()
+        self.routes += 1;
+        let app = self.apps.entry(span.process.app_id.clone()).or_default();
+        app.names(span.kind).entry(Arc::clone(&span.name)).or_default()
     }
 
     /// The table of routes and the books.

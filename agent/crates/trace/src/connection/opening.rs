@@ -1,6 +1,8 @@
 //! Who asks and who answers, judged by the first bytes. Invariant: a bounded number of bytes is held back,
 //! and all of them are replayed in order once the roles are known.
 
+use std::borrow::Cow;
+
 use model::{Direction, Origin, SpanKind};
 use protocol::Chunk;
 use protocol::http1::{Looks, detect};
@@ -78,7 +80,7 @@ impl Opening {
     }
 
     /// The bytes held of this direction with the new ones behind them, and where they begin.
-    fn first_bytes(&self, passage: &Passage<'_>) -> (Vec<u8>, u64) {
+    fn first_bytes<'a>(&self, passage: &Passage<'a>) -> (Cow<'a, [u8]>, u64) {
         let mut bytes = Vec::new();
         let mut position = passage.chunk.position;
         for held in self.held.iter().filter(|held| held.direction == passage.direction) {
@@ -87,8 +89,11 @@ impl Opening {
             }
             bytes.extend_from_slice(&held.head);
         }
+        if bytes.is_empty() {
+            return (Cow::Borrowed(passage.chunk.head), position);
+        }
         bytes.extend_from_slice(passage.chunk.head);
-        (bytes, position)
+        (Cow::Owned(bytes), position)
     }
 
     fn has_room(&self, passage: &Passage<'_>) -> bool {
