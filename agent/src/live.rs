@@ -63,6 +63,27 @@ pub struct Tally {
     pub trace: Counts,
 }
 
+impl Tally {
+    /// What was not seen, or not whole, with how often: `ring_full 12`.
+    pub fn losses(&self) -> Vec<String> {
+        let named = [("malformed_records", self.malformed), ("faults", self.faults)];
+        let traced = [
+            ("gaps", self.trace.gaps),
+            ("gap_bytes", self.trace.gap_bytes),
+            ("lost_framings", self.trace.lost_framings),
+            ("unpaired_responses", self.trace.unpaired_responses),
+            ("evicted_connections", self.trace.evicted_connections),
+            ("overrun_connections", self.trace.overrun_connections),
+        ];
+        let kernel = self.kernel.iter().map(|(name, count)| (name.as_str(), *count));
+        let programs = self.missed.iter().map(|(name, count)| (name.as_str(), *count));
+        let all = kernel.chain(programs).chain(named).chain(traced);
+        // Not HTTP, and so let go on purpose.
+        let losses = all.filter(|(name, count)| *count > 0 && *name != "ignored_calls");
+        losses.map(|(name, count)| format!("{name} {count}")).collect()
+    }
+}
+
 /// Runs until told to stop. On the way out the programs are detached, the ring is emptied, and what is open ends.
 pub fn run(
     kernel: &mut Kernel,

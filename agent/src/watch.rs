@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use model::Process;
+use model::{Books, Process};
 use report::Exporter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -178,16 +178,25 @@ fn announce(attached: &Attached, processes: &[Process], roots: &[u32]) {
     }
 }
 
+/// What was missed, reason by reason; every other count for those who ask for it.
 fn summarise(tally: &Tally, exporters: &[Arc<dyn Exporter>]) {
+    let missed = tally.losses();
+    if missed.is_empty() {
+        tracing::info!("{} records, nothing missed", tally.records);
+    } else {
+        tracing::warn!("{} records; missed: {}", tally.records, missed.join(", "));
+    }
     match serde_json::to_string(tally) {
-        Ok(text) => tracing::info!("counts: {text}"),
+        Ok(text) => tracing::debug!("counts: {text}"),
         Err(error) => tracing::error!("cannot write the counts: {error}"),
     }
     for exporter in exporters {
-        match serde_json::to_string(&exporter.books()) {
-            Ok(text) => tracing::info!("books of {}: {text}", exporter.name()),
-            Err(error) => tracing::error!("cannot write the books of {}: {error}", exporter.name()),
-        }
+        let Books { seen, reported, sampled_out, dropped } = exporter.books();
+        let dropped: u64 = dropped.values().sum();
+        let name = exporter.name();
+        tracing::info!(
+            "{name}: {seen} spans, {reported} reported, {sampled_out} sampled out, {dropped} dropped"
+        );
     }
 }
 
