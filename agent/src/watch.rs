@@ -28,6 +28,8 @@ use crate::pipeline::Pipeline;
 
 /// From the first signal to the end.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Some senders (`timeout`) signal both a process and its group: within this time it is one signal.
+const SAME_SIGNAL: Duration = Duration::from_millis(50);
 /// What a shell reports of a process that a second SIGINT ended.
 const STOPPED_AT_ONCE: i32 = 130;
 
@@ -110,6 +112,10 @@ async fn serve(
     }
     stop.store(true, Ordering::Relaxed);
     tokio::spawn(async move {
+        sleep(SAME_SIGNAL).await;
+        // New listeners hear only what comes from here on.
+        let again = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        let (Ok(mut interrupt), Ok(mut terminate)) = again else { return };
         tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
         // The kernel takes everything away that hangs on this process.
         std::process::exit(STOPPED_AT_ONCE);
