@@ -11,6 +11,7 @@ pub mod framing;
 pub mod ledger;
 pub mod probe;
 pub mod process;
+pub mod reported;
 pub mod server;
 pub mod stardust;
 pub mod venv;

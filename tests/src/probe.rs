@@ -185,7 +185,12 @@ impl Probe {
 
     /// Stops it as Ctrl-C does, and gives every span. It must end in time, with exit code 0, and print nothing
     /// but spans.
-    pub fn stop(mut self) -> anyhow::Result<Vec<SpanLine>> {
+    pub fn stop(self) -> anyhow::Result<Vec<SpanLine>> {
+        Ok(self.stop_with_log()?.0)
+    }
+
+    /// As [`stop`](Self::stop), and gives the log too, with the counts that end it.
+    pub fn stop_with_log(mut self) -> anyhow::Result<(Vec<SpanLine>, String)> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("interrupt the probe")?;
         let status = wait_for(&mut self.child, STOP_LIMIT).context("wait for the probe")?;
         for reader in std::mem::take(&mut self.readers) {
@@ -195,7 +200,7 @@ impl Probe {
         let mut lines = self.output.lines.lock();
         ensure!(status.success(), "the probe ended with {status}:\n{log}");
         ensure!(lines.broken.is_empty(), "not spans: {:#?}", lines.broken);
-        Ok(std::mem::take(&mut lines.spans))
+        Ok((std::mem::take(&mut lines.spans), log))
     }
 
     fn wait_until(&self, limit: Duration, condition: impl Fn(&Lines) -> bool) -> bool {

@@ -1,0 +1,70 @@
+//! A ring that is far too small: records are lost, which is counted, and nothing is made up.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::client::{Connection, Request};
+use tests::server::Server;
+use tests::watch::{Watch, can_run};
+
+const LIMIT: Duration = Duration::from_secs(5);
+const ROUNDS: usize = 500;
+
+/// So many requests on a kept connection.
+fn drive(connection: &mut Connection, first: usize) {
+    for n in first..first + ROUNDS {
+        let entry = connection.exchange(Request::get(&format!("/items/{n}"))).unwrap();
+        assert_eq!(entry.status, Some(200));
+    }
+}
+
+#[test]
+fn losing_records_invents_nothing() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("small.toml");
+    std::fs::write(&config, "[kernel]\nring_bytes = 65536\n").unwrap();
+    let server = Server::uvicorn("fastapi_app:app", "httptools").unwrap();
+    let watch = Watch::with(server, &["--config", config.to_str().unwrap()]).unwrap();
+    let probe = Pid::from_raw(watch.probe.pid() as i32);
+    let mut connection = Connection::open(&watch.server.endpoint).unwrap();
+    drive(&mut connection, 0);
+    // The watched server goes on while nobody empties the ring.
+    kill(probe, Signal::SIGSTOP).unwrap();
+    drive(&mut connection, ROUNDS);
+    kill(probe, Signal::SIGCONT).unwrap();
+    assert!(watch.probe.wait_for_spans(ROUNDS, LIMIT));
+    // One connection lives through the loss, another comes after it.
+    drive(&mut connection, 2 * ROUNDS);
+    drive(&mut Connection::open(&watch.server.endpoint).unwrap(), 3 * ROUNDS);
+    watch.probe.wait_for_spans(3 * ROUNDS, LIMIT);
+    let (spans, log) = watch.probe.stop_with_log().unwrap();
+    let mut seen = HashSet::new();
+    for span in &spans {
+        assert_eq!(span.name, "GET /items/{id}", "{span:?}");
+        assert!(matches!(span.status, None | Some(200)), "{span:?}");
+        let target = span.target.clone().unwrap();
+        let number: usize = target.strip_prefix("/items/").unwrap().parse().unwrap();
+        assert!(number < 4 * ROUNDS && seen.insert(number), "{span:?}");
+    }
+    let whole = (0..ROUNDS).chain(3 * ROUNDS..4 * ROUNDS).filter(|number| !seen.contains(number));
+    assert_eq!(whole.collect::<Vec<_>>(), [0; 0], "before and after the loss none is missing");
+    assert!(seen.len() < 4 * ROUNDS);
+    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
+    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let exchanges = counts["trace"]["spans"].as_u64().unwrap();
+    let books =
+        log.lines().find_map(|line| line.split_once("books of console: ")).map(|(_, json)| json).unwrap();
+    let books: serde_json::Value = serde_json::from_str(books).unwrap();
+    assert_eq!(
+        (books["seen"].as_u64(), books["reported"].as_u64()),
+        (Some(exchanges), Some(spans.len() as u64))
+    );
+    assert!(counts["kernel"]["ring_full"].as_u64() > Some(0), "the ring was meant to overflow: {counts}");
+}
