@@ -21,9 +21,9 @@ use crate::discover::Proc;
 use crate::exit::{Exit, Failure};
 
 /// For the last spans and the summary.
-const CONSOLE_LIMIT: Duration = Duration::from_secs(2);
+const CONSOLE_LIMIT: Duration = Duration::from_secs(1);
 /// For the last reports; the exporter itself gives up a little earlier.
-const STARDUST_LIMIT: Duration = Duration::from_millis(4500);
+const STARDUST_LIMIT: Duration = Duration::from_millis(3700);
 /// How soon a reader that left is noticed.
 const CLOSED_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -93,6 +93,13 @@ impl Outputs {
     /// Whether the reader of stdout is gone.
     pub fn is_closed(&self) -> bool {
         self.console.as_ref().is_some_and(|(console, _)| console.output_closed())
+    }
+
+    /// Why stdout cannot be written, if it is not that its reader has left.
+    pub fn failure(&self) -> Option<Failure> {
+        let why = self.console.as_ref()?.0.failure()?;
+        let failure = Failure::new(Exit::Io, "cannot write spans to stdout").because(why);
+        Some(failure.hint("make room, or send them elsewhere"))
     }
 
     /// Waits until the reader of stdout is gone; for ever where there is none.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use model::{Books, Process};
 use report::Exporter;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -67,6 +68,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     let default_app = processes[0].app_id.clone();
     pipeline = pipeline.identify_with(Box::new(move |pid, known| live::identify(pid, known, &default_app)));
     begin(config, &mut pipeline, &processes)?;
+    let signals = Signals::listen(&runtime)?;
     announce(&attached, &processes, pids);
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -81,23 +83,43 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
         let _ = tell.send(Remains { ended, tally, recording });
     });
     spawned.map_err(|error| Failure::io("cannot start the pipeline", &error))?;
-    let remains = runtime.block_on(serve(config, &outputs, &stop, told))?;
-    let exporters = outputs.exporters();
+    let remains = runtime.block_on(serve(config, &outputs, signals, &stop, told))?;
+    let (exporters, failure) = (outputs.exporters(), outputs.failure());
     runtime.block_on(outputs.close());
     summarise(&remains.tally, &exporters);
-    conclude(remains, file)
+    conclude(remains, file).and(failure.map_or(Ok(()), Err))
+}
+
+/// What tells the probe to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on a signal does not kill any more.
+    fn listen(runtime: &Runtime) -> Result<Self, Failure> {
+        let _entered = runtime.enter();
+        Self::new().map_err(|error| Failure::io("cannot listen for signals", &error))
+    }
+
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {} _ = self.terminate.recv() => {} }
+    }
 }
 
 /// Waits for the end; on a signal tells the pipeline to stop and waits for what it leaves.
 async fn serve(
     config: &Config,
     outputs: &Outputs,
+    mut signals: Signals,
     stop: &AtomicBool,
     mut told: oneshot::Receiver<Remains>,
 ) -> Result<Remains, Failure> {
-    let no_signals = |error: std::io::Error| Failure::io("cannot listen for signals", &error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let duration = match config.target.duration_s {
         0 => Duration::MAX,
         seconds => Duration::from_secs(seconds.into()),
@@ -105,8 +127,7 @@ async fn serve(
     let fault = |_| Failure::new(Exit::Internal, "the pipeline ended without a word");
     tokio::select! {
         remains = &mut told => return remains.map_err(fault),
-        _ = interrupt.recv() => tracing::info!("stopping; once more to stop at once"),
-        _ = terminate.recv() => tracing::info!("stopping; once more to stop at once"),
+        () = signals.recv() => tracing::info!("stopping; once more to stop at once"),
         () = sleep(duration) => {}
         () = outputs.closed() => {}
     }
@@ -114,9 +135,8 @@ async fn serve(
     tokio::spawn(async move {
         sleep(SAME_SIGNAL).await;
         // New listeners hear only what comes from here on.
-        let again = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        let (Ok(mut interrupt), Ok(mut terminate)) = again else { return };
-        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+        let Ok(mut signals) = Signals::new() else { return };
+        signals.recv().await;
         // The kernel takes everything away that hangs on this process.
         std::process::exit(STOPPED_AT_ONCE);
     });

@@ -132,6 +132,34 @@ fn a_second_signal_stops_at_once() {
 }
 
 #[test]
+fn a_full_disk_is_an_error_and_a_reader_that_leaves_is_none() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
+    let pid = server.pid().to_string();
+    for (shell, code) in
+        [("exec \"$0\" \"$@\" >/dev/full", Some(74)), ("\"$0\" \"$@\" | head -n 1 >/dev/null", Some(0))]
+    {
+        let program = tests::probe::find_program().unwrap();
+        let mut command = Command::new("bash");
+        command.args(["-o", "pipefail", "-c", shell]).arg(program).args(["--pid", &pid, "--format", "json"]);
+        let mut running = Running::start(command).unwrap();
+        running.wait_for_line("attached", ATTACH_LIMIT).unwrap();
+        let mut status = running.wait(Duration::from_millis(100));
+        let begin = Instant::now();
+        // A pipe tells only the one who writes that its reader is gone.
+        while status.is_err() && begin.elapsed() < ATTACH_LIMIT {
+            answers(&server);
+            status = running.wait(Duration::from_millis(100));
+        }
+        assert_eq!(status.unwrap().code(), code, "{:#?}", running.lines);
+        let says = running.lines.iter().any(|line| line.contains("cannot write spans to stdout"));
+        assert_eq!(says, code == Some(74), "{:#?}", running.lines);
+    }
+}
+
+#[test]
 fn it_ends_with_its_target() {
     if !can_run() {
         return;

@@ -89,6 +89,11 @@ impl Console {
     pub fn output_closed(&self) -> bool {
         self.queue.output_closed()
     }
+
+    /// Why the spans cannot be written any more, if it is not that their reader has left: a full disk, most likely.
+    pub fn failure(&self) -> Option<String> {
+        self.queue.failure()
+    }
 }
 
 impl Exporter for Console {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: `record` holds the lock for a push and a count only, and never waits for the writer's output.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ struct State {
     summary: Summary,
     books: Books,
     phase: Phase,
+    /// Why the output cannot be written, if it is not that its reader has left.
+    failure: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +71,10 @@ impl Queue {
 
     pub(super) fn output_closed(&self) -> bool {
         self.output_closed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.state.lock().failure.clone()
     }
 
     pub(super) fn books(&self) -> Books {
@@ -132,8 +139,11 @@ impl Queue {
         state.books.drop_spans(DropReason::OutputClosed, lost as u64);
     }
 
-    /// The reader is gone before there was a span.
-    pub(super) fn close_output(&self) {
+    /// The output takes no more. That its reader has left is the reader's choice; anything else is a failure.
+    pub(super) fn close_output(&self, error: &io::Error) {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.state.lock().failure.get_or_insert_with(|| error.to_string());
+        }
         self.output_closed.store(true, Ordering::Relaxed);
         self.settle(0, 0);
     }

@@ -63,8 +63,8 @@ impl Writer {
         if let Some(table) = &mut self.table {
             table.resize((self.columns)());
             table.header(&mut self.buffer);
-            if write(&mut *self.outputs.spans, &self.buffer, &self.queue).is_err() {
-                self.queue.close_output();
+            if let Err(error) = write(&mut *self.outputs.spans, &self.buffer, &self.queue) {
+                self.queue.close_output(&error);
             }
             self.buffer.clear();
         }
@@ -86,7 +86,8 @@ impl Writer {
             }
             let written = write(&mut *self.outputs.spans, &self.buffer, &self.queue);
             self.buffer.clear();
-            if written.is_err() {
+            if let Err(error) = written {
+                self.queue.close_output(&error);
                 self.queue.settle(0, pending + spans.len() - index - 1);
                 return;
             }
