@@ -84,7 +84,7 @@ fn a_call_and_its_request_are_one_chain_of_samples() {
 }
 
 #[test]
-fn an_app_that_waits_for_approval_loses_nothing() {
+fn an_app_that_waits_for_approval_sends_nothing_and_says_so() {
     if !can_run() {
         return;
     }
@@ -137,6 +137,23 @@ fn every_way_of_being_away_keeps_the_counts() {
         reported.wait_for_totals(&[&star]).unwrap();
     }
     reported.finish(&[&star]).unwrap();
+}
+
+#[test]
+fn another_server_takes_over() {
+    if !can_run() {
+        return;
+    }
+    let (first, second) = (star().unwrap(), star().unwrap());
+    let mut reported = Reported::start(&["--server", &first.url(), "--server", &second.url()], "").unwrap();
+    reported.ask(3).unwrap();
+    reported.wait_for_totals(&[&second, &first]).unwrap();
+    assert!(totals(&[&second]).is_empty(), "the first is well");
+    first.set_mode(Mode::Refusing);
+    reported.ask(3).unwrap();
+    reported.wait_for_totals(&[&first, &second]).unwrap();
+    assert!(!totals(&[&second]).is_empty());
+    reported.finish(&[&first, &second]).unwrap();
 }
 
 #[test]
