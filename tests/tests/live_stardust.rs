@@ -113,7 +113,9 @@ fn rules_of_the_configuration_center_come_by_push() {
     let (star, mut watch, _folder) = start();
     ask(&mut watch, 0, 2);
     wait_for_counts(&star, &watch, 2);
-    assert!(star.wait_until(LIMIT, |star| star.sockets().len() >= 2), "{}", watch.probe.log());
+    // A worker that has served nothing yet has not logged in.
+    let all_listen = |star: &StarServer| star.sockets().len() == star.instances().len();
+    assert!(star.wait_until(LIMIT, all_listen), "{}", watch.probe.log());
     star.set_config("flask_app", "probe.enabled", "", "false");
     let id = star.publish("flask_app");
     let done = |star: &StarServer| star.replies().iter().any(|reply| reply.id == id && reply.status == 2);
