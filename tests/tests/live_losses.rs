@@ -31,7 +31,7 @@ fn losing_records_invents_nothing() {
     let config = folder.path().join("small.toml");
     std::fs::write(&config, "[kernel]\nring_bytes = 65536\n").unwrap();
     let server = Server::uvicorn("fastapi_app:app", "httptools").unwrap();
-    let watch = Watch::with(server, &["--config", config.to_str().unwrap()]).unwrap();
+    let watch = Watch::with(server, &["--config", config.to_str().unwrap(), "--log-level", "debug"]).unwrap();
     let probe = Pid::from_raw(watch.probe.pid() as i32);
     let mut connection = Connection::open(&watch.server.endpoint).unwrap();
     drive(&mut connection, 0);
@@ -59,12 +59,7 @@ fn losing_records_invents_nothing() {
     let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
     let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
     let exchanges = counts["trace"]["spans"].as_u64().unwrap();
-    let books =
-        log.lines().find_map(|line| line.split_once("books of console: ")).map(|(_, json)| json).unwrap();
-    let books: serde_json::Value = serde_json::from_str(books).unwrap();
-    assert_eq!(
-        (books["seen"].as_u64(), books["reported"].as_u64()),
-        (Some(exchanges), Some(spans.len() as u64))
-    );
+    let books = format!("console: {exchanges} spans, {} reported, 0 sampled out, 0 dropped", spans.len());
+    assert!(log.contains(&books), "no {books:?} in {log}");
     assert!(counts["kernel"]["ring_full"].as_u64() > Some(0), "the ring was meant to overflow: {counts}");
 }

@@ -25,12 +25,17 @@ static __always_inline void wake_reader(void)
 		bpf_ringbuf_discard(token, BPF_RB_FORCE_WAKEUP);
 }
 
-static __always_inline u64 wake_flag(u64 size)
+/* What a record takes in the ring: its own header of 8 bytes, rounded up (kernel/bpf/ringbuf.c). */
+static __always_inline u64 room_of(u64 size)
 {
-	const u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	return (size + 8 + 7) & ~7ULL;
+}
 
-	/* Only the record that crosses the mark, not every one beyond it. */
-	return unread < config.wake_bytes && unread + size >= config.wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+/* Only the record that crosses the mark wakes the reader, not every one beyond it. */
+static __always_inline u64 wake_flag(u64 unread_before, u64 unread_after)
+{
+	return unread_before < config.wake_bytes && unread_after >= config.wake_bytes ? BPF_RB_FORCE_WAKEUP :
+										       BPF_RB_NO_WAKEUP;
 }
 
 static __always_inline void count_lost(u64 size)
@@ -51,7 +56,10 @@ static __always_inline void *reserve(u64 size)
 
 static __always_inline void submit(void *room, u64 size)
 {
-	bpf_ringbuf_submit(room, wake_flag(size));
+	/* A reserved record counts as unread already. */
+	const u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	bpf_ringbuf_submit(room, wake_flag(unread - room_of(size), unread));
 	/* After the record is out: the agent looks for records after it has set this. */
 	if (reader_sleeps)
 		wake_reader();
@@ -60,7 +68,9 @@ static __always_inline void submit(void *room, u64 size)
 /* Copies a finished record. */
 static __always_inline void emit(struct record_header *record, u64 size)
 {
-	if (bpf_ringbuf_output(&ring, record, size, wake_flag(size))) {
+	const u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	if (bpf_ringbuf_output(&ring, record, size, wake_flag(unread, unread + room_of(size)))) {
 		count_lost(size);
 		return;
 	}
