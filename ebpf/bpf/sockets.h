@@ -58,7 +58,7 @@ static __always_inline int exit_of_call(long result, u32 direction)
 
 	if (!is_watched(bpf_get_current_pid_tgid() >> 32) || !read_arguments(&arguments))
 		return 0;
-	kind = classify(arguments.number, direction);
+	kind = classify(arguments.number);
 	if (direction == DIRECTION_RECEIVED && (kind == CALL_RECVFROM || kind == CALL_RECVMSG)) {
 		const u64 flags = kind == CALL_RECVMSG ? arguments.third : arguments.fourth;
 

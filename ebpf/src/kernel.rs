@@ -127,11 +127,6 @@ impl Kernel {
         let _ = self.skeleton.maps.watched.delete(&pid.to_ne_bytes());
     }
 
-    /// Whether a process is watched.
-    pub fn is_watched(&self, pid: u32) -> bool {
-        matches!(self.skeleton.maps.watched.lookup(&pid.to_ne_bytes(), MapFlags::ANY), Ok(Some(_)))
-    }
-
     /// Records nothing more of these connections.
     pub fn ignore(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
         let mut any = false;

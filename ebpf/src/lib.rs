@@ -17,5 +17,3 @@ pub mod record;
 pub use capability::{Capabilities, Lockdown, Way};
 #[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
-#[cfg(feature = "kernel")]
-pub use libbpf_rs::RingBuffer;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
+use tempfile::TempDir;
 use tests::client::{Connection, Request};
 use tests::command::{Running, probe, run};
 use tests::process::POLL;
@@ -42,6 +43,15 @@ fn attach(server: &Server, arguments: &[&str]) -> Running {
     let mut running = Running::start(command).unwrap();
     running.wait_for_line("attached", ATTACH_LIMIT).unwrap();
     running
+}
+
+/// A server, and a probe on it that reports to a stand-in and keeps its state in the folder.
+fn attach_reporting() -> (StarServer, Server, TempDir, Running) {
+    let star = StarServer::start().unwrap();
+    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let running = attach(&server, &["--server", &star.url(), "--state-dir", state.path().to_str().unwrap()]);
+    (star, server, state, running)
 }
 
 /// What the target answers, less the time of day.
@@ -90,11 +100,7 @@ fn a_silent_server_does_not_hold_up_the_end() {
     if !can_run() {
         return;
     }
-    let star = StarServer::start().unwrap();
-    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
-    let state = tempfile::tempdir().unwrap();
-    let mut running =
-        attach(&server, &["--server", &star.url(), "--state-dir", state.path().to_str().unwrap()]);
+    let (star, server, _state, mut running) = attach_reporting();
     answers(&server);
     assert!(star.wait_until(ATTACH_LIMIT, |star| !star.logins().is_empty()));
     star.set_mode(Mode::Hanging);
@@ -111,11 +117,7 @@ fn a_second_signal_stops_at_once() {
     if !can_run() {
         return;
     }
-    let star = StarServer::start().unwrap();
-    let server = Server::gunicorn("flask_app:app", &["--workers", "1"]).unwrap();
-    let state = tempfile::tempdir().unwrap();
-    let mut running =
-        attach(&server, &["--server", &star.url(), "--state-dir", state.path().to_str().unwrap()]);
+    let (star, server, _state, mut running) = attach_reporting();
     star.set_mode(Mode::Hanging);
     answers(&server);
     running.signal(Signal::SIGINT).unwrap();

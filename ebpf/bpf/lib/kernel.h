@@ -33,7 +33,6 @@ enum {
 /* include/uapi/linux/bpf.h */
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
-	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
@@ -42,7 +41,6 @@ enum bpf_map_type {
 
 enum {
 	BPF_ANY = 0,
-	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 	BPF_RB_NO_WAKEUP = 1,
@@ -198,7 +196,6 @@ enum errno_value {
 enum message_flag {
 	MSG_OOB = 0x1,
 	MSG_PEEK = 0x2,
-	MSG_TRUNC = 0x20,
 	MSG_ERRQUEUE = 0x2000,
 };
 

@@ -51,7 +51,7 @@ struct buffer {
 	u64 count;
 };
 
-static __always_inline u32 classify(u64 number, u32 direction)
+static __always_inline u32 classify(u64 number)
 {
 	switch (number) {
 	case NR_READ:

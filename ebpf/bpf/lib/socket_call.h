@@ -201,7 +201,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	if (read_arguments(&arguments)) {
 		s32 fd = arguments.first;
 
-		facts.kind = classify(arguments.number, direction);
+		facts.kind = classify(arguments.number);
 		if (facts.kind == CALL_SPLICE)
 			fd = arguments.third;
 		/* The running call may not be the one that moved these bytes (io_uring, a file on a network). */
