@@ -42,6 +42,9 @@ pub struct SpanLine {
     pub route: Option<String>,
     /// The request's method.
     pub method: Option<String>,
+    /// `http1`, `websocket`, `postgresql`, ...
+    #[serde(default)]
+    pub protocol: String,
     /// `http`.
     pub scheme: String,
     /// The authority.
@@ -66,8 +69,11 @@ pub struct SpanLine {
     pub peer: Option<String>,
     /// Who really asked.
     pub client_addr: Option<String>,
-    /// `1.0` or `1.1`.
+    /// `1.0`, `1.1` or `2`.
     pub http_version: Option<String>,
+    /// What else is known.
+    #[serde(default)]
+    pub attributes: serde_json::Map<String, Value>,
     /// The trace.
     pub trace_id: String,
     /// The span.

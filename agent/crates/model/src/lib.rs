@@ -5,13 +5,16 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod attribute;
 mod books;
 mod clock;
 mod event;
 mod process;
+mod protocol;
 mod span;
 
 pub use address::Address;
+pub use attribute::{Attribute, AttributeValue};
 pub use books::{Books, DropReason};
 pub use clock::WallClock;
 pub use event::{
@@ -19,4 +22,5 @@ pub use event::{
     TcpState,
 };
 pub use process::{AppIdSource, Process};
+pub use protocol::{Family, Protocol};
 pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Process};
+use crate::{Address, Attribute, AttributeValue, Process, Protocol};
 
 /// Which side of the request the watched process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,14 +27,18 @@ pub enum HttpVersion {
     /// HTTP/1.1
     #[serde(rename = "1.1")]
     Http11,
+    /// HTTP/2
+    #[serde(rename = "2")]
+    Http2,
 }
 
 impl HttpVersion {
-    /// `1.0` or `1.1`, as `network.protocol.version` has it.
+    /// `1.0`, `1.1` or `2`, as `network.protocol.version` has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
+            Self::Http2 => "2",
         }
     }
 }
@@ -92,6 +96,8 @@ pub struct Parent {
 pub enum Fault {
     /// The status is at or past the configured limit; the number is [`Span::status`].
     Status,
+    /// The answer is an error by its own protocol's rules; the attribute `error.type` says which.
+    Answer,
     /// The connection was reset while the exchange was open.
     Reset,
     /// Nothing listens at the peer's address.
@@ -164,14 +170,16 @@ pub struct Span {
     pub process: Arc<Process>,
     /// The thread that read (server) or wrote (client) the first byte of the request.
     pub tid: u32,
-    /// Low in cardinality: `GET /users/{id}`.
+    /// Low in cardinality: `GET /users/{id}`, `SELECT orders`.
     pub name: Arc<str>,
     /// The path's template without the method: `/users/{id}`. `None` where there is no path
     /// (CONNECT, no request seen) or the app's ceiling on names is reached.
     pub route: Option<Arc<str>>,
     /// The request's method. `None` if the request was not seen.
     pub method: Option<Arc<str>>,
-    /// `http`.
+    /// What passed on the connection.
+    pub protocol: Protocol,
+    /// Of a URL that names what was asked: `http`, `ws`, `postgresql`.
     pub scheme: &'static str,
     /// The authority the request names (absolute-form target, else `Host`), else the peer's address.
     pub host: String,
@@ -185,6 +193,8 @@ pub struct Span {
     pub user_agent: Option<String>,
     /// Headers the configuration asks to record: name in lower case with `request.` or `response.` before it, value.
     pub headers: Vec<(String, String)>,
+    /// What else is known, each name once. To be written with [`Span::set`].
+    pub attributes: Vec<Attribute>,
     /// First byte of the request: wall time, Unix nanoseconds.
     pub start_unix_ns: u64,
     /// First byte of the request: monotonic clock.
@@ -227,6 +237,10 @@ impl Span {
         let fault = self.fault?;
         Some(match fault {
             Fault::Status => self.status.map_or_else(String::new, |status| format!("HTTP {status}")),
+            Fault::Answer => match self.attribute("error.type") {
+                Some(kind) => format!("{} error {kind}", self.protocol.as_str()),
+                None => format!("{} error", self.protocol.as_str()),
+            },
             Fault::Reset => "connection reset".to_owned(),
             Fault::ConnectionRefused => "connection refused".to_owned(),
             Fault::ConnectTimedOut => "connect timed out".to_owned(),
@@ -241,6 +255,20 @@ impl Span {
             .to_owned(),
             Fault::ProcessExited => "process exited before the response was complete".to_owned(),
         })
+    }
+
+    /// The value of an attribute.
+    pub fn attribute(&self, name: &str) -> Option<&AttributeValue> {
+        self.attributes.iter().find(|attribute| attribute.name == name).map(|attribute| &attribute.value)
+    }
+
+    /// Gives an attribute a value, in place of the one it had.
+    pub fn set(&mut self, name: &'static str, value: impl Into<AttributeValue>) {
+        let value = value.into();
+        match self.attributes.iter_mut().find(|attribute| attribute.name == name) {
+            Some(attribute) => attribute.value = value,
+            None => self.attributes.push(Attribute { name, value }),
+        }
     }
 
     /// Last byte of the response: wall time, Unix nanoseconds.

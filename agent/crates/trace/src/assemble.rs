@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{End, Parent, ParentKind, Process, Span, SpanKind, WallClock};
+use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
 use protocol::http1::{Headers, RequestHead, ResponseHead};
 
 use crate::app::{App, AppIndex, Apps};
@@ -79,7 +79,7 @@ impl Assembler {
         let target = Target::parse(&head.method, &head.target);
         let template = target.path.map(template);
         let lineage = self.lineage(place.kind, thread, start_ns, Some(&head.headers));
-        let mut span = self.blank(place, thread, process, start_ns, lineage);
+        let mut span = self.blank((Protocol::Http1, place), thread, process, start_ns, lineage);
         let policy = &self.policy;
         let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
         let host = target.authority.or_else(|| head.headers.get("host").map(without_user));
@@ -136,7 +136,7 @@ impl Assembler {
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
         let lineage = Lineage { trace_id: self.ids.trace(), parent: None, flagged: false };
-        let mut span = self.blank(place, thread, process, start_ns, lineage);
+        let mut span = self.blank((Protocol::Http1, place), thread, process, start_ns, lineage);
         span.host = place.asked();
         span.client_addr = (place.kind == SpanKind::Server).then(|| place.peer.ip()).flatten();
         self.counts.exchanges += 1;
@@ -191,7 +191,7 @@ impl Assembler {
     pub(crate) fn open_connect(&mut self, place: &Place, thread: Thread, start_ns: u64) -> Span {
         let process = self.processes.get(thread.pid);
         let lineage = self.lineage(SpanKind::Client, thread, start_ns, None);
-        let span = self.blank(place, thread, process, start_ns, lineage);
+        let span = self.blank((Protocol::Unknown, place), thread, process, start_ns, lineage);
         Span { host: place.asked(), ..span }
     }
 
@@ -253,13 +253,13 @@ impl Assembler {
     /// A span of which nothing is known but where, when and by whom it was begun.
     fn blank(
         &mut self,
-        place: &Place,
+        (protocol, place): (Protocol, &Place),
         thread: Thread,
         process: Arc<Process>,
         start_ns: u64,
         lineage: Lineage,
     ) -> Span {
-        let span = place.blank(thread, process, start_ns, lineage, self.ids.span());
+        let span = place.blank(protocol, thread, process, start_ns, lineage, self.ids.span());
         Span { name: self.no_name.clone(), ..span }
     }
 

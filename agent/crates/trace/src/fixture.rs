@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Address, AppIdSource, End, Origin, Process, Span, SpanId, SpanKind, TraceId};
+use model::{Address, AppIdSource, End, Origin, Process, Protocol, Span, SpanId, SpanKind, TraceId};
 use protocol::Chunk;
 use protocol::http1::{Headers, Part, RequestParser};
 
@@ -48,6 +48,7 @@ pub(crate) fn span(name: &str, status: u16, duration_ns: u64) -> Span {
         name: name.into(),
         route: Some(route.into()),
         method: Some(method.into()),
+        protocol: Protocol::Http1,
         scheme: "http",
         host: "h".to_owned(),
         target: Some(route.to_owned()),
@@ -55,6 +56,7 @@ pub(crate) fn span(name: &str, status: u16, duration_ns: u64) -> Span {
         http_version: None,
         user_agent: None,
         headers: Vec::new(),
+        attributes: Vec::new(),
         start_unix_ns: 0,
         start_ns: 0,
         duration_ns,

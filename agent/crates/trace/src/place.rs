@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Address, End, Parent, Process, Span, SpanId, SpanKind, TraceId};
+use model::{Address, End, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId};
 
 /// Where an exchange takes place.
 #[derive(Debug, Clone)]
@@ -37,9 +37,10 @@ impl Place {
         }
     }
 
-    /// A span that has begun here, and of which nothing else is known, not even the host.
+    /// A span that has begun here in a protocol, and of which nothing else is known, not even the host.
     pub(crate) fn blank(
         &self,
+        protocol: Protocol,
         thread: Thread,
         process: Arc<Process>,
         start_ns: u64,
@@ -53,13 +54,15 @@ impl Place {
             name: Arc::default(),
             route: None,
             method: None,
-            scheme: "http",
+            protocol,
+            scheme: protocol.scheme(),
             host: String::new(),
             target: None,
             status: None,
             http_version: None,
             user_agent: None,
             headers: Vec::new(),
+            attributes: Vec::new(),
             start_unix_ns: 0,
             start_ns,
             duration_ns: 0,

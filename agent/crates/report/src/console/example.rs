@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Address, AppIdSource, End, Fault, HttpVersion, Parent, ParentKind, Process, Span, SpanId, SpanKind,
-    TraceId,
+    Address, AppIdSource, End, Fault, HttpVersion, Parent, ParentKind, Process, Protocol, Span, SpanId,
+    SpanKind, TraceId,
 };
 
 pub(super) fn server() -> Span {
@@ -25,6 +25,7 @@ pub(super) fn server() -> Span {
         name: "GET /users/{id}".into(),
         route: Some("/users/{id}".into()),
         method: Some("GET".into()),
+        protocol: Protocol::Http1,
         scheme: "http",
         host: "shop.example".into(),
         target: Some("/users/7?a=b".into()),
@@ -34,6 +35,7 @@ pub(super) fn server() -> Span {
         headers: [("request.x-a", "1"), ("response.x-b", "\"3\""), ("request.x-a", "2")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
+        attributes: Vec::new(),
         start_unix_ns: 1_700_000_000_123_456_789,
         start_ns: 5,
         duration_ns: 12_345_678,
@@ -57,6 +59,7 @@ pub(super) fn server() -> Span {
 pub(super) fn client() -> Span {
     Span {
         kind: SpanKind::Client,
+        protocol: Protocol::Unknown,
         name: "unknown".into(),
         route: None,
         method: None,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use model::{Address, ParentKind, Span, SpanKind};
+use model::{Address, Attribute, AttributeValue, ParentKind, Span, SpanKind};
 
 use super::json_object::Object;
 
@@ -20,6 +20,7 @@ pub(super) fn push(span: &Span, buffer: &mut Vec<u8>) {
     line.text("name", &span.name);
     line.optional_text("route", span.route.as_deref());
     line.optional_text("method", span.method.as_deref());
+    line.text("protocol", span.protocol.as_str());
     line.text("scheme", span.scheme);
     line.text("host", &span.host);
     line.optional_text("target", span.target.as_deref());
@@ -39,6 +40,9 @@ pub(super) fn push(span: &Span, buffer: &mut Vec<u8>) {
     line.optional_text("user_agent", span.user_agent.as_deref());
     if !span.headers.is_empty() {
         push_headers(line.object("headers"), &span.headers);
+    }
+    if !span.attributes.is_empty() {
+        push_attributes(line.object("attributes"), &span.attributes);
     }
     line.text("trace_id", &span.trace_id.0);
     line.hex("span_id", span.span_id.0);
@@ -85,6 +89,18 @@ fn push_headers(mut object: Object<'_>, headers: &[(String, String)]) {
     object.end();
 }
 
+fn push_attributes(mut object: Object<'_>, attributes: &[Attribute]) {
+    for Attribute { name, value } in attributes {
+        match value {
+            AttributeValue::Text(text) => object.text(name, text),
+            AttributeValue::Int(number) => object.number(name, *number),
+            AttributeValue::Float(number) => object.float(name, *number),
+            AttributeValue::Bool(yes) => object.bool(name, *yes),
+        }
+    }
+    object.end();
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::example::{client, server};
@@ -100,7 +116,7 @@ mod tests {
     fn a_server_span_is_exactly_this_line() {
         let expected = concat!(
             r#"{"schema":1,"kind":"server","app":"shop","pid":42,"tid":43,"name":"GET /users/{id}","#,
-            r#""route":"/users/{id}","method":"GET","scheme":"http","host":"shop.example","target":"/users/7?a=b","#,
+            r#""route":"/users/{id}","method":"GET","protocol":"http1","scheme":"http","host":"shop.example","target":"/users/7?a=b","#,
             r#""status":200,"start_unix_ns":1700000000123456789,"duration_us":12345,"ttfb_us":9000,"#,
             r#""request_bytes":120,"response_bytes":2048,"local":"127.0.0.1:8000","peer":"127.0.0.1:51000","#,
             r#""client_addr":"10.1.2.3","http_version":"1.1","user_agent":"curl/8","#,
@@ -116,7 +132,7 @@ mod tests {
     fn a_failed_client_span_is_exactly_this_line() {
         let expected = concat!(
             r#"{"schema":1,"kind":"client","app":"shop","pid":42,"tid":43,"name":"unknown","route":null,"#,
-            r#""method":null,"scheme":"http","host":"10.0.0.9:80","target":null,"status":null,"#,
+            r#""method":null,"protocol":"unknown","scheme":"http","host":"10.0.0.9:80","target":null,"status":null,"#,
             r#""start_unix_ns":1700000000123456789,"duration_us":500,"ttfb_us":null,"request_bytes":0,"#,
             r#""response_bytes":0,"local":"unknown","peer":"10.0.0.9:80","client_addr":null,"http_version":null,"#,
             r#""user_agent":null,"trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"00000000000000ff","#,
@@ -124,6 +140,25 @@ mod tests {
             "\n"
         );
         assert_eq!(line(&client()), expected);
+    }
+
+    #[test]
+    fn attributes_are_an_object_of_their_own() {
+        let mut span = server();
+        span.protocol = model::Protocol::Postgresql;
+        span.set("db.operation.name", "SEL\"ECT");
+        span.set("db.response.returned_rows", 7_u64);
+        span.set("db.operation.name", "SELECT");
+        span.set("share", 0.5);
+        span.set("nothing", f64::NAN);
+        span.set("db.prepared", true);
+        let value: serde_json::Value = serde_json::from_str(&line(&span)).unwrap();
+        assert_eq!(value["protocol"], "postgresql");
+        assert_eq!(
+            value["attributes"],
+            serde_json::json!({"db.operation.name": "SELECT", "db.response.returned_rows": 7, "share": 0.5,
+                "nothing": null, "db.prepared": true})
+        );
     }
 
     #[test]

@@ -43,6 +43,17 @@ impl<'a> Object<'a> {
         push_number(self.buffer, number);
     }
 
+    /// `null` if it is no number.
+    pub(super) fn float(&mut self, key: &'static str, number: f64) {
+        self.key(key);
+        serde_json::to_writer(&mut *self.buffer, &number).expect("a number is written to memory");
+    }
+
+    pub(super) fn bool(&mut self, key: &'static str, yes: bool) {
+        self.key(key);
+        self.buffer.extend_from_slice(if yes { b"true" } else { b"false" });
+    }
+
     pub(super) fn optional_number(&mut self, key: &'static str, number: Option<impl itoa::Integer>) {
         match number {
             Some(number) => self.number(key, number),

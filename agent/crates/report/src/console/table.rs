@@ -1,10 +1,11 @@
 //! A span as one row of a table that fits the terminal.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use model::{End, Fault, Span, SpanKind};
+use model::{End, Family, Fault, Protocol, Span, SpanKind};
 
 use super::text::{Align, duration, push_cell, push_size};
 
@@ -186,8 +187,11 @@ impl Table {
                 Some(status) => write!(cell, "{status}"),
                 None => cell.write_str("-"),
             },
-            Column::Method => cell.write_str(span.method.as_deref().unwrap_or("-")),
+            Column::Method => cell.write_str(asked_to(span).unwrap_or("-")),
             Column::Target => match (&span.target, span.kind) {
+                (None, SpanKind::Client) if span.protocol.family() != Family::Http => {
+                    write!(cell, "{} {}", span.host, span.name)
+                }
                 (Some(path), SpanKind::Client) if path.starts_with('/') => {
                     write!(cell, "{}{path}", span.host)
                 }
@@ -211,7 +215,7 @@ impl Table {
                 _ => write!(cell, "{}", span.peer),
             },
             Column::App => write!(cell, "{}[{}]", span.process.app_id, span.process.pid),
-            Column::Note => cell.write_str(note(span)),
+            Column::Note => cell.write_str(&note(span)),
         };
     }
 }
@@ -248,9 +252,15 @@ fn color(column: Column, span: &Span) -> &'static str {
     }
 }
 
-/// What is odd about it, in at most 15 columns. A bad status is plain to see already.
-fn note(span: &Span) -> &'static str {
-    match (span.fault, span.end) {
+/// The method, or what stands for it in other protocols.
+fn asked_to(span: &Span) -> Option<&str> {
+    span.method.as_deref().or_else(|| span.attribute("db.operation.name")?.as_text())
+}
+
+/// What is odd about it, in at most 15 columns. A bad status is plain to see already. Of a span that is as it
+/// should be: what passed, if that is not HTTP/1.
+fn note(span: &Span) -> Cow<'static, str> {
+    let word = match (span.fault, span.end) {
         (Some(Fault::Reset), _) | (_, End::Reset) => "reset",
         (Some(Fault::ConnectionRefused), _) => "refused",
         (Some(Fault::ConnectTimedOut), _) => "connect timeout",
@@ -264,8 +274,15 @@ fn note(span: &Span) -> &'static str {
         (_, End::ProbeJoinedLate) => "joined late",
         (_, End::ProbeStopped) => "probe stopped",
         (_, End::ProbeLost) => "bytes lost",
-        (_, End::Complete) => "",
-    }
+        (Some(Fault::Answer), End::Complete) => {
+            return span.attribute("error.type").map_or("error".into(), |kind| kind.to_string().into());
+        }
+        (_, End::Complete) => match span.protocol {
+            Protocol::Http1 | Protocol::Unknown => "",
+            protocol => protocol.as_str(),
+        },
+    };
+    word.into()
 }
 
 #[cfg(test)]

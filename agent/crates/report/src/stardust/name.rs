@@ -1,13 +1,14 @@
 //! Names as the Stardust server and its pages understand them.
 //!
 //! Invariant: a name is never empty, has at most 200 characters, and its first characters tell its kind: `/` is an API
-//! of the app, `http` a call it makes, `socket:` a connection that did not come about.
+//! of the app, `http` a call it makes, `db:` a query, `redis:` a command, `ws:` a session, `socket:` a connection that
+//! did not come about.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use model::{End, Span, SpanKind};
+use model::{End, Family, Span, SpanKind};
 
 use super::text::{cut, not_a_date};
 
@@ -27,11 +28,11 @@ const VERBS: [&str; 8] = ["index", "detail", "add", "edit", "delete", "create", 
 pub(super) enum Name<'a> {
     /// As it is.
     Plain(Cow<'a, str>),
-    /// A call to a host.
+    /// A call to a host, or to something else that may be asked for many things.
     Call {
-        /// `scheme://authority`
+        /// `scheme://authority`, `db:{database}:{Action}`
         host: String,
-        /// `scheme://authority/segments`
+        /// `scheme://authority/segments`, `db:{database}:{Action}:{table}`
         full: String,
     },
 }
@@ -47,11 +48,58 @@ pub(super) fn name_of(span: &Span) -> Name<'_> {
     if span.end == End::NotConnected {
         return plain(format!("socket:{}", span.peer).into());
     }
+    match span.protocol.family() {
+        Family::Sql => return query_name(span),
+        Family::Store => return command_name(span),
+        Family::Session if span.kind == SpanKind::Server => {
+            return plain(
+                format!("{}:{}", span.scheme, api_name(span.route.as_deref().unwrap_or("/"))).into(),
+            );
+        }
+        Family::Session | Family::Http => {}
+    }
     match (span.kind, span.route.as_deref()) {
         (SpanKind::Server, Some(route)) => plain(api_name(route)),
         (SpanKind::Server, None) => plain(other_name(&span.name)),
         (SpanKind::Client, route) => call_name(span.scheme, &span.host, route.unwrap_or("")),
     }
+}
+
+/// `db:{database}:{Action}` and the table, as the official client names queries: `db:shop:Select:orders`. The tables of
+/// one database and action are bounded as the paths of one host are.
+fn query_name(span: &Span) -> Name<'_> {
+    let database = text_of(span, "db.namespace").unwrap_or(&span.host);
+    let operation = text_of(span, "db.operation.name").unwrap_or(span.protocol.as_str());
+    let mut action = operation.to_ascii_lowercase();
+    if let Some(first) = action.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let host = format!("db:{}:{}", part(database), part(&action));
+    match text_of(span, "db.collection.name") {
+        Some(table) => bounded(&host, &format!("{host}:{}", part(table))),
+        None => plain(host.into()),
+    }
+}
+
+/// `redis:{host}:{COMMAND}`; the usual ports are left out.
+fn command_name(span: &Span) -> Name<'_> {
+    let operation = text_of(span, "db.operation.name").unwrap_or("unknown");
+    let asked = span.host.strip_suffix(":6379").or_else(|| span.host.strip_suffix(":11211"));
+    let host = format!("{}:{}", span.protocol.scheme(), part(asked.unwrap_or(&span.host)));
+    bounded(&host, &format!("{host}:{}", part(operation)))
+}
+
+fn text_of<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
+    span.attribute(name)?.as_text().filter(|text| !text.is_empty())
+}
+
+/// As one part of a name, whose parts a colon separates.
+fn part(text: &str) -> String {
+    clean(text).replace(':', "_")
+}
+
+fn bounded(host: &str, full: &str) -> Name<'static> {
+    Name::Call { host: cut(host, NAME_CHARS).to_owned(), full: cut(full, NAME_CHARS).to_owned() }
 }
 
 /// `/a/b`; with a third segment if that is a verb; `/` for the root.
@@ -98,7 +146,7 @@ fn call_name<'a>(scheme: &str, authority: &str, path: &'a str) -> Name<'a> {
         return plain(if path.is_empty() { "unknown".into() } else { path.into() });
     }
     let authority = authority.to_ascii_lowercase();
-    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let default_port = if matches!(scheme, "https" | "wss") { ":443" } else { ":80" };
     let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
     let host = format!("{scheme}://{authority}");
     let kept: usize = path
@@ -112,7 +160,7 @@ fn call_name<'a>(scheme: &str, authority: &str, path: &'a str) -> Name<'a> {
         return plain(host.into());
     }
     let full = format!("{host}/{}", &path[1..=kept]);
-    Name::Call { host: cut(&host, NAME_CHARS).to_owned(), full: cut(&full, NAME_CHARS).to_owned() }
+    bounded(&host, &full)
 }
 
 /// What is before the first `?`, `#` or `&`, unless that is the first character.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use model::{Span, SpanKind};
+use model::{AttributeValue, Family, Span, SpanKind};
 use serde::Serialize;
 
 use super::limits::{Limits, STORED_CHARS};
@@ -58,8 +58,21 @@ impl Sample {
     }
 }
 
-/// Bytes both ways.
+/// What the name, the tag's first line or the error already says.
+const SAID: [&str; 6] = [
+    "error.type",
+    "db.namespace",
+    "db.operation.name",
+    "db.collection.name",
+    "db.query.text",
+    "db.system.name",
+];
+
+/// Rows, where they are known; else bytes both ways.
 pub(super) fn value_of(span: &Span) -> i64 {
+    if let Some(AttributeValue::Int(rows)) = span.attribute("db.response.returned_rows") {
+        return *rows;
+    }
     i64::try_from(span.request_bytes.saturating_add(span.response_bytes)).unwrap_or(i64::MAX)
 }
 
@@ -72,13 +85,47 @@ fn stored(text: &str) -> String {
     not_a_date(Cow::Borrowed(text)).into_owned()
 }
 
-/// `{client} {METHOD} {url}`, then what was recorded of the request and of the response, as the official client does.
+/// `{client} {METHOD} {url}`, or the query, then the attributes as `[name=value name=value]`, then what was recorded of
+/// the request and of the response, as the official client does.
 fn tag_of(span: &Span, limits: &Limits) -> String {
     let mut tag = String::with_capacity(128);
+    match span.protocol.family() {
+        Family::Http | Family::Session => push_request(&mut tag, span),
+        Family::Sql | Family::Store => match span.attribute("db.query.text") {
+            Some(text) => push_display(&mut tag, text),
+            None => tag.push_str(&span.name),
+        },
+    }
+    push_attributes(&mut tag, span);
+    if let Some(max_chars) = limits.request_tag_chars {
+        let user_agent = span.user_agent.iter().map(|agent| ("User-Agent", agent.as_str()));
+        push_part(&mut tag, "<=", user_agent.chain(headers(span, "request.")), max_chars);
+        push_part(&mut tag, "=>", headers(span, "response."), max_chars);
+    }
+    stored(cut(&tag, limits.max_tag_chars))
+}
+
+fn push_display(tag: &mut String, value: &impl std::fmt::Display) {
+    // Writing to a `String` cannot fail.
+    let _ = write!(tag, "{value}");
+}
+
+fn push_attributes(tag: &mut String, span: &Span) {
+    let mut opened = false;
+    for attribute in span.attributes.iter().filter(|attribute| !SAID.contains(&attribute.name)) {
+        tag.push_str(if opened { " " } else { " [" });
+        opened = true;
+        tag.push_str(attribute.name);
+        tag.push('=');
+        push_display(tag, &attribute.value);
+    }
+    tag.push_str(if opened { "]" } else { "" });
+}
+
+fn push_request(tag: &mut String, span: &Span) {
     if span.kind == SpanKind::Server
         && let Some(client) = span.client_addr.or(span.peer.ip())
     {
-        // Writing to a `String` cannot fail.
         let _ = write!(tag, "{client} ");
     }
     if let Some(method) = &span.method {
@@ -92,12 +139,6 @@ fn tag_of(span: &Span, limits: &Limits) -> String {
             let _ = write!(tag, "{}://{}{}", span.scheme, span.host, target.unwrap_or(""));
         }
     }
-    if let Some(max_chars) = limits.request_tag_chars {
-        let user_agent = span.user_agent.iter().map(|agent| ("User-Agent", agent.as_str()));
-        push_part(&mut tag, "<=", user_agent.chain(headers(span, "request.")), max_chars);
-        push_part(&mut tag, "=>", headers(span, "response."), max_chars);
-    }
-    stored(cut(&tag, limits.max_tag_chars))
 }
 
 fn headers<'a>(span: &'a Span, side: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -185,6 +226,28 @@ mod tests {
         assert_eq!(tag_of(&span, &limits), "127.0.0.1 GET http://h/a?b=星");
         limits.max_tag_chars = 27;
         assert_eq!(tag_of(&span, &limits), "127.0.0.1 GET http://h/a?b=");
+    }
+
+    #[test]
+    fn attributes_stand_behind_the_first_line() {
+        let mut span = span(SpanKind::Server, "/a");
+        span.set("tls.protocol.version", "1.3");
+        span.set("stream.chunks", 7_u64);
+        span.user_agent = Some("curl/8".to_owned());
+        let expected =
+            "127.0.0.1 GET http://h/a [tls.protocol.version=1.3 stream.chunks=7]\r\n<=\r\nUser-Agent: curl/8";
+        assert_eq!(tag_of(&span, &Limits::default()), expected);
+        assert_eq!(value_of(&span), 300);
+        span.protocol = model::Protocol::Postgresql;
+        (span.name, span.user_agent, span.attributes) = ("SELECT orders".into(), None, Vec::new());
+        assert_eq!(tag_of(&span, &Limits::default()), "SELECT orders");
+        span.set("db.operation.name", "SELECT");
+        span.set("db.response.returned_rows", 12_u64);
+        span.set("db.query.text", "select * from orders where id = ?");
+        let expected = "select * from orders where id = ? [db.response.returned_rows=12]";
+        assert_eq!(tag_of(&span, &Limits::default()), expected);
+        assert_eq!(tag_of(&span, &Limits { max_tag_chars: 6, ..Limits::default() }), "select");
+        assert_eq!(value_of(&span), 12);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use model::{Address, AppIdSource, End, HttpVersion, Process, Span, SpanId, SpanKind, TraceId};
+use model::{Address, AppIdSource, End, HttpVersion, Process, Protocol, Span, SpanId, SpanKind, TraceId};
 
 pub(super) fn process(pid: u32, app_id: &str) -> Arc<Process> {
     Arc::new(Process {
@@ -27,6 +27,7 @@ pub(super) fn span(kind: SpanKind, path: &str) -> Span {
         name: format!("GET {path}").into(),
         route: Some(path.into()),
         method: Some("GET".into()),
+        protocol: Protocol::Http1,
         scheme: "http",
         host: "h".to_owned(),
         target: Some(path.to_owned()),
@@ -34,6 +35,7 @@ pub(super) fn span(kind: SpanKind, path: &str) -> Span {
         http_version: Some(HttpVersion::Http11),
         user_agent: None,
         headers: Vec::new(),
+        attributes: Vec::new(),
         start_unix_ns: 1_754_100_010_000_000_000,
         start_ns: 1_000_000_000,
         duration_ns: 50_000_000,

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use model::{Address, AppIdSource, Books, End, Fault, HttpVersion, Process, Span, SpanId, SpanKind, TraceId};
+use model::{
+    Address, AppIdSource, Books, End, Fault, HttpVersion, Process, Protocol, Span, SpanId, SpanKind, TraceId,
+};
 use report::stardust::{Secret, Settings, Stardust, Timing, open};
 use report::{Exporter as _, Remote, Vitals};
 use tempfile::TempDir;
@@ -129,6 +131,7 @@ pub fn span(process: &Arc<Process>, route: &str) -> Span {
         name: format!("GET {route}").into(),
         route: Some(route.into()),
         method: Some("GET".into()),
+        protocol: Protocol::Http1,
         scheme: "http",
         host: "h".to_owned(),
         target: Some(route.to_owned()),
@@ -136,6 +139,7 @@ pub fn span(process: &Arc<Process>, route: &str) -> Span {
         http_version: Some(HttpVersion::Http11),
         user_agent: Some("curl/8".to_owned()),
         headers: Vec::new(),
+        attributes: Vec::new(),
         start_unix_ns: now.as_nanos() as u64 - 5_000_000,
         start_ns: 1,
         duration_ns: 5_000_000,

@@ -25,6 +25,24 @@ START        KIND   ST  METHOD  TARGET                               TOOK    TTF
 }
 
 #[test]
+fn a_query_shows_what_was_asked_of_whom() {
+    let mut query = client();
+    (query.protocol, query.fault, query.end) = (Protocol::Postgresql, None, End::Complete);
+    (query.name, query.host) = ("SELECT orders".into(), "db:5432".into());
+    query.set("db.operation.name", "SELECT");
+    let mut failed = query.clone();
+    failed.fault = Some(Fault::Answer);
+    failed.set("error.type", "23505");
+    let expected = "\
+START        KIND   ST  METHOD  TARGET                          TOOK    TTFB NOTE
+22:13:20.123 client -   SELECT  db:5432 SELECT orders          500µs       - postgresql
+22:13:20.123 client -   SELECT  db:5432 SELECT orders          500µs       - 23505
+";
+    assert_eq!(shown(92, false, &[query, failed.clone()]), expected);
+    assert_eq!(failed.error().as_deref(), Some("postgresql error 23505"));
+}
+
+#[test]
 fn a_narrow_terminal_shows_what_matters() {
     let mut long = server();
     long.target = Some("/a/very/long/target/that/does/not/fit".into());

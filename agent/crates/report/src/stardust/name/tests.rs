@@ -1,5 +1,8 @@
 //! Naming vectors.
 
+use model::Protocol;
+
+use super::super::test_span::span;
 use super::*;
 
 fn shown(name: Name<'_>) -> String {
@@ -49,6 +52,53 @@ fn calls_keep_short_segments() {
         ("http", "", "", "unknown"),
     ] {
         assert_eq!(shown(call_name(scheme, authority, path)), expected, "{authority} {path}");
+    }
+}
+
+#[test]
+fn other_protocols_have_kinds_of_their_own() {
+    use SpanKind::{Client, Server};
+    let (namespace, operation, table) = ("db.namespace", "db.operation.name", "db.collection.name");
+    for (kind, protocol, host, attributes, expected) in [
+        (Client, Protocol::Postgresql, "db:5432", vec![(operation, "SELECT")], "db:db_5432:Select"),
+        (
+            Client,
+            Protocol::Mysql,
+            "db:3306",
+            vec![(namespace, "shop"), (operation, "INSERT"), (table, "a:b")],
+            "db:shop:Insert:a_b",
+        ),
+        (Client, Protocol::Postgresql, "db", vec![(namespace, "")], "db:db:Postgresql"),
+        (Client, Protocol::Redis, "cache:6379", vec![(operation, "GET")], "redis:cache:GET"),
+        (Client, Protocol::Redis, "cache:6380", vec![(operation, "Pipeline")], "redis:cache_6380:Pipeline"),
+        (Client, Protocol::Memcached, "cache:11211", vec![(operation, "set")], "memcached:cache:set"),
+        (Client, Protocol::Memcached, "cache", vec![], "memcached:cache:unknown"),
+        (Server, Protocol::WebSocket, "h", vec![], "ws:/chat/room"),
+        (Client, Protocol::WebSocket, "h:80", vec![], "ws://h/chat/room/1"),
+        (Server, Protocol::Grpc, "h", vec![], "/chat/room"),
+        (Server, Protocol::Uwsgi, "h", vec![], "/chat/room"),
+    ] {
+        let mut span = span(kind, "/chat/room/1");
+        (span.protocol, span.scheme, span.host) = (protocol, protocol.scheme(), host.to_owned());
+        for (name, value) in attributes {
+            span.set(name, value);
+        }
+        assert_eq!(shown(name_of(&span)), expected, "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_database_with_many_tables_has_one_name_for_each_action() {
+    let mut names = HostNames::default();
+    let mut query = span(SpanKind::Client, "/");
+    query.protocol = Protocol::Postgresql;
+    query.set("db.operation.name", "SELECT");
+    for table in 0..=NAMES_PER_HOST {
+        query.set("db.collection.name", format!("t{table}"));
+        let name = names.admit(name_of(&query)).into_owned();
+        let expected =
+            if table < NAMES_PER_HOST { format!("db:h:Select:t{table}") } else { "db:h:Select".into() };
+        assert_eq!(name, expected);
     }
 }
 
