@@ -1,13 +1,19 @@
-//! CPython from outside: versions, layouts, and where the interpreter keeps its state.
+//! CPython from outside: versions, layouts, where the interpreter keeps its state, and what its objects say.
 //!
 //! Invariants: pure (bytes in, values out; memory is read through [`Memory`] only) and total: damaged or hostile
 //! memory gives `None`. What is not known for certain is not given: an unknown version has no layout.
 
 #![forbid(unsafe_code)]
 
+pub mod code;
 mod debug_offsets;
+pub mod exception;
 pub mod layout;
 mod memory;
+pub mod object;
+pub mod stacktrace;
+pub mod text;
+pub mod traceback;
 mod version;
 
 pub use debug_offsets::{DebugOffsets, Mismatch};
