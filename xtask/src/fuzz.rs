@@ -7,7 +7,12 @@ use anyhow::{Context, Result, bail};
 use crate::{shell, workspace};
 
 /// The fuzz targets: folder and name.
-const TARGETS: &[(&str, &str)] = &[("agent/crates/protocol/fuzz", "http1"), ("ebpf/fuzz", "record")];
+const TARGETS: &[(&str, &str)] = &[
+    ("agent/crates/protocol/fuzz", "http1"),
+    ("agent/crates/protocol/fuzz", "http2"),
+    ("agent/crates/protocol/fuzz", "hpack"),
+    ("ebpf/fuzz", "record"),
+];
 
 /// How long, and what.
 #[derive(clap::Args)]

@@ -7,7 +7,6 @@
 //! cannot be counted end by the rules of the module `blind`.
 
 mod blind;
-mod call;
 mod chunked;
 mod detect;
 mod empty_line;

@@ -5,7 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod call;
 mod chunk;
+pub mod grpc;
+pub mod hpack;
 pub mod http1;
+pub mod http2;
 
 pub use chunk::Chunk;

@@ -37,12 +37,12 @@ impl Headers {
         Self { text: String::with_capacity(text_bytes), ends: Vec::with_capacity(fields) }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Adds a field; white space around the value is removed.
-    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
         self.text.push_str(name);
         let name_end = self.text.len();
         self.append(value.trim_ascii());

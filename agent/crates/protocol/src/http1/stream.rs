@@ -8,7 +8,6 @@ use model::Origin;
 mod advance;
 
 use super::blind::{Blind, Sight};
-use super::call::Call;
 use super::chunked::Chunks;
 use super::detect::skip_empty_lines;
 use super::framing::Body;
@@ -16,6 +15,7 @@ use super::head::{Gathering, RawHead};
 use super::start_line::{StartLine, Verdict};
 use super::{EndBy, Part};
 use crate::Chunk;
+use crate::call::Call;
 
 /// Calls and bytes that are searched for a message before a direction that has shown none is given up.
 const MAX_SEARCH_CALLS: u32 = 64;

@@ -5,7 +5,7 @@ use crate::Chunk;
 
 /// The new part of one socket call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     pub at_ns: u64,
     /// Where it begins in its direction.
     pub position: u64,
