@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
+use model::{End, Family, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
 use protocol::http1::{Headers, RequestHead, ResponseHead};
 
 use crate::app::{App, AppIndex, Apps};
@@ -31,6 +31,19 @@ const MAX_HEADERS: usize = 64;
 
 /// The name of an exchange whose request was not seen.
 const JOINED_LATE: &str = "(joined late)";
+
+/// What is known of an exchange that is no HTTP request when it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning<'a> {
+    /// Low in cardinality. Its first word alone stands for it where the app has too many names.
+    pub(crate) name: &'a str,
+    /// Counts the exchanges of a connection.
+    pub(crate) number: u64,
+    /// When its first byte passed.
+    pub(crate) start_ns: u64,
+    /// Where that byte stands in its direction.
+    pub(crate) position: u64,
+}
 
 /// What all connections share.
 #[derive(Debug)]
@@ -65,10 +78,10 @@ impl Assembler {
         self.apps.get_mut(index)
     }
 
-    /// A request has begun.
+    /// A request with a method, a target and headers has begun, whatever protocol carries it.
     pub(crate) fn open(
         &mut self,
-        place: &Place,
+        (protocol, place): (Protocol, &Place),
         thread: Thread,
         head: &RequestHead,
         number: u64,
@@ -79,7 +92,7 @@ impl Assembler {
         let target = Target::parse(&head.method, &head.target);
         let template = target.path.map(template);
         let lineage = self.lineage(place.kind, thread, start_ns, Some(&head.headers));
-        let mut span = self.blank((Protocol::Http1, place), thread, process, start_ns, lineage);
+        let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         let policy = &self.policy;
         let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
         let host = target.authority.or_else(|| head.headers.get("host").map(without_user));
@@ -118,6 +131,39 @@ impl Assembler {
             app,
             pid: thread.pid,
             template,
+            request_position: Some(position),
+            request_done: false,
+            response_position: None,
+            last_ns: start_ns,
+        }
+    }
+
+    /// An exchange has begun that is no HTTP request: a query, a command, a session. Its name and attributes may
+    /// still change until it is finished. Without a lineage, a client's is that of its thread.
+    #[expect(dead_code, reason = "the first such protocol calls it")]
+    pub(crate) fn begin(
+        &mut self,
+        (protocol, place): (Protocol, &Place),
+        thread: Thread,
+        beginning: Beginning<'_>,
+        lineage: Option<Lineage>,
+    ) -> Exchange {
+        let Beginning { name, number, start_ns, position } = beginning;
+        let process = self.processes.get(thread.pid);
+        let app = self.apps.find(&process.app_id);
+        let lineage = lineage.unwrap_or_else(|| self.lineage(place.kind, thread, start_ns, None));
+        let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
+        span.name = name.into();
+        span.host = place.asked();
+        span.client_addr = (place.kind == SpanKind::Server).then(|| place.peer.ip()).flatten();
+        span.head_sampled |= self.apps.get_mut(app).flags.start(place.kind, name, start_ns);
+        self.counts.exchanges += 1;
+        Exchange {
+            number,
+            span,
+            app,
+            pid: thread.pid,
+            template: None,
             request_position: Some(position),
             request_done: false,
             response_position: None,
@@ -182,6 +228,10 @@ impl Assembler {
             let name = names.resolve(span.kind, &method, exchange.template.as_deref(), strange);
             span.name = name.text;
             span.route = name.route;
+            self.counts.names_over_ceiling += u64::from(name.over_ceiling);
+        } else if span.protocol.family() != Family::Http {
+            let name = self.apps.get_mut(exchange.app).names.admit(&span.name);
+            span.name = name.text;
             self.counts.names_over_ceiling += u64::from(name.over_ceiling);
         }
         self.give_out(span, exchange.app, out);

@@ -3,17 +3,20 @@
 
 mod answers;
 mod closing;
+mod conversation;
+mod detectors;
 mod dialogue;
 mod opening;
 mod table;
+mod upgrade;
 
 use model::{Address, Direction, Origin, Outcome, SocketCall, Span, SpanKind};
 use protocol::Chunk;
 
 use crate::assemble::Assembler;
 use crate::place::{Place, Thread};
-pub(crate) use dialogue::Dialogue;
-use dialogue::Verdict;
+use conversation::{Conversation, Turn, Verdict};
+use dialogue::Dialogue;
 use opening::{Judgement, Opening};
 pub(crate) use table::Connections;
 
@@ -24,6 +27,9 @@ pub(crate) struct Passage<'a> {
     pub(crate) thread: Thread,
     pub(crate) chunk: Chunk<'a>,
 }
+
+/// Most changes of protocol on one connection.
+const MAX_TURNS: u32 = 4;
 
 /// A connection.
 #[derive(Debug)]
@@ -38,12 +44,22 @@ pub(crate) struct Connection {
     local: Address,
     peer: Address,
     stage: Stage,
+    /// Where the conversation began, if it is not the connection's first.
+    turned: Option<Box<Turned>>,
+}
+
+/// The beginning of a later conversation, counted from the connection's beginning.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turned {
+    received: u64,
+    sent: u64,
+    times: u32,
 }
 
 #[derive(Debug)]
 enum Stage {
     Opening(Opening),
-    Http(Box<Dialogue>),
+    Known(Box<dyn Conversation>),
     LetGo,
 }
 
@@ -58,6 +74,7 @@ impl Connection {
             local: call.local.clone(),
             peer: call.peer.clone(),
             stage: Stage::Opening(Opening::default()),
+            turned: None,
         }
     }
 
@@ -75,64 +92,119 @@ impl Connection {
                 self.owner = thread;
                 self.fd = call.fd.or(self.fd);
                 let (position, len, head, tail) = (call.position, payload.len, payload.head, payload.tail);
-                let chunk = Chunk { at_ns, position, len, head, tail };
-                self.pass(&Passage { direction: call.direction, thread, chunk }, assembler, out)
+                let passage = Passage {
+                    direction: call.direction,
+                    thread,
+                    chunk: Chunk { at_ns, position, len, head, tail },
+                };
+                match &self.turned {
+                    None => self.pass(&passage, assembler, out),
+                    Some(turned) => match passage.since(turned.received, turned.sent) {
+                        Some(passage) => self.pass(&passage, assembler, out),
+                        None => false,
+                    },
+                }
             }
             Outcome::EndOfStream => {
-                if let Stage::Http(dialogue) = &mut self.stage {
-                    dialogue.end_of_stream(assembler, out);
+                if let Some(conversation) = self.conversation() {
+                    conversation.end_of_stream(at_ns, assembler, out);
                 }
                 false
             }
             Outcome::Failed { errno } => {
-                if let Stage::Http(dialogue) = &mut self.stage {
-                    dialogue.fail(call.direction, errno, assembler, out);
+                if let Some(conversation) = self.conversation() {
+                    conversation.fail(at_ns, (call.direction, errno), assembler, out);
                 }
                 false
             }
         }
     }
 
+    /// True if the connection has just been let go.
     fn pass(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) -> bool {
         let verdict = match &mut self.stage {
             Stage::LetGo => {
                 assembler.counts.not_http_bytes += passage.chunk.len;
                 return false;
             }
-            Stage::Http(dialogue) => dialogue.pass(passage, assembler, out),
-            Stage::Opening(opening) => match opening.judge(passage, self.origin) {
+            Stage::Known(conversation) => conversation.pass(passage, assembler, out),
+            Stage::Opening(opening) => match opening.judge(passage, self.origin, &self.peer) {
                 Judgement::Wait => Verdict::Stay,
-                Judgement::NotHttp => {
+                Judgement::Stranger => {
                     assembler.counts.not_http_bytes += opening.held_bytes() + passage.chunk.len;
-                    Verdict::NotHttp
+                    Verdict::Stranger
                 }
-                Judgement::Http(kind) => {
+                Judgement::Begin(detector, kind) => {
+                    let held = std::mem::take(opening).into_held();
                     let place = Place { kind, local: self.local.clone(), peer: self.peer.clone() };
-                    let mut dialogue = Box::new(Dialogue::new(place, self.origin));
-                    let verdict = opening
-                        .replay()
-                        .chain(std::iter::once(*passage))
-                        .map(|passage| dialogue.pass(&passage, assembler, out))
-                        .find(|verdict| *verdict != Verdict::Stay);
-                    self.stage = Stage::Http(dialogue);
-                    verdict.unwrap_or(Verdict::Stay)
+                    self.stage = Stage::Known((detector.begin)(place, self.origin));
+                    let held = held.iter().map(opening::Held::passage);
+                    return self.pass_all(held.chain(std::iter::once(*passage)), assembler, out);
                 }
             },
         };
         match verdict {
             Verdict::Stay => return false,
-            Verdict::NotHttp => assembler.counts.not_http += 1,
+            Verdict::Stranger => assembler.counts.not_http += 1,
             Verdict::Upgraded => assembler.counts.upgraded += 1,
             Verdict::Overrun => assembler.counts.overrun_connections += 1,
+            Verdict::Turn(turn) => return self.turn(*turn, passage, assembler, out),
         }
         self.stage = Stage::LetGo;
         true
     }
 
-    /// What passes on it, if that is HTTP.
-    pub(crate) fn dialogue(&mut self) -> Option<&mut Dialogue> {
+    /// Passages of one conversation, in order; what follows a turn in them is the next one's.
+    fn pass_all<'a>(
+        &mut self,
+        passages: impl Iterator<Item = Passage<'a>>,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> bool {
+        let before = self.turned.as_deref().copied().unwrap_or_default();
+        for passage in passages {
+            let now = self.turned.as_deref().copied().unwrap_or_default();
+            let rest = passage.since(now.received - before.received, now.sent - before.sent);
+            if let Some(passage) = rest
+                && self.pass(&passage, assembler, out)
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The connection goes on in another way, perhaps within the passage in hand.
+    fn turn(
+        &mut self,
+        turn: Turn,
+        passage: &Passage<'_>,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> bool {
+        let Turn { next, received, sent } = turn;
+        let turned = self.turned.get_or_insert_default();
+        turned.received = turned.received.saturating_add(received);
+        turned.sent = turned.sent.saturating_add(sent);
+        turned.times += 1;
+        if turned.times > MAX_TURNS {
+            assembler.counts.overrun_connections += 1;
+            self.stage = Stage::LetGo;
+            return true;
+        }
+        // Where it begins is known, wherever the probe joined.
+        self.origin = Origin::Start;
+        self.stage = next.map_or_else(|| Stage::Opening(Opening::default()), Stage::Known);
+        match passage.since(received, sent) {
+            Some(rest) => self.pass(&rest, assembler, out),
+            None => false,
+        }
+    }
+
+    /// What passes on it, if that is known.
+    pub(crate) fn conversation(&mut self) -> Option<&mut (dyn Conversation + 'static)> {
         match &mut self.stage {
-            Stage::Http(dialogue) => Some(dialogue),
+            Stage::Known(conversation) => Some(conversation.as_mut()),
             Stage::Opening(_) | Stage::LetGo => None,
         }
     }
@@ -140,7 +212,7 @@ impl Connection {
     /// Exchanges that have begun and not ended.
     pub(crate) fn open_exchanges(&self) -> usize {
         match &self.stage {
-            Stage::Http(dialogue) => dialogue.open_exchanges(),
+            Stage::Known(conversation) => conversation.open_exchanges(),
             Stage::Opening(_) | Stage::LetGo => 0,
         }
     }
@@ -151,6 +223,18 @@ impl Connection {
 
     pub(crate) fn is_unix(&self) -> bool {
         matches!(self.local, Address::Unix(_)) || matches!(self.peer, Address::Unix(_))
+    }
+}
+
+impl Passage<'_> {
+    /// What of it lies past these positions of the two directions, counted from there.
+    fn since(&self, received: u64, sent: u64) -> Option<Self> {
+        let begin = match self.direction {
+            Direction::Received => received,
+            Direction::Sent => sent,
+        };
+        let chunk = self.chunk.since(begin)?;
+        Some(Self { chunk, ..*self })
     }
 }
 

@@ -43,7 +43,8 @@ impl Exchange {
     }
 }
 
-/// Why a span that ended so is an error. A broken exchange says so even if it has a status.
+/// Why a span that ended so is an error. A broken exchange says so even if it has a status. Without a status
+/// it is what the conversation has found.
 pub(crate) fn fault(span: &Span, end: End, error_status: u16) -> Option<Fault> {
     match end {
         End::Reset => Some(Fault::Reset),
@@ -52,7 +53,8 @@ pub(crate) fn fault(span: &Span, end: End, error_status: u16) -> Option<Fault> {
         End::ClientClosed | End::ServerClosed => Some(Fault::Incomplete),
         End::NotConnected => span.fault,
         End::Complete | End::Upgraded | End::ProbeJoinedLate | End::ProbeStopped | End::ProbeLost => {
-            span.status.is_some_and(|status| status >= error_status).then_some(Fault::Status)
+            let by_status = span.status.is_some_and(|status| status >= error_status).then_some(Fault::Status);
+            by_status.or(span.fault)
         }
     }
 }

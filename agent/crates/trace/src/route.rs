@@ -109,6 +109,20 @@ impl Names {
         self.register(method_in_name(method).len() + 1)
     }
 
+    /// A name that is not made of a method and a path. Beyond the ceiling its first word is kept.
+    pub(crate) fn admit(&mut self, text: &str) -> Name {
+        if let Some(name) = self.known.get(text) {
+            return name.clone();
+        }
+        if self.known.len() >= self.ceiling {
+            let first = text.split(' ').next().unwrap_or_default();
+            return Name { text: format!("{first} {OTHER}").into(), route: None, over_ceiling: true };
+        }
+        let name = Name { text: text.into(), route: None, over_ceiling: false };
+        self.known.insert(text.into(), name.clone());
+        name
+    }
+
     fn begin(&mut self, method: &str) {
         self.scratch.clear();
         self.scratch.push_str(method_in_name(method));
@@ -178,6 +192,21 @@ mod tests {
         assert_eq!(seen.len(), 11, "{seen:?}");
         assert!(seen.contains("GET (other)"));
         assert_eq!(name(&mut names, Server, "GET", "/aa", false), "GET /aa");
+    }
+
+    #[test]
+    fn other_names_count_too() {
+        let mut names = Names::new(2, 64);
+        for (text, want, over) in [
+            ("SELECT a", "SELECT a", false),
+            ("PING", "PING", false),
+            ("SELECT a", "SELECT a", false),
+            ("SELECT b", "SELECT (other)", true),
+        ] {
+            let name = names.admit(text);
+            assert_eq!((&*name.text, name.route, name.over_ceiling), (want, None, over));
+        }
+        assert_eq!(name(&mut names, Server, "GET", "/a", false), "GET (other)");
     }
 
     #[test]

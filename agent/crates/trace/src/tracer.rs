@@ -98,8 +98,8 @@ impl Tracer {
         let gone = state.new == TcpState::Close;
         let Some(connection) = self.connections.map.get_mut(&id) else { return };
         connection.last_ns = at_ns;
-        if let Some(dialogue) = connection.dialogue() {
-            dialogue.state(state.new, state.errno, &mut self.assembler, out);
+        if let Some(conversation) = connection.conversation() {
+            conversation.state(at_ns, (state.new, state.errno), &mut self.assembler, out);
         }
         if gone {
             self.connections.map.remove(&id);
@@ -138,8 +138,8 @@ impl Tracer {
     }
 
     fn abandon(&mut self, id: ConnectionId, end: End, out: &mut Vec<Span>) {
-        if let Some(dialogue) = self.connections.map.get_mut(&id).and_then(Connection::dialogue) {
-            dialogue.abandon(end, &mut self.assembler, out);
+        if let Some(conversation) = self.connections.map.get_mut(&id).and_then(Connection::conversation) {
+            conversation.abandon(end, &mut self.assembler, out);
         }
         self.mark_unclosed(id, false);
     }

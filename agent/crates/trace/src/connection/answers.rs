@@ -1,12 +1,15 @@
 //! Responses meet their requests, in order. Invariant: a response never goes to a request that it may not
 //! belong to: after a loss, requests in doubt end as lost.
 
-use model::{End, Origin, Span};
+use model::{End, Origin, Span, SpanKind};
 use protocol::http1::{EndBy, Part, ResponseHead, ResponseParser};
 
 use super::Passage;
-use super::dialogue::{Dialogue, Verdict, count_gap};
+use super::conversation::{Conversation as _, Verdict};
+use super::dialogue::{Dialogue, count_gap};
+use super::upgrade::{Handshake, follow};
 use crate::assemble::{Assembler, asked};
+use crate::exchange::Exchange;
 use crate::place::Thread;
 
 /// What a response that is passing belongs to.
@@ -49,10 +52,10 @@ impl Dialogue {
         if let Some(parser) = &mut self.responses {
             parser.push(chunk, &mut |part| parts.push(part));
         }
-        let cut = self.closing_end();
+        let cut = self.closing.cut();
         for part in parts {
             let verdict = self.take_response_part(part, passage.thread, cut, assembler, out);
-            if verdict != Verdict::Stay {
+            if !verdict.stays() {
                 self.abandon(End::ProbeLost, assembler, out);
                 return verdict;
             }
@@ -82,6 +85,9 @@ impl Dialogue {
                 {
                     assembler.respond(exchange, &head, start_ns, position);
                     exchange.touch(head_end_ns);
+                    if head.status == 101 && !head.truncated {
+                        self.switching = Some(Box::new(head));
+                    }
                 }
             }
             Part::End { end_ns, bytes, by } => {
@@ -91,6 +97,11 @@ impl Dialogue {
                 {
                     exchange.span.response_bytes = bytes;
                     self.settle_request(&mut exchange);
+                    if by == EndBy::Upgrade
+                        && let Some(head) = self.switching.take()
+                    {
+                        return self.switch((*exchange, *head), end_ns, assembler, out);
+                    }
                     let end = match by {
                         EndBy::Framing | EndBy::Close if exchange.switches() => End::Upgraded,
                         EndBy::Framing | EndBy::Close => End::Complete,
@@ -111,9 +122,31 @@ impl Dialogue {
                 assembler.counts.lost_framings += 1;
                 self.drop_doubtful(assembler, out);
             }
-            Part::NotHttp => return Verdict::NotHttp,
+            Part::NotHttp => return Verdict::Stranger,
         }
         Verdict::Stay
+    }
+
+    /// The connection goes on in the protocol that the head of a 101 names.
+    fn switch(
+        &mut self,
+        (exchange, head): (Exchange, ResponseHead),
+        end_ns: u64,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> Verdict {
+        let answered =
+            exchange.response_position.unwrap_or_default().saturating_add(exchange.span.response_bytes);
+        let asked = match exchange.request_position {
+            Some(position) if exchange.request_done => position.saturating_add(exchange.span.request_bytes),
+            _ => self.request_position,
+        };
+        let (received, sent) = match self.place.kind {
+            SpanKind::Server => (asked, answered),
+            SpanKind::Client => (answered, asked),
+        };
+        let place = self.place.clone();
+        follow(Handshake { place, exchange, end_ns, head, received, sent }, assembler, out)
     }
 
     /// Finds the exchange of a response that begins.

@@ -3,7 +3,8 @@
 
 use model::{Direction, End, Span, SpanKind, TcpState};
 
-use super::Dialogue;
+use super::conversation::Conversation as _;
+use super::dialogue::Dialogue;
 use crate::assemble::Assembler;
 use crate::exchange::closed_by;
 use crate::place::Thread;
@@ -13,10 +14,52 @@ const EPIPE: i32 = 32;
 const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
 
+/// Who closed a connection first, once one side has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closing {
+    kind: SpanKind,
+    peer_first: Option<bool>,
+}
+
+impl Closing {
+    pub(super) fn new(kind: SpanKind) -> Self {
+        Self { kind, peer_first: None }
+    }
+
+    /// The process has read the end of what the peer sends.
+    pub(super) fn end_of_stream(&mut self) {
+        self.peer_first.get_or_insert(true);
+    }
+
+    /// The socket has gone into another state.
+    pub(super) fn state(&mut self, new: TcpState) {
+        match new {
+            // A state that is left out says that nobody has closed before: then it is this side.
+            TcpState::FinWait1 | TcpState::Close | TcpState::TimeWait => {
+                self.peer_first.get_or_insert(false);
+            }
+            // `LastAck`: this side closes, and the peer has before.
+            TcpState::CloseWait | TcpState::LastAck => {
+                self.peer_first.get_or_insert(true);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn peer_first(self) -> bool {
+        self.peer_first.unwrap_or(false)
+    }
+
+    /// How an exchange ends that is cut off by the side that closed first.
+    pub(super) fn cut(self) -> End {
+        closed_by(self.kind, self.peer_first())
+    }
+}
+
 impl Dialogue {
     /// The process has read the end of what the peer sends.
-    pub(super) fn end_of_stream(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        self.peer_closed_first.get_or_insert(true);
+    pub(super) fn peer_is_done(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        self.closing.end_of_stream();
         // A client that has closed its sending side may still read; its exchanges end with the connection.
         if self.place.kind == SpanKind::Client {
             self.close_responses(assembler, out);
@@ -25,7 +68,7 @@ impl Dialogue {
 
     /// A call has failed for good. Other errors than those of a broken connection are the process's own
     /// affair: the socket's state tells what becomes of it.
-    pub(super) fn fail(
+    pub(super) fn call_failed(
         &mut self,
         direction: Direction,
         errno: i32,
@@ -43,26 +86,17 @@ impl Dialogue {
     }
 
     /// The socket has gone into another state.
-    pub(crate) fn state(
+    pub(super) fn socket_became(
         &mut self,
         new: TcpState,
         errno: i32,
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        match new {
-            TcpState::FinWait1 => {
-                self.peer_closed_first.get_or_insert(false);
-            }
-            // `LastAck`: this side closes, and the peer has before.
-            TcpState::CloseWait | TcpState::LastAck => {
-                self.peer_closed_first.get_or_insert(true);
-            }
-            TcpState::Close | TcpState::TimeWait => {
-                self.close(errno, assembler, out);
-                return;
-            }
-            _ => return,
+        self.closing.state(new);
+        if matches!(new, TcpState::Close | TcpState::TimeWait) {
+            self.close(errno, assembler, out);
+            return;
         }
         // A server that has closed its sending side answers no more. A client that has may still read.
         if self.place.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck) {
@@ -72,11 +106,10 @@ impl Dialogue {
 
     /// The connection is gone.
     fn close(&mut self, errno: i32, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        let peer_closed = *self.peer_closed_first.get_or_insert(false);
         if let Some(end) = broken_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
-        } else if self.place.kind == SpanKind::Client && !peer_closed {
+        } else if self.place.kind == SpanKind::Client && !self.closing.peer_first() {
             // The client went away without having seen the end of the response.
             self.over = true;
             self.abandon(End::ClientClosed, assembler, out);
@@ -91,7 +124,7 @@ impl Dialogue {
             return;
         }
         self.over = true;
-        let cut = self.closing_end();
+        let cut = self.closing.cut();
         let mut parts = Vec::new();
         if let Some(responses) = &mut self.responses {
             responses.close(&mut |part| parts.push(part));
@@ -101,14 +134,10 @@ impl Dialogue {
         }
         self.abandon(cut, assembler, out);
     }
-
-    /// How an exchange ends that is cut off by the side that closed first.
-    pub(super) fn closing_end(&self) -> End {
-        closed_by(self.place.kind, self.peer_closed_first.unwrap_or(false))
-    }
 }
 
-fn broken_by(errno: i32) -> Option<End> {
+/// How a connection ends that such an error breaks.
+pub(super) fn broken_by(errno: i32) -> Option<End> {
     match errno {
         ECONNRESET | EPIPE => Some(End::Reset),
         ETIMEDOUT => Some(End::TimedOut),

@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 
-use model::{End, Origin, Span};
-use protocol::http1::{Part, RequestHead, RequestParser, ResponseParser};
+use model::{Direction, End, Origin, Protocol, Span, TcpState};
+use protocol::http1::{Part, RequestHead, RequestParser, ResponseHead, ResponseParser};
 
 use super::answers::Passing;
+use super::closing::Closing;
+use super::conversation::{Conversation, Verdict};
 use super::{Passage, carries_requests};
 use crate::assemble::{Assembler, asked};
 use crate::exchange::Exchange;
@@ -17,28 +19,15 @@ const MAX_OPEN: usize = 1024;
 /// Most calls remembered of a request's head, to know the thread of its first byte.
 const MAX_CALLS: usize = 64;
 
-/// What becomes of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is followed on.
-    Stay,
-    /// It does not speak HTTP/1.
-    NotHttp,
-    /// It speaks another protocol from now on.
-    Upgraded,
-    /// Too many requests wait on it.
-    Overrun,
-}
-
 /// An HTTP connection.
 #[derive(Debug)]
-pub(crate) struct Dialogue {
+pub(super) struct Dialogue {
     pub(super) place: Place,
     pub(super) origin: Origin,
     requests: Option<RequestParser>,
     pub(super) responses: Option<ResponseParser>,
     /// Where the next byte of each direction is to stand.
-    request_position: u64,
+    pub(super) request_position: u64,
     pub(super) response_position: u64,
     /// In boxes, because an idle connection keeps the queue's memory.
     pub(super) exchanges: VecDeque<Box<Exchange>>,
@@ -49,10 +38,11 @@ pub(crate) struct Dialogue {
     /// The calls since the last request ended: where they began, and on which thread.
     calls: VecDeque<(u64, Thread)>,
     pub(super) passing: Passing,
+    /// The head of a 101 that is passing, if it was seen whole.
+    pub(super) switching: Option<Box<ResponseHead>>,
     /// The requests' direction holds something else; let go when the last exchange has ended.
     strange: bool,
-    /// Who closed first, once one side has: true for the peer.
-    pub(super) peer_closed_first: Option<bool>,
+    pub(super) closing: Closing,
     /// No more responses can come.
     pub(super) over: bool,
 }
@@ -60,6 +50,7 @@ pub(crate) struct Dialogue {
 impl Dialogue {
     pub(super) fn new(place: Place, origin: Origin) -> Self {
         Self {
+            closing: Closing::new(place.kind),
             place,
             origin,
             requests: None,
@@ -72,36 +63,10 @@ impl Dialogue {
             open_request: None,
             calls: VecDeque::new(),
             passing: Passing::Nothing,
+            switching: None,
             strange: false,
-            peer_closed_first: None,
             over: false,
         }
-    }
-
-    pub(crate) fn open_exchanges(&self) -> usize {
-        self.exchanges.len()
-    }
-
-    /// Bytes have passed.
-    pub(super) fn pass(
-        &mut self,
-        passage: &Passage<'_>,
-        assembler: &mut Assembler,
-        out: &mut Vec<Span>,
-    ) -> Verdict {
-        if self.over {
-            return Verdict::Stay;
-        }
-        let verdict = if carries_requests(self.place.kind, passage.direction) {
-            self.pass_request(passage, assembler, out)
-        } else {
-            self.pass_response(passage, assembler, out)
-        };
-        if verdict == Verdict::Stay && self.strange && self.exchanges.is_empty() {
-            assembler.counts.not_http_bytes += passage.chunk.len;
-            return Verdict::NotHttp;
-        }
-        verdict
     }
 
     fn pass_request(
@@ -161,7 +126,8 @@ impl Dialogue {
                 if let Some(responses) = &mut self.responses {
                     responses.expect(asked(&head.method));
                 }
-                let mut exchange = assembler.open(&self.place, first, &head, number, (start_ns, position));
+                let place = (Protocol::Http1, &self.place);
+                let mut exchange = assembler.open(place, first, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
                 self.exchanges.push_back(Box::new(exchange));
             }
@@ -181,13 +147,6 @@ impl Dialogue {
             Part::NotHttp => self.strange = true,
         }
         true
-    }
-
-    /// Ends every open exchange at the last byte seen of it.
-    pub(crate) fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        while !self.exchanges.is_empty() {
-            self.finish_first(end, assembler, out);
-        }
     }
 
     pub(super) fn finish_first(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
@@ -229,6 +188,58 @@ impl Dialogue {
     /// Whether a direction whose first chunk stands at `position` is seen from its first byte.
     pub(super) fn origin_at(&self, position: u64) -> Origin {
         if position == 0 { self.origin } else { Origin::Midway }
+    }
+}
+
+impl Conversation for Dialogue {
+    fn pass(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) -> Verdict {
+        if self.over {
+            return Verdict::Stay;
+        }
+        let verdict = if carries_requests(self.place.kind, passage.direction) {
+            self.pass_request(passage, assembler, out)
+        } else {
+            self.pass_response(passage, assembler, out)
+        };
+        if verdict.stays() && self.strange && self.exchanges.is_empty() {
+            assembler.counts.not_http_bytes += passage.chunk.len;
+            return Verdict::Stranger;
+        }
+        verdict
+    }
+
+    fn end_of_stream(&mut self, _at_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        self.peer_is_done(assembler, out);
+    }
+
+    fn fail(
+        &mut self,
+        _at_ns: u64,
+        (direction, errno): (Direction, i32),
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        self.call_failed(direction, errno, assembler, out);
+    }
+
+    fn state(
+        &mut self,
+        _at_ns: u64,
+        (new, errno): (TcpState, i32),
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        self.socket_became(new, errno, assembler, out);
+    }
+
+    fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        while !self.exchanges.is_empty() {
+            self.finish_first(end, assembler, out);
+        }
+    }
+
+    fn open_exchanges(&self) -> usize {
+        self.exchanges.len()
     }
 }
 

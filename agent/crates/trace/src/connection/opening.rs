@@ -3,17 +3,17 @@
 
 use std::borrow::Cow;
 
-use model::{Direction, Origin, SpanKind};
+use model::{Address, Direction, Origin, SpanKind};
 use protocol::Chunk;
-use protocol::http1::{Looks, detect};
 
 use super::Passage;
+use super::detectors::{Detector, First, Guess, ask};
 use crate::place::Thread;
 
 /// Most bytes and calls held back while they are too short to judge.
 const MAX_HELD_BYTES: usize = 512;
 const MAX_HELD_CALLS: usize = 256;
-/// Calls, and changes of direction, after which a connection joined midway is taken not to be HTTP. A body
+/// Calls, and changes of direction, after which a connection joined midway is taken for a stranger. A body
 /// that was under way moves in one direction only.
 const MAX_CALLS: u32 = 4096;
 const MAX_TURNS: u32 = 8;
@@ -27,8 +27,9 @@ pub(super) struct Opening {
     direction: Option<Direction>,
 }
 
+/// A call held back.
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     direction: Direction,
     thread: Thread,
     at_ns: u64,
@@ -39,44 +40,42 @@ struct Held {
 }
 
 /// What the bytes so far say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Judgement {
     /// Nothing yet.
     Wait,
-    /// HTTP, and the watched process is the server or the client.
-    Http(SpanKind),
-    /// Not HTTP.
-    NotHttp,
+    /// This protocol, and the watched process is the server or the client.
+    Begin(&'static Detector, SpanKind),
+    /// No protocol that is known.
+    Stranger,
 }
 
 impl Opening {
     /// Judges a passage after those before it. Holds it back if more is needed.
-    pub(super) fn judge(&mut self, passage: &Passage<'_>, origin: Origin) -> Judgement {
+    pub(super) fn judge(&mut self, passage: &Passage<'_>, origin: Origin, peer: &Address) -> Judgement {
         self.calls += 1;
         self.turns += u32::from(self.direction.is_some_and(|before| before != passage.direction));
-        self.direction = Some(passage.direction);
+        let direction = passage.direction;
+        self.direction = Some(direction);
         let (bytes, position) = self.first_bytes(passage);
-        let looks = match detect(&bytes) {
+        // The very first bytes are known.
+        let begins = origin == Origin::Start && position == 0;
+        let answer = match ask(&First { direction, bytes: &bytes, begins, peer }) {
             // Joined in the middle of something: each call may be the beginning of the next message.
-            Looks::Neither if bytes.len() > passage.chunk.head.len() && origin == Origin::Midway => {
-                self.held.retain(|held| held.direction != passage.direction);
-                detect(passage.chunk.head)
+            (Guess::No, _) if bytes.len() > passage.chunk.head.len() && origin == Origin::Midway => {
+                self.held.retain(|held| held.direction != direction);
+                ask(&First { direction, bytes: passage.chunk.head, begins: false, peer })
             }
-            looks => looks,
+            answer => answer,
         };
-        match (looks, passage.direction) {
-            (Looks::Request, Direction::Received) | (Looks::Response, Direction::Sent) => {
-                return Judgement::Http(SpanKind::Server);
-            }
-            (Looks::Request, Direction::Sent) | (Looks::Response, Direction::Received) => {
-                return Judgement::Http(SpanKind::Client);
-            }
-            (Looks::TooShort, _) if self.has_room(passage) => self.hold(passage),
-            // The very first bytes are known and no message begins so.
-            _ if origin == Origin::Start && position == 0 && !bytes.is_empty() => return Judgement::NotHttp,
+        match answer {
+            (Guess::Yes(kind), Some(detector)) => return Judgement::Begin(detector, kind),
+            (Guess::Maybe, _) if self.has_room(passage) => self.hold(passage),
+            // Nothing that is known begins so.
+            _ if begins && !bytes.is_empty() => return Judgement::Stranger,
             _ => {}
         }
-        if self.calls >= MAX_CALLS || self.turns >= MAX_TURNS { Judgement::NotHttp } else { Judgement::Wait }
+        if self.calls >= MAX_CALLS || self.turns >= MAX_TURNS { Judgement::Stranger } else { Judgement::Wait }
     }
 
     /// The bytes held of this direction with the new ones behind them, and where they begin.
@@ -122,18 +121,15 @@ impl Opening {
     }
 
     /// What was held back, in order.
-    pub(super) fn replay(&self) -> impl Iterator<Item = Passage<'_>> {
-        self.held.iter().map(|held| Passage {
-            direction: held.direction,
-            thread: held.thread,
-            chunk: Chunk {
-                at_ns: held.at_ns,
-                position: held.position,
-                len: held.len,
-                head: &held.head,
-                tail: &held.tail,
-            },
-        })
+    pub(super) fn into_held(self) -> Vec<Held> {
+        self.held
+    }
+}
+
+impl Held {
+    pub(super) fn passage(&self) -> Passage<'_> {
+        let Self { direction, thread, at_ns, position, len, ref head, ref tail } = *self;
+        Passage { direction, thread, chunk: Chunk { at_ns, position, len, head, tail } }
     }
 }
 
@@ -143,8 +139,15 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Said {
+        Wait,
+        Http(SpanKind),
+        NotHttp,
+    }
+
     /// The judgement after each of some calls: direction, position, bytes.
-    fn judge(origin: Origin, calls: &[(Direction, u64, &str)]) -> Vec<Judgement> {
+    fn judge(origin: Origin, calls: &[(Direction, u64, &str)]) -> Vec<Said> {
         let mut opening = Opening::default();
         calls
             .iter()
@@ -152,7 +155,12 @@ mod tests {
                 let len = bytes.len() as u64;
                 let chunk = Chunk { at_ns: 1, position: *position, len, head: bytes.as_bytes(), tail: b"" };
                 let thread = Thread { pid: 1, tid: 1 };
-                opening.judge(&Passage { direction: *direction, thread, chunk }, origin)
+                let passage = Passage { direction: *direction, thread, chunk };
+                match opening.judge(&passage, origin, &Address::Unknown) {
+                    Judgement::Wait => Said::Wait,
+                    Judgement::Begin(_, kind) => Said::Http(kind),
+                    Judgement::Stranger => Said::NotHttp,
+                }
             })
             .collect()
     }
@@ -162,15 +170,15 @@ mod tests {
         const GET: &str = "GET / HTTP/1.1\r\n";
         const OK: &str = "HTTP/1.1 200 OK\r\n";
         for (origin, calls, want) in [
-            (Origin::Start, vec![(Received, 0, GET)], Judgement::Http(SpanKind::Server)),
-            (Origin::Start, vec![(Sent, 0, GET)], Judgement::Http(SpanKind::Client)),
-            (Origin::Midway, vec![(Sent, 0, OK)], Judgement::Http(SpanKind::Server)),
-            (Origin::Midway, vec![(Received, 0, OK)], Judgement::Http(SpanKind::Client)),
-            (Origin::Start, vec![(Sent, 0, "\x16\x03\x01\x02\x00")], Judgement::NotHttp),
-            (Origin::Start, vec![(Received, 0, "220 smtp ready\r\n")], Judgement::NotHttp),
-            (Origin::Midway, vec![(Received, 0, "\x16\x03\x01\x02\x00")], Judgement::Wait),
-            (Origin::Midway, vec![(Received, 0, "<body>"), (Sent, 0, OK)], Judgement::Http(SpanKind::Server)),
-            (Origin::Start, vec![(Received, 900, "lost the beginning")], Judgement::Wait),
+            (Origin::Start, vec![(Received, 0, GET)], Said::Http(SpanKind::Server)),
+            (Origin::Start, vec![(Sent, 0, GET)], Said::Http(SpanKind::Client)),
+            (Origin::Midway, vec![(Sent, 0, OK)], Said::Http(SpanKind::Server)),
+            (Origin::Midway, vec![(Received, 0, OK)], Said::Http(SpanKind::Client)),
+            (Origin::Start, vec![(Sent, 0, "\x16\x03\x01\x02\x00")], Said::NotHttp),
+            (Origin::Start, vec![(Received, 0, "220 smtp ready\r\n")], Said::NotHttp),
+            (Origin::Midway, vec![(Received, 0, "\x16\x03\x01\x02\x00")], Said::Wait),
+            (Origin::Midway, vec![(Received, 0, "<body>"), (Sent, 0, OK)], Said::Http(SpanKind::Server)),
+            (Origin::Start, vec![(Received, 900, "lost the beginning")], Said::Wait),
         ] {
             assert_eq!(judge(origin, &calls).last(), Some(&want), "{calls:?}");
         }
@@ -181,8 +189,8 @@ mod tests {
         let text = "GET / HTTP/1.1\r\n";
         let calls: Vec<_> = (0..text.len()).map(|at| (Received, at as u64, &text[at..=at])).collect();
         let judgements = judge(Origin::Start, &calls);
-        let decided = judgements.iter().position(|judgement| *judgement != Judgement::Wait).unwrap();
-        assert_eq!(judgements[decided], Judgement::Http(SpanKind::Server));
+        let decided = judgements.iter().position(|judgement| *judgement != Said::Wait).unwrap();
+        assert_eq!(judgements[decided], Said::Http(SpanKind::Server));
     }
 
     #[test]
@@ -190,9 +198,9 @@ mod tests {
         let calls: Vec<_> =
             (0..20).map(|at| (if at % 2 == 0 { Sent } else { Received }, at, "\0\0")).collect();
         let judgements = judge(Origin::Midway, &calls);
-        assert_eq!(judgements.iter().position(|judgement| *judgement == Judgement::NotHttp), Some(8));
+        assert_eq!(judgements.iter().position(|judgement| *judgement == Said::NotHttp), Some(8));
         let calls: Vec<_> = (0..5000).map(|at| (Sent, at, "\0\0")).collect();
         let judgements = judge(Origin::Midway, &calls);
-        assert_eq!(judgements.iter().position(|judgement| *judgement == Judgement::NotHttp), Some(4095));
+        assert_eq!(judgements.iter().position(|judgement| *judgement == Said::NotHttp), Some(4095));
     }
 }

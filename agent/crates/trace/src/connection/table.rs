@@ -76,9 +76,9 @@ impl Connections {
 
     fn forget(&mut self, id: ConnectionId, assembler: &mut Assembler, out: &mut Vec<Span>) {
         if let Some(mut connection) = self.map.remove(&id)
-            && let Some(dialogue) = connection.dialogue()
+            && let Some(conversation) = connection.conversation()
         {
-            dialogue.abandon(model::End::ProbeLost, assembler, out);
+            conversation.abandon(model::End::ProbeLost, assembler, out);
         }
     }
 }

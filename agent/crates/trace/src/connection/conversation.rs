@@ -1,0 +1,65 @@
+//! What passes on a connection once its protocol is known. Invariant: a conversation holds its exchanges and
+//! finishes each of them exactly once: when it has seen the end, or when it is told to.
+
+use std::fmt;
+
+use model::{Direction, End, Span, TcpState};
+
+use super::Passage;
+use crate::assemble::Assembler;
+
+/// One protocol on one connection. Positions of chunks count from where the conversation began.
+pub(crate) trait Conversation: fmt::Debug + Send {
+    /// Bytes have passed.
+    fn pass(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) -> Verdict;
+
+    /// The process has read the end of what the peer sends.
+    fn end_of_stream(&mut self, at_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>);
+
+    /// A call has failed for good.
+    fn fail(&mut self, at_ns: u64, failure: (Direction, i32), assembler: &mut Assembler, out: &mut Vec<Span>);
+
+    /// The socket has gone into another state, with this error number (0 if none). After `Close` nothing
+    /// else comes.
+    fn state(&mut self, at_ns: u64, state: (TcpState, i32), assembler: &mut Assembler, out: &mut Vec<Span>);
+
+    /// Ends every open exchange at the last byte seen of it.
+    fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>);
+
+    /// Exchanges that have begun and not ended.
+    fn open_exchanges(&self) -> usize;
+}
+
+/// What becomes of the connection. Unless it stays, the conversation has no open exchange any more.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is followed on.
+    Stay,
+    /// It does not speak what it was taken for.
+    Stranger,
+    /// It goes on in a protocol that nobody here reads.
+    Upgraded,
+    /// Too many requests wait on it.
+    Overrun,
+    /// It goes on in another way.
+    #[expect(dead_code, reason = "the first protocol that follows another constructs it")]
+    Turn(Box<Turn>),
+}
+
+/// The end of one conversation on a connection and the beginning of the next.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// What follows. `None`: what that is is judged by its first bytes, as on a new connection.
+    pub(crate) next: Option<Box<dyn Conversation>>,
+    /// Where it begins in what the process reads, counted as the conversation that ends counts. Bytes of the
+    /// passage in hand from there on are given to what follows.
+    pub(crate) received: u64,
+    /// The same in what the process writes.
+    pub(crate) sent: u64,
+}
+
+impl Verdict {
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self, Self::Stay)
+    }
+}

@@ -1,0 +1,70 @@
+//! Which protocol the first bytes of a connection belong to, and who asks in it. Invariant: the first row that
+//! does not say no decides, so a row before another must tell its own bytes from the other's.
+
+use model::{Address, Direction, Origin, SpanKind};
+use protocol::http1::{Looks, detect};
+
+use super::Dialogue;
+use super::conversation::Conversation;
+use crate::place::Place;
+
+/// The bytes to judge: the first of a direction, or, where the probe joined midway, those of any call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct First<'a> {
+    pub(super) direction: Direction,
+    pub(super) bytes: &'a [u8],
+    #[expect(dead_code, reason = "the first row that needs it reads it")]
+    /// They are the very first of their direction: nothing has been missed before them.
+    pub(super) begins: bool,
+    #[expect(dead_code, reason = "the first row that needs it reads it")]
+    /// The end that is asked if the process asks: its port may confirm what few bytes leave open.
+    pub(super) peer: &'a Address,
+}
+
+/// What a row says of first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guess {
+    /// They are this protocol's, and the process has this role.
+    Yes(SpanKind),
+    /// More bytes of the direction are needed. They are held back meanwhile.
+    Maybe,
+    /// They are not.
+    No,
+}
+
+/// A protocol that can begin a connection.
+#[derive(Debug)]
+pub(super) struct Detector {
+    /// Judges first bytes. Keeps nothing.
+    pub(super) guess: fn(&First<'_>) -> Guess,
+    /// The conversation, to which all bytes from the first on are then given.
+    pub(super) begin: fn(Place, Origin) -> Box<dyn Conversation>,
+}
+
+/// Every protocol, in the order of asking.
+const DETECTORS: [Detector; 1] =
+    [Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(place, origin)) }];
+
+/// Asks the rows. With a `Yes` or `Maybe` comes the row that said it.
+pub(super) fn ask(first: &First<'_>) -> (Guess, Option<&'static Detector>) {
+    for detector in &DETECTORS {
+        match (detector.guess)(first) {
+            Guess::No => {}
+            guess => return (guess, Some(detector)),
+        }
+    }
+    (Guess::No, None)
+}
+
+fn http1(first: &First<'_>) -> Guess {
+    match (detect(first.bytes), first.direction) {
+        (Looks::Request, Direction::Received) | (Looks::Response, Direction::Sent) => {
+            Guess::Yes(SpanKind::Server)
+        }
+        (Looks::Request, Direction::Sent) | (Looks::Response, Direction::Received) => {
+            Guess::Yes(SpanKind::Client)
+        }
+        (Looks::TooShort, _) => Guess::Maybe,
+        (Looks::Neither, _) => Guess::No,
+    }
+}

@@ -1,0 +1,33 @@
+//! What follows an HTTP/1 exchange that agreed to go on in another protocol (101; RFC 9110 section 7.8).
+//! Invariant: the exchange is finished here, or handed on with the connection.
+
+use model::{End, Span};
+use protocol::http1::ResponseHead;
+
+use super::conversation::Verdict;
+use crate::assemble::Assembler;
+use crate::exchange::Exchange;
+use crate::place::Place;
+
+/// The exchange, and where what follows begins.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the first protocol that is followed reads them")]
+pub(super) struct Handshake {
+    pub(super) place: Place,
+    /// Not finished yet.
+    pub(super) exchange: Exchange,
+    /// When the last byte of the 101 passed.
+    pub(super) end_ns: u64,
+    /// The head of the 101, seen whole.
+    pub(super) head: ResponseHead,
+    /// Where the next protocol begins in what the process reads, and in what it writes.
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+/// Finishes the exchange or hands it on, by the protocol that the 101 names.
+pub(super) fn follow(handshake: Handshake, assembler: &mut Assembler, out: &mut Vec<Span>) -> Verdict {
+    let Handshake { exchange, end_ns, .. } = handshake;
+    assembler.finish(exchange, End::Upgraded, end_ns, out);
+    Verdict::Upgraded
+}
