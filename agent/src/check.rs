@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::attach;
 use crate::config::KernelConfig;
 use crate::discover::Proc;
+use crate::discover::interpreter::Interpreter;
 use crate::exit::Failure;
 
 /// The report.
@@ -54,6 +55,10 @@ pub struct Target {
     pub command: String,
     /// Its descendants, which are watched too.
     pub descendants: usize,
+    /// The interpreter that runs it, if it is Python.
+    pub interpreter: Option<String>,
+    /// How a call to another service is told to belong to a request.
+    pub identity: String,
 }
 
 /// Asks the kernel and `/proc`. The failure is the one that watching would end with.
@@ -101,13 +106,25 @@ pub fn check(
 fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
     let proc = Proc::default();
     let process = proc.identify(pid, app_id).map_err(|_| attach::gone(pid))?;
+    let interpreter = proc.interpreter(pid);
     Ok(Target {
         pid,
+        identity: identity(interpreter.as_ref()),
+        interpreter: interpreter.map(|interpreter| interpreter.to_string()),
         app: process.app_id,
         app_from: attach::source_of(process.app_id_source).to_owned(),
         command: process.command_line,
         descendants: proc.descendants(pid).len(),
     })
+}
+
+/// How calls find their request, in words.
+fn identity(interpreter: Option<&Interpreter>) -> String {
+    let Some(interpreter) = interpreter else { return "by thread: no Python interpreter".to_owned() };
+    match interpreter.refusal() {
+        Some(reason) => format!("by thread only: {reason}"),
+        None => "by thread, task and greenlet: the interpreter's current context".to_owned(),
+    }
 }
 
 /// The report for people.
@@ -136,6 +153,8 @@ pub fn render(report: &Report) -> String {
         line("target", &format!("{} {}", target.pid, target.command));
         line("app", &format!("{} ({})", target.app, target.app_from));
         line("children", &target.descendants.to_string());
+        line("python", target.interpreter.as_deref().unwrap_or("no"));
+        line("calls", &target.identity);
     }
     text
 }

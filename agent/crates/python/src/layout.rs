@@ -217,7 +217,7 @@ pub struct Traceback {
     pub frame: u32,
     /// An int, in bytes.
     pub last_instruction: u32,
-    /// An int; -1 where it is to be found by `last_instruction` (since 3.12).
+    /// An int; -1 where it is to be found by `last_instruction` (since 3.11).
     pub line: u32,
 }
 

@@ -8,15 +8,18 @@
 pub mod code;
 mod debug_offsets;
 pub mod exception;
+mod interpreter;
 pub mod layout;
 mod memory;
 pub mod object;
 pub mod stacktrace;
+pub mod state;
 pub mod text;
 pub mod traceback;
 mod version;
 
 pub use debug_offsets::{DebugOffsets, Mismatch};
+pub use interpreter::{Build, File, Unknown};
 pub use layout::Layout;
 pub use memory::Memory;
 pub use version::Version;

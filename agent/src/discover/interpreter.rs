@@ -1,0 +1,158 @@
+//! Whether a process runs Python, which, and how what it is doing can be told.
+//!
+//! Invariant: an interpreter is said to be followed only if its layout is known and was seen to hold in its memory.
+
+use std::fmt;
+
+use object::read::elf::ElfFile64;
+use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol, ReadCache, ReadRef};
+use python::state::{self, NoSlot, Slot};
+use python::{Build, DebugOffsets, Memory, Unknown};
+
+use super::Proc;
+use super::files::base_name;
+use super::memory::Mapping;
+
+/// The interpreter of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interpreter {
+    /// The file that holds it, as the process knows it.
+    pub path: String,
+    /// A library of its own; else part of the program.
+    pub shared: bool,
+    /// Only the symbols that it exports are there.
+    pub stripped: bool,
+    /// Where `_PyRuntime` is in the process.
+    pub runtime: u64,
+    /// Which build it is.
+    pub build: Result<Build, Unknown>,
+    /// Where threads keep their state.
+    pub slot: Result<Slot, NoSlot>,
+    /// What several tasks on one thread are switched by, beside contexts.
+    pub switching: Switching,
+}
+
+/// Libraries that let one thread do several things without entering a context for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Switching {
+    /// `greenlet`, which gevent and eventlet build on: each greenlet has a context, which is not entered.
+    pub greenlets: bool,
+    /// `uvloop`: reads, and in some versions writes, happen outside any task.
+    pub uvloop: bool,
+}
+
+impl Proc {
+    /// Looks for an interpreter. `None`: there is none, or the process is gone or may not be looked into.
+    pub fn interpreter(&self, pid: u32) -> Option<Interpreter> {
+        let mappings = self.mappings(pid).ok()?;
+        let executable = std::fs::read_link(self.of(pid).join("exe")).ok()?;
+        let executable = executable.to_string_lossy();
+        let executable = executable.trim_end_matches(" (deleted)");
+        let is_program = |mapping: &&Mapping| mapping.path == executable;
+        let is_library = |mapping: &&Mapping| base_name(&mapping.path).starts_with("libpython3");
+        // The first mapping of each: where the file begins.
+        let library = mappings.iter().find(is_library);
+        let program = mappings.iter().find(is_program);
+        library.into_iter().chain(program).find_map(|mapping| {
+            let found = Found::read(self, pid, mapping)?;
+            Some(self.look_into(pid, mapping, &found, &mappings, executable))
+        })
+    }
+
+    fn look_into(
+        &self,
+        pid: u32,
+        mapping: &Mapping,
+        found: &Found,
+        mappings: &[Mapping],
+        executable: &str,
+    ) -> Interpreter {
+        let runtime = found.runtime.wrapping_add(found.bias);
+        let memory = self.memory(pid);
+        let mut bytes = [0; DebugOffsets::BYTES];
+        let readable = memory.as_ref().is_ok_and(|memory| memory.read(runtime, &mut bytes));
+        let build = Build::of(&python::File {
+            name: base_name(&mapping.path),
+            version_hex: found.version_hex,
+            runtime: if readable { &bytes } else { &[] },
+        });
+        let slot = match (&memory, &build) {
+            (Ok(memory), Ok(build)) if cfg!(target_arch = "x86_64") => {
+                state::slot(memory, runtime, build.layout)
+            }
+            (Ok(_), Ok(_)) => Err(NoSlot::Library),
+            _ => Err(NoSlot::NotRunning),
+        };
+        let holds = |part: &str| mappings.iter().any(|mapping| mapping.path.contains(part));
+        Interpreter {
+            path: mapping.path.clone(),
+            shared: mapping.path != executable,
+            stripped: found.stripped,
+            runtime,
+            build,
+            slot,
+            switching: Switching { greenlets: holds("/greenlet/_greenlet."), uvloop: holds("/uvloop/loop.") },
+        }
+    }
+}
+
+/// What the file says.
+struct Found {
+    /// `_PyRuntime`, in the file's own address space.
+    runtime: u64,
+    /// What has to be added to get an address of the process.
+    bias: u64,
+    version_hex: Option<u64>,
+    stripped: bool,
+}
+
+impl Found {
+    /// `None`: it is no ELF file of 64 bits, or does not export `_PyRuntime`.
+    fn read(proc: &Proc, pid: u32, mapping: &Mapping) -> Option<Self> {
+        let cache = ReadCache::new(proc.mapped_file(pid, mapping).ok()?);
+        let file = ElfFile64::<object::Endianness, _>::parse(&cache).ok()?;
+        let symbol = |wanted: &str| file.dynamic_symbols().find(|symbol| symbol.name() == Ok(wanted));
+        let runtime = symbol("_PyRuntime")?.address();
+        let version_hex = symbol("Py_Version").and_then(|symbol| word_at(&file, symbol.address()));
+        // The segment that holds the file's beginning is mapped first.
+        let base = file.segments().find(|segment| segment.file_range().0 == 0)?.address();
+        let bias = match file.kind() {
+            ObjectKind::Executable => 0,
+            _ => mapping.start.wrapping_sub(base),
+        };
+        Some(Self { runtime, bias, version_hex, stripped: file.section_by_name(".symtab").is_none() })
+    }
+}
+
+/// Eight bytes of the file's data at an address.
+fn word_at<'data, R: ReadRef<'data>>(
+    file: &ElfFile64<'data, object::Endianness, R>,
+    address: u64,
+) -> Option<u64> {
+    let bytes = file.segments().find_map(|segment| segment.data_range(address, 8).ok().flatten())?;
+    bytes.try_into().ok().map(u64::from_ne_bytes)
+}
+
+impl Interpreter {
+    /// Why only the thread tells which request its calls belong to; `None` if the interpreter tells.
+    pub fn refusal(&self) -> Option<String> {
+        match (&self.build, self.slot) {
+            (Err(unknown), _) => Some(unknown.to_string()),
+            (_, Err(no_slot)) => Some(no_slot.to_string()),
+            (Ok(_), Ok(_)) => None,
+        }
+    }
+}
+
+/// `CPython 3.11.2, part of the program, stripped (/usr/bin/python3.11)`
+impl fmt::Display for Interpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.build {
+            Ok(build) => write!(f, "CPython {}", build.version)?,
+            Err(unknown) => write!(f, "{unknown}")?,
+        }
+        f.write_str(if self.shared { ", a shared library" } else { ", part of the program" })?;
+        f.write_str(if self.stripped { ", stripped" } else { "" })?;
+        write!(f, " ({})", self.path)
+    }
+}
