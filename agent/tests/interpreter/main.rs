@@ -1,5 +1,7 @@
 //! Every interpreter at hand is started and asked where its own objects are: each field of its layout must hold.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
