@@ -13,6 +13,7 @@ use crate::config::KernelConfig;
 use crate::discover::Proc;
 use crate::discover::interpreter::Interpreter;
 use crate::exit::Failure;
+use crate::tls;
 
 /// The report.
 #[derive(Debug, Clone, Serialize)]
@@ -59,6 +60,19 @@ pub struct Target {
     pub interpreter: Option<String>,
     /// How a call to another service is told to belong to a request.
     pub identity: String,
+    /// The files in which TLS plaintext is seen.
+    pub tls: Vec<TlsFile>,
+}
+
+/// A file that the target reads and writes TLS with.
+#[derive(Debug, Clone, Serialize)]
+pub struct TlsFile {
+    /// Its path as the target sees it.
+    pub file: String,
+    /// Where it is probed, and why there.
+    pub sites: Vec<String>,
+    /// What cannot be probed, and why.
+    pub refused: Vec<String>,
 }
 
 /// Asks the kernel and `/proc`. The failure is the one that watching would end with.
@@ -115,6 +129,7 @@ fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
         app_from: attach::source_of(process.app_id_source).to_owned(),
         command: process.command_line,
         descendants: proc.descendants(pid).len(),
+        tls: tls::Planner::default().plan(&proc.mapped_files(pid)).into_iter().map(TlsFile::from).collect(),
     })
 }
 
@@ -124,6 +139,16 @@ fn identity(interpreter: Option<&Interpreter>) -> String {
     match interpreter.refusal() {
         Some(reason) => format!("by thread only: {reason}"),
         None => "by thread, task and greenlet: the interpreter's current context".to_owned(),
+    }
+}
+
+impl From<tls::Plan> for TlsFile {
+    fn from(plan: tls::Plan) -> Self {
+        Self {
+            file: plan.file.shown.display().to_string(),
+            sites: plan.sites.iter().map(ToString::to_string).collect(),
+            refused: plan.refused,
+        }
     }
 }
 
@@ -155,6 +180,16 @@ pub fn render(report: &Report) -> String {
         line("children", &target.descendants.to_string());
         line("python", target.interpreter.as_deref().unwrap_or("no"));
         line("calls", &target.identity);
+        if target.tls.is_empty() {
+            line("tls", "no library that could be probed is loaded");
+        }
+        for TlsFile { file, sites, refused } in &target.tls {
+            line("tls", file);
+            let refused = refused.iter().map(|reason| format!("not probed: {reason}"));
+            for text in sites.iter().cloned().chain(refused) {
+                line("", &text);
+            }
+        }
     }
     text
 }

@@ -10,6 +10,7 @@ mod files;
 mod identity;
 pub mod interpreter;
 mod launcher;
+mod maps;
 pub mod memory;
 mod process_title;
 mod python_command;
@@ -21,6 +22,8 @@ mod wrapper;
 
 use std::io;
 use std::path::PathBuf;
+
+pub use maps::{FileId, MappedFile};
 
 /// A place where `/proc` is mounted.
 #[derive(Debug, Clone)]

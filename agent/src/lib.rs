@@ -17,8 +17,10 @@ mod live;
 pub mod logging;
 mod outputs;
 mod pipeline;
+mod probe_site;
 mod run;
 mod sys;
+mod tls;
 mod watch;
 
 pub use run::run;

@@ -11,6 +11,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("agent/crates/protocol/fuzz", "http1"),
     ("agent/crates/protocol/fuzz", "http2"),
     ("agent/crates/protocol/fuzz", "hpack"),
+    ("agent/crates/protocol/fuzz", "tls"),
     ("ebpf/fuzz", "record"),
 ];
 

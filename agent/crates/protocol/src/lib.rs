@@ -11,5 +11,6 @@ pub mod grpc;
 pub mod hpack;
 pub mod http1;
 pub mod http2;
+pub mod tls;
 
 pub use chunk::Chunk;

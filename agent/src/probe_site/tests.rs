@@ -1,0 +1,123 @@
+//! On the binaries of this host: interpreters, their `_ssl` modules and Debian's libssl.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// Files that match `directory/*/rest` for every interpreter that is installed, and Debian's.
+fn modules(name: &str) -> Vec<PathBuf> {
+    let mut roots = vec![PathBuf::from("/usr/lib")];
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let versions = std::fs::read_dir(Path::new(&home).join(".pyenv/versions"));
+    roots.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("lib")));
+    let mut found = Vec::new();
+    for root in roots {
+        for python in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            let modules = std::fs::read_dir(python.path().join("lib-dynload"));
+            found.extend(modules.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| {
+                path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
+            }));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn loaded_by(path: &Path, library: &str) -> Option<PathBuf> {
+    let out = std::process::Command::new("ldd").arg(path).output().ok()?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let line = text.lines().find(|line| line.trim_start().starts_with(library))?;
+    line.split_whitespace().nth(2).map(PathBuf::from)
+}
+
+#[test]
+fn python_calls_its_tls_library_at_emulated_instructions() {
+    let modules = modules("_ssl.");
+    assert!(!modules.is_empty(), "no interpreter is installed");
+    for module in modules {
+        let image = Image::load(&module, &["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex"]).unwrap();
+        // 3.10 went over to the functions that tell length and result apart (Modules/_ssl.c).
+        let ex = image.imports("SSL_read_ex");
+        for function in if ex { ["SSL_read_ex", "SSL_write_ex"] } else { ["SSL_read", "SSL_write"] } {
+            let sites = image.call_sites(function).unwrap();
+            assert_eq!(sites.len(), 1, "{}: {function}: {sites:?}", module.display());
+            for CallSite { call, after, .. } in sites {
+                assert_eq!((call.step, call.why), (Step::Emulated, Why::Call), "{}", module.display());
+                assert!(call.instruction.starts_with("call"), "{call}");
+                assert_eq!((after.step, after.why), (Step::Emulated, Why::AfterCall), "{after}");
+                assert!(after.address > call.address && after.address - call.address < 48, "{after}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_hands_its_arguments_on_at_an_emulated_call() {
+    let module = modules("_ssl.").into_iter().next().expect("an interpreter");
+    let library = loaded_by(&module, "libssl.so").expect("its library");
+    let functions = ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex", "SSL_free"];
+    let image = Image::load(&library, &functions).unwrap();
+    for function in ["SSL_read", "SSL_write"] {
+        let CallSite { call, after, .. } = image.inner_call(function, 3).unwrap();
+        assert_eq!(call.step, Step::Emulated, "{function}: {call}");
+        assert_eq!(after.step, Step::Emulated, "{function}: {after}");
+    }
+    assert_eq!(image.entry("SSL_free", 1).unwrap().step, Step::Emulated);
+    assert!(image.inner_call("SSL_read_ex", 4).is_ok());
+}
+
+#[test]
+fn an_interpreter_has_an_emulated_instruction_where_tracebacks_grow() {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let versions = std::fs::read_dir(Path::new(&home).join(".pyenv/versions"));
+    let mut libraries: Vec<_> = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flat_map(|version| std::fs::read_dir(version.path().join("lib")).into_iter().flatten().flatten())
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(".so.1.0"))
+        .collect();
+    libraries.extend(["/usr/bin/python3.11"].map(PathBuf::from).into_iter().filter(|path| path.exists()));
+    assert!(!libraries.is_empty(), "no interpreter is installed");
+    for library in libraries {
+        let image = Image::load(&library, &["PyTraceBack_Here"]).unwrap();
+        let site = image.entry("PyTraceBack_Here", 1).unwrap();
+        assert_eq!(site.step, Step::Emulated, "{}: {site}", library.display());
+        let calls = image.call_sites("PyTraceBack_Here");
+        assert!(calls.is_ok_and(|calls| !calls.is_empty()), "{}", library.display());
+    }
+}
+
+#[test]
+fn offsets_are_those_of_the_file() {
+    let module = modules("_ssl.").into_iter().next().expect("an interpreter");
+    let image = Image::load(&module, &["SSL_do_handshake"]).unwrap();
+    let file = std::fs::read(&module).unwrap();
+    for site in image.call_sites("SSL_do_handshake").unwrap() {
+        assert_eq!(file[site.call.offset as usize], 0xe8, "a relative call");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let itself = std::env::current_exe().unwrap();
+    let image = Image::load(&itself, &["SSL_read"]).unwrap();
+    assert_eq!(image.entry("SSL_read", 3), Err(NoSite::Symbol("SSL_read".into())));
+    assert_eq!(image.call_sites("SSL_read"), Err(NoSite::Call("SSL_read".into())));
+    assert!(matches!(Image::load(Path::new("/proc/self/status"), &[]), Err(NoSite::File(_))));
+}
+
+#[test]
+fn a_cut_file_gives_less_and_never_panics() {
+    let module = modules("_ssl.").into_iter().next().expect("an interpreter");
+    let whole = std::fs::read(&module).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let cut = dir.path().join("cut");
+    for end in (0..whole.len()).step_by(whole.len() / 61) {
+        std::fs::write(&cut, &whole[..end]).unwrap();
+        if let Ok(image) = Image::load(&cut, &["SSL_read_ex", "SSL_read"]) {
+            let _ = (image.call_sites("SSL_read_ex"), image.entry("SSL_read", 3));
+        }
+    }
+}

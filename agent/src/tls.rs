@@ -1,0 +1,64 @@
+//! Where the plaintext of TLS connections is seen: at calls of OpenSSL's reading and writing functions.
+//!
+//! Invariant: no function is probed at two places that would both count its bytes, and no return probe is set: a
+//! result is read at an instruction behind the call, which is right on any stack.
+
+mod plan;
+
+use std::fmt;
+
+use crate::discover::MappedFile;
+use crate::probe_site::Site;
+
+pub use plan::Planner;
+
+/// What a site stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A call that reads; its result is the length.
+    Read,
+    /// A call that reads; its fourth argument says where the length goes.
+    ReadEx,
+    /// A call that writes; its result is the length.
+    Write,
+    /// A call that writes; its fourth argument says where the length goes.
+    WriteEx,
+    /// A step of the handshake.
+    Handshake,
+    /// Behind a call that reads or writes.
+    Return,
+    /// The connection's object is given up.
+    Free,
+}
+
+/// A site with what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The function of the library.
+    pub function: &'static str,
+    /// What happens there.
+    pub kind: Kind,
+    /// Where.
+    pub site: Site,
+}
+
+/// What is done with one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The file.
+    pub file: MappedFile,
+    /// Its sites. Empty: none can be used.
+    pub sites: Vec<Placed>,
+    /// What could not be placed, and why.
+    pub refused: Vec<String>,
+}
+
+impl fmt::Display for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Kind::Return => "behind ",
+            _ => "",
+        };
+        write!(f, "{what}{} at {}", self.function, self.site)
+    }
+}

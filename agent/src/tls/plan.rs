@@ -1,0 +1,220 @@
+//! Chooses the sites in the files of a process. Invariant: a file is read once, however many processes map it.
+
+use std::collections::BTreeMap;
+
+use super::{Kind, Placed, Plan};
+use crate::discover::{FileId, MappedFile};
+use crate::probe_site::{CallSite, Image, NoSite};
+
+/// Every function asked for.
+const FUNCTIONS: [&str; 6] =
+    ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex", "SSL_do_handshake", "SSL_free"];
+/// Arguments of the functions that read and write, the place for the length aside.
+const ARGUMENTS: usize = 3;
+
+/// What a file is to TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Role {
+    /// It neither has nor calls the functions.
+    None,
+    /// Python's `_ssl` module, the one caller of the library in most Python processes.
+    Module { sites: Vec<Placed>, refused: Vec<String> },
+    /// It calls the functions of a library.
+    Caller,
+    /// It has the functions: the library, or a program that the library is linked into.
+    Library { sites: Vec<Placed>, refused: Vec<String> },
+}
+
+/// Remembers what each file is.
+#[derive(Debug, Default)]
+pub struct Planner {
+    roles: BTreeMap<FileId, Role>,
+}
+
+/// Most files remembered; beyond them everything is read anew.
+const MAX_FILES: usize = 16384;
+
+impl Planner {
+    /// What to do with the files of one process; files that TLS does not touch are left out.
+    ///
+    /// Python's module is probed at its calls of the library, which no other program passes. The library itself is
+    /// probed only if something else in the process calls it, as every process of the host that has it mapped
+    /// passes those sites.
+    pub fn plan(&mut self, files: &[MappedFile]) -> Vec<Plan> {
+        if self.roles.len() > MAX_FILES {
+            self.roles.clear();
+        }
+        for file in files {
+            self.roles.entry(file.id).or_insert_with(|| role(file));
+        }
+        let roles: Vec<_> = files.iter().filter_map(|file| Some((file, self.roles.get(&file.id)?))).collect();
+        let usable = |role: &Role| matches!(role, Role::Module { sites, .. } if !sites.is_empty());
+        let by_module = roles.iter().any(|(_, role)| usable(role));
+        let by_others = roles.iter().any(|(_, role)| matches!(role, Role::Caller));
+        let mut plans = Vec::new();
+        for (file, role) in roles {
+            let (sites, refused) = match role {
+                Role::Module { sites, refused } => (sites, refused),
+                Role::Library { sites, refused } if by_others || !by_module => (sites, refused),
+                _ => continue,
+            };
+            plans.push(Plan { file: file.clone(), sites: sites.clone(), refused: refused.clone() });
+        }
+        plans
+    }
+}
+
+fn role(file: &MappedFile) -> Role {
+    // A file that cannot be read is none that could be probed.
+    let Ok(image) = Image::load(&file.path, &FUNCTIONS) else { return Role::None };
+    let reads = |has: &dyn Fn(&str) -> bool| has("SSL_read") || has("SSL_read_ex");
+    if reads(&|name| image.defines(name)) {
+        let (sites, refused) = library(&image);
+        Role::Library { sites, refused }
+    } else if reads(&|name| image.imports(name)) {
+        let name = file.shown.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("_ssl.") {
+            let (sites, refused) = module(&image);
+            Role::Module { sites, refused }
+        } else {
+            Role::Caller
+        }
+    } else {
+        Role::None
+    }
+}
+
+/// Python's module, by its calls. 3.10 went over to the functions that tell length and result apart
+/// (`Modules/_ssl.c`).
+fn module(image: &Image) -> (Vec<Placed>, Vec<String>) {
+    let (mut sites, mut refused) = (Vec::new(), Vec::new());
+    for (function, kind) in [
+        ("SSL_read", Kind::Read),
+        ("SSL_write", Kind::Write),
+        ("SSL_read_ex", Kind::ReadEx),
+        ("SSL_write_ex", Kind::WriteEx),
+        ("SSL_do_handshake", Kind::Handshake),
+        ("SSL_free", Kind::Free),
+    ] {
+        if !image.imports(function) {
+            continue;
+        }
+        match image.call_sites(function) {
+            Ok(calls) => calls.into_iter().for_each(|call| place(function, kind, call, &mut sites)),
+            Err(error) => refused.push(error.to_string()),
+        }
+    }
+    (sites, refused)
+}
+
+/// OpenSSL 1.1.1 and later: each function hands its arguments on to one that both forms share and that tells the
+/// length through its fourth argument (`ssl_read_internal` and `ssl_write_internal` in `ssl/ssl_lib.c`).
+fn library(image: &Image) -> (Vec<Placed>, Vec<String>) {
+    let (mut sites, mut refused) = (Vec::new(), Vec::new());
+    for (plain, ex, kind) in
+        [("SSL_read", "SSL_read_ex", Kind::ReadEx), ("SSL_write", "SSL_write_ex", Kind::WriteEx)]
+    {
+        match (image.inner_call(plain, ARGUMENTS), image.inner_call(ex, ARGUMENTS + 1)) {
+            (Ok(one), Ok(other)) if one.target == other.target => {
+                place(plain, kind, one, &mut sites);
+                place(ex, kind, other, &mut sites);
+            }
+            (Err(error), _) | (_, Err(error)) => refused.push(refusal(plain, &error)),
+            _ => refused.push(format!("{plain}: not the code of OpenSSL 1.1.1 or later")),
+        }
+    }
+    if !sites.is_empty() {
+        for (function, kind) in [("SSL_do_handshake", Kind::Handshake), ("SSL_free", Kind::Free)] {
+            match image.entry(function, 1) {
+                Ok(site) => sites.push(Placed { function, kind, site }),
+                Err(error) => refused.push(refusal(function, &error)),
+            }
+        }
+    }
+    (sites, refused)
+}
+
+fn refusal(function: &str, error: &NoSite) -> String {
+    format!("{function}: {error}")
+}
+
+fn place(function: &'static str, kind: Kind, call: CallSite, sites: &mut Vec<Placed>) {
+    sites.push(Placed { function, kind, site: call.call });
+    if !matches!(kind, Kind::Handshake | Kind::Free) {
+        sites.push(Placed { function, kind: Kind::Return, site: call.after });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::discover::Proc;
+    use crate::probe_site::Step;
+
+    struct Interpreter(Child);
+
+    impl Drop for Interpreter {
+        fn drop(&mut self) {
+            let _ = (self.0.kill(), self.0.wait());
+        }
+    }
+
+    fn interpreter(code: &str) -> Interpreter {
+        let code = format!("{code}; import sys; sys.stdout.write('1'); sys.stdout.flush(); sys.stdin.read()");
+        let child = Command::new("python3")
+            .args(["-c", &code])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let mut interpreter = Interpreter(child);
+        let mut ready = [0];
+        interpreter.0.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("it starts");
+        interpreter
+    }
+
+    fn plan(code: &str) -> Vec<Plan> {
+        let interpreter = interpreter(code);
+        Planner::default().plan(&Proc::default().mapped_files(interpreter.0.id()))
+    }
+
+    #[test]
+    fn an_interpreter_is_probed_at_its_module_alone() {
+        let plans = plan("import ssl");
+        assert_eq!(plans.len(), 1, "{plans:?}");
+        let Plan { file, sites, refused } = &plans[0];
+        assert!(file.shown.to_string_lossy().contains("_ssl."), "{file:?}");
+        assert_eq!(refused, &Vec::<String>::new());
+        assert!(sites.iter().all(|placed| placed.site.step == Step::Emulated), "{sites:?}");
+        let count = |kind| sites.iter().filter(|placed| placed.kind == kind).count();
+        assert_eq!(count(Kind::Read) + count(Kind::ReadEx), 1);
+        assert_eq!(count(Kind::Write) + count(Kind::WriteEx), 1);
+        assert_eq!((count(Kind::Return), count(Kind::Handshake)), (2, 1));
+        assert!(count(Kind::Free) >= 1);
+    }
+
+    #[test]
+    fn a_library_alone_is_probed_itself() {
+        let plans = plan("import ctypes.util; ctypes.CDLL(ctypes.util.find_library('ssl'))");
+        assert_eq!(plans.len(), 1, "{plans:?}");
+        assert!(plans[0].file.shown.to_string_lossy().contains("libssl"), "{plans:?}");
+        let kinds: Vec<_> = plans[0].sites.iter().map(|placed| (placed.function, placed.kind)).collect();
+        for wanted in [
+            ("SSL_read", Kind::ReadEx),
+            ("SSL_read", Kind::Return),
+            ("SSL_write_ex", Kind::WriteEx),
+            ("SSL_do_handshake", Kind::Handshake),
+            ("SSL_free", Kind::Free),
+        ] {
+            assert!(kinds.contains(&wanted), "{wanted:?} in {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn an_interpreter_without_tls_has_nothing_to_probe() {
+        assert_eq!(plan("pass"), Vec::new());
+    }
+}
