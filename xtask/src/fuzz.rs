@@ -12,6 +12,8 @@ const TARGETS: &[(&str, &str)] = &[
     ("agent/crates/protocol/fuzz", "http2"),
     ("agent/crates/protocol/fuzz", "hpack"),
     ("agent/crates/protocol/fuzz", "tls"),
+    ("agent/crates/protocol/fuzz", "database"),
+    ("agent/crates/protocol/fuzz", "sql"),
     ("ebpf/fuzz", "record"),
 ];
 

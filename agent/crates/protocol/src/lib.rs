@@ -7,10 +7,16 @@
 
 mod call;
 mod chunk;
+pub mod database;
 pub mod grpc;
 pub mod hpack;
 pub mod http1;
 pub mod http2;
+pub mod memcached;
+pub mod mysql;
+pub mod postgresql;
+pub mod redis;
+pub mod sql;
 pub mod tls;
 
 pub use chunk::Chunk;
