@@ -14,6 +14,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("agent/crates/protocol/fuzz", "tls"),
     ("agent/crates/protocol/fuzz", "database"),
     ("agent/crates/protocol/fuzz", "sql"),
+    ("agent/crates/protocol/fuzz", "proxy"),
     ("ebpf/fuzz", "record"),
 ];
 

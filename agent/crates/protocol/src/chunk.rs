@@ -27,7 +27,7 @@ impl<'a> Chunk<'a> {
             usize::try_from(skipped).map_or(bytes.len(), |n| n.min(bytes.len()))
         };
         let head = &self.head[from(self.head, cut)..];
-        let before_tail = self.len - self.tail.len() as u64;
+        let before_tail = self.len.saturating_sub(self.tail.len() as u64);
         let tail = &self.tail[from(self.tail, cut.saturating_sub(before_tail))..];
         // What is left of the tail then stands first.
         let (head, tail) = if tail.len() as u64 == len { (tail, &tail[..0]) } else { (head, tail) };

@@ -18,5 +18,6 @@ pub mod postgresql;
 pub mod redis;
 pub mod sql;
 pub mod tls;
+pub mod proxy;
 
 pub use chunk::Chunk;

@@ -102,7 +102,7 @@ impl Assembler {
         span.user_agent = get_cut("user-agent", MAX_USER_AGENT_CHARS);
         span.trace_state = get_cut("tracestate", MAX_TRACE_STATE_CHARS);
         if place.kind == SpanKind::Server {
-            span.client_addr = client_address(&head.headers, &place.peer, &policy.trusted);
+            span.client_addr = client_address(&head.headers, place.asker(), &policy.trusted);
         }
         if let Some(host) = host.filter(|host| !host.is_empty()) {
             cut(host, MAX_HOST_CHARS).clone_into(&mut span.host);
@@ -155,7 +155,7 @@ impl Assembler {
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.name = name.into();
         span.host = place.asked();
-        span.client_addr = (place.kind == SpanKind::Server).then(|| place.peer.ip()).flatten();
+        span.client_addr = (place.kind == SpanKind::Server).then(|| place.asker().ip()).flatten();
         span.head_sampled |= self.apps.get_mut(app).flags.start(place.kind, name, start_ns);
         self.counts.exchanges += 1;
         Exchange {
@@ -184,7 +184,7 @@ impl Assembler {
         let lineage = Lineage { trace_id: self.ids.trace(), parent: None, flagged: false };
         let mut span = self.blank((Protocol::Http1, place), thread, process, start_ns, lineage);
         span.host = place.asked();
-        span.client_addr = (place.kind == SpanKind::Server).then(|| place.peer.ip()).flatten();
+        span.client_addr = (place.kind == SpanKind::Server).then(|| place.asker().ip()).flatten();
         self.counts.exchanges += 1;
         self.counts.joined_late += 1;
         Exchange {

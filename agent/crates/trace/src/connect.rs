@@ -62,6 +62,7 @@ impl Connects {
                         kind: SpanKind::Client,
                         local: state.local.clone(),
                         peer: state.peer.clone(),
+                        client: None,
                     };
                     let span = assembler.open_connect(&place, thread, at_ns);
                     self.pending.insert(state.connection, Pending { thread, span, superseded: false });

@@ -7,6 +7,7 @@ mod conversation;
 mod detectors;
 mod dialogue;
 mod opening;
+mod preface;
 mod table;
 mod upgrade;
 
@@ -49,11 +50,13 @@ pub(crate) struct Connection {
 }
 
 /// The beginning of a later conversation, counted from the connection's beginning.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Turned {
     received: u64,
     sent: u64,
     times: u32,
+    /// Who really asks, as was told ahead.
+    client: Option<Address>,
 }
 
 #[derive(Debug)]
@@ -136,7 +139,8 @@ impl Connection {
                 }
                 Judgement::Begin(detector, kind) => {
                     let held = std::mem::take(opening).into_held();
-                    let place = Place { kind, local: self.local.clone(), peer: self.peer.clone() };
+                    let client = self.turned.as_ref().and_then(|turned| turned.client.clone());
+                    let place = Place { kind, local: self.local.clone(), peer: self.peer.clone(), client };
                     self.stage = Stage::Known((detector.begin)(place, self.origin));
                     let held = held.iter().map(opening::Held::passage);
                     return self.pass_all(held.chain(std::iter::once(*passage)), assembler, out);
@@ -161,10 +165,11 @@ impl Connection {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) -> bool {
-        let before = self.turned.as_deref().copied().unwrap_or_default();
+        let began = |turned: Option<&Turned>| turned.map_or((0, 0), |turned| (turned.received, turned.sent));
+        let (received, sent) = began(self.turned.as_deref());
         for passage in passages {
-            let now = self.turned.as_deref().copied().unwrap_or_default();
-            let rest = passage.since(now.received - before.received, now.sent - before.sent);
+            let now = began(self.turned.as_deref());
+            let rest = passage.since(now.0 - received, now.1 - sent);
             if let Some(passage) = rest
                 && self.pass(&passage, assembler, out)
             {
@@ -182,11 +187,12 @@ impl Connection {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) -> bool {
-        let Turn { next, received, sent } = turn;
+        let Turn { next, received, sent, client } = turn;
         let turned = self.turned.get_or_insert_default();
         turned.received = turned.received.saturating_add(received);
         turned.sent = turned.sent.saturating_add(sent);
         turned.times += 1;
+        turned.client = client.or(turned.client.take());
         if turned.times > MAX_TURNS {
             assembler.counts.overrun_connections += 1;
             self.stage = Stage::LetGo;

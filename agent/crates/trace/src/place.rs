@@ -10,6 +10,8 @@ pub(crate) struct Place {
     pub(crate) kind: SpanKind,
     pub(crate) local: Address,
     pub(crate) peer: Address,
+    /// Who really asks, where a trusted peer has said so ahead of everything else.
+    pub(crate) client: Option<Address>,
 }
 
 /// A thread of a process.
@@ -35,6 +37,11 @@ impl Place {
             SpanKind::Server => self.local.to_string(),
             SpanKind::Client => self.peer.to_string(),
         }
+    }
+
+    /// Who asks a server, as far as the connection tells.
+    pub(crate) fn asker(&self) -> &Address {
+        self.client.as_ref().unwrap_or(&self.peer)
     }
 
     /// A span that has begun here in a protocol, and of which nothing else is known, not even the host.

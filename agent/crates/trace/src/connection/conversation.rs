@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use model::{Direction, End, Span, TcpState};
+use model::{Address, Direction, End, Span, TcpState};
 
 use super::Passage;
 use crate::assemble::Assembler;
@@ -42,7 +42,6 @@ pub(crate) enum Verdict {
     /// Too many requests wait on it.
     Overrun,
     /// It goes on in another way.
-    #[expect(dead_code, reason = "the first protocol that follows another constructs it")]
     Turn(Box<Turn>),
 }
 
@@ -56,6 +55,8 @@ pub(crate) struct Turn {
     pub(crate) received: u64,
     /// The same in what the process writes.
     pub(crate) sent: u64,
+    /// Who really asks on this connection, if that has been told ahead.
+    pub(crate) client: Option<Address>,
 }
 
 impl Verdict {

@@ -6,6 +6,7 @@ use protocol::http1::{Looks, detect};
 
 use super::Dialogue;
 use super::conversation::Conversation;
+use super::preface::{self, Preface};
 use crate::place::Place;
 
 /// The bytes to judge: the first of a direction, or, where the probe joined midway, those of any call.
@@ -13,11 +14,10 @@ use crate::place::Place;
 pub(super) struct First<'a> {
     pub(super) direction: Direction,
     pub(super) bytes: &'a [u8],
-    #[expect(dead_code, reason = "the first row that needs it reads it")]
     /// They are the very first of their direction: nothing has been missed before them.
     pub(super) begins: bool,
-    #[expect(dead_code, reason = "the first row that needs it reads it")]
     /// The end that is asked if the process asks: its port may confirm what few bytes leave open.
+    #[expect(dead_code, reason = "the first row that needs it reads it")]
     pub(super) peer: &'a Address,
 }
 
@@ -42,8 +42,10 @@ pub(super) struct Detector {
 }
 
 /// Every protocol, in the order of asking.
-const DETECTORS: [Detector; 1] =
-    [Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(place, origin)) }];
+const DETECTORS: [Detector; 2] = [
+    Detector { guess: preface::guess, begin: |place, _| Box::new(Preface::new(place)) },
+    Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(place, origin)) },
+];
 
 /// Asks the rows. With a `Yes` or `Maybe` comes the row that said it.
 pub(super) fn ask(first: &First<'_>) -> (Guess, Option<&'static Detector>) {

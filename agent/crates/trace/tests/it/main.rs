@@ -11,5 +11,6 @@ mod cutting;
 mod losses;
 mod pairing;
 mod parents;
+mod preface;
 mod remote;
 mod speed;
