@@ -15,6 +15,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("agent/crates/protocol/fuzz", "database"),
     ("agent/crates/protocol/fuzz", "sql"),
     ("agent/crates/protocol/fuzz", "proxy"),
+    ("agent/crates/protocol/fuzz", "websocket"),
     ("ebpf/fuzz", "record"),
 ];
 

@@ -15,9 +15,10 @@ pub mod http2;
 pub mod memcached;
 pub mod mysql;
 pub mod postgresql;
+pub mod proxy;
 pub mod redis;
 pub mod sql;
 pub mod tls;
-pub mod proxy;
+pub mod websocket;
 
 pub use chunk::Chunk;
