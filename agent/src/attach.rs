@@ -10,7 +10,7 @@ use model::AppIdSource;
 
 use crate::check::WayReport;
 use crate::config::{self, KernelConfig};
-use crate::discover::Proc;
+use crate::discover::{Proc, Unwatchable};
 use crate::exit::{Exit, Failure};
 
 /// `PROC_PID_INIT_INO` in `include/linux/proc_ns.h`: the namespace whose numbers the kernel programs see.
@@ -81,9 +81,9 @@ pub fn watch(kernel: &Kernel, roots: &[u32]) -> Result<Vec<u32>, Failure> {
         }
         // Before its children are listed: from here on the kernel adds those that are born.
         kernel.watch(*root).map_err(|error| map_failure(&error))?;
-        if !proc.pid_exists(*root) {
+        if let Err(why) = proc.watchable(*root) {
             kernel.unwatch(*root);
-            return Err(gone(*root));
+            return Err(unwatchable(*root, why));
         }
         if known.insert(*root) {
             watched.push(*root);
@@ -112,6 +112,22 @@ pub fn gone(pid: u32) -> Failure {
     Failure::new(Exit::NoInput, format!("no process {pid}"))
         .because("it does not exist or has just ended")
         .hint("look it up again, for instance with `pgrep -f gunicorn`")
+}
+
+/// The failure to give when a number names nothing that can be watched.
+pub fn unwatchable(pid: u32, why: Unwatchable) -> Failure {
+    match why {
+        Unwatchable::Gone => gone(pid),
+        Unwatchable::Ended => Failure::new(Exit::NoInput, format!("process {pid} has ended"))
+            .because("only its entry is left, for its parent to read")
+            .hint("look it up again, for instance with `pgrep -f gunicorn`"),
+        Unwatchable::KernelThread => Failure::usage(format!("cannot watch {pid}"))
+            .because("it is a thread of the kernel and runs no program")
+            .hint("name the service's first process"),
+        Unwatchable::Thread { of } => Failure::usage(format!("cannot watch {pid}"))
+            .because(format!("it is one thread of process {of}"))
+            .hint(format!("use --pid {of}")),
+    }
 }
 
 /// The ways to try, best first.

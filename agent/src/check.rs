@@ -119,6 +119,7 @@ pub fn check(
 
 fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
     let proc = Proc::default();
+    proc.watchable(pid).map_err(|why| attach::unwatchable(pid, why))?;
     let process = proc.identify(pid, app_id).map_err(|_| attach::gone(pid))?;
     let interpreter = proc.interpreter(pid);
     Ok(Target {

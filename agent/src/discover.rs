@@ -18,12 +18,14 @@ mod sockets;
 mod stat;
 mod tree;
 mod vitals;
+mod watchable;
 mod wrapper;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use maps::{FileId, MappedFile};
+pub use watchable::Unwatchable;
 
 /// A place where `/proc` is mounted.
 #[derive(Debug, Clone)]
@@ -42,11 +44,6 @@ impl Proc {
     /// For tests and for hosts seen from a container: another `/proc` and another list of users.
     pub fn at(root: impl Into<PathBuf>, passwd: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), passwd: passwd.into() }
-    }
-
-    /// Whether the process is there (a zombie is).
-    pub fn pid_exists(&self, pid: u32) -> bool {
-        self.of(pid).exists()
     }
 
     /// The inode number of the process's network namespace.

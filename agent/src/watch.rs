@@ -46,8 +46,8 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("cannot start", &error))?;
     let proc = Proc::default();
-    if let Some(missing) = pids.iter().find(|pid| !proc.pid_exists(**pid)) {
-        return Err(attach::gone(*missing));
+    for pid in pids {
+        proc.watchable(*pid).map_err(|why| attach::unwatchable(*pid, why))?;
     }
     let recorder = file.map(create_recording).transpose()?;
     let mut attached = attach::attach(&config.kernel)?;

@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::client::{Connection, Request};
-use tests::command::{Running, probe, run};
+use tests::command::{Running, probe};
 use tests::process::POLL;
 use tests::server::Server;
 use tests::stardust::{Mode, StarServer};
@@ -175,43 +175,4 @@ fn it_ends_with_its_target() {
         "{:#?}",
         running.lines
     );
-}
-
-#[test]
-fn every_refusal_has_its_code_and_says_what_to_do() {
-    if !can_run() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let broken = folder.path().join("broken.toml");
-    std::fs::write(&broken, "[kernel]\nring = 1\n").unwrap();
-    let own = std::process::id().to_string();
-    let cases: [(&[&str], i32, &str); 6] = [
-        (&["--pid", "4194300"], 66, "no process 4194300"),
-        (&["--pid", "0"], 64, "--pid"),
-        (&[], 64, "give --pid PID"),
-        (&["--pid", &own, "--config", broken.to_str().unwrap()], 64, "ring"),
-        (&["--pid", &own, "--server", "star.example.com"], 64, "http://"),
-        (&["replay", "/nonexistent"], 66, "cannot replay"),
-    ];
-    for (arguments, code, says) in cases {
-        let ended = run(probe(arguments).unwrap()).unwrap();
-        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
-        assert!(ended.stderr.contains(says) && ended.stderr.trim_end().lines().count() == 1, "{ended:?}");
-    }
-    let mut unprivileged = Command::new("setpriv");
-    unprivileged.args([
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "--bounding-set=-all",
-        "--inh-caps=-all",
-    ]);
-    let program = folder.path().join("stardust-probe");
-    std::fs::copy(tests::probe::find_program().unwrap(), &program).unwrap();
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    unprivileged.arg(&program).args(["--pid", &own]);
-    let ended = run(unprivileged).unwrap();
-    assert_eq!(ended.code, Some(77), "{ended:?}");
-    assert!(ended.stderr.contains("CAP_BPF") && ended.stderr.contains("sudo"), "{ended:?}");
 }

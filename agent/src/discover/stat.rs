@@ -14,6 +14,10 @@ const MAX_BYTES: u64 = 64 << 10;
 /// The fields of `/proc/PID/stat` that are used, numbered as in `proc_pid_stat(5)`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stat {
+    /// Field 3: `Z` once it has ended and its parent has not asked how.
+    pub(super) state: char,
+    /// Field 9 (`PF_*` of include/linux/sched.h).
+    pub(super) flags: u64,
     /// Field 4.
     pub(super) parent_pid: u32,
     /// Fields 14 and 15: user and system time, in milliseconds.
@@ -26,6 +30,8 @@ pub(super) struct Stat {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) name: String,
+    /// The process that a thread belongs to; 0 if the kernel does not say.
+    pub(super) tgid: u32,
     pub(super) uid: u32,
     pub(super) resident_bytes: u64,
     pub(super) threads: u32,
@@ -60,6 +66,8 @@ fn parse_stat(text: &str) -> Option<Stat> {
     // The first field behind the name is number 3.
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(Stat {
+        state: fields.first()?.chars().next()?,
+        flags: field(9)?,
         parent_pid: u32::try_from(field(4)?).ok()?,
         cpu_ms: field(14)?.saturating_add(field(15)?).saturating_mul(MS_PER_TICK),
         start_ms: field(22)?.saturating_mul(MS_PER_TICK),
@@ -72,6 +80,7 @@ fn parse_status(text: &str) -> Status {
         let first = value.split_whitespace().next().unwrap_or_default();
         match key {
             "Name" => value.trim().clone_into(&mut status.name),
+            "Tgid" => status.tgid = first.parse().unwrap_or_default(),
             "Uid" => status.uid = first.parse().unwrap_or_default(),
             "VmRSS" => status.resident_bytes = first.parse::<u64>().unwrap_or_default().saturating_mul(1024),
             "Threads" => status.threads = first.parse().unwrap_or_default(),
@@ -88,7 +97,10 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let text = "7 (a) b (c) S 3 7 7 0 -1 4194304 1 0 0 0 11 22 0 0 20 0 1 0 500 1000 10 0\n";
-        assert_eq!(parse_stat(text), Some(Stat { parent_pid: 3, cpu_ms: 330, start_ms: 5000 }));
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat { state: 'S', flags: 4_194_304, parent_pid: 3, cpu_ms: 330, start_ms: 5000 })
+        );
     }
 
     #[test]
@@ -100,8 +112,10 @@ mod tests {
 
     #[test]
     fn status_is_read_by_key() {
-        let text = "Name:\tgunicorn: x\nUid:\t1000\t0\t0\t0\nThreads:\t3\nVmRSS:\t    20 kB\nJunk\n";
-        let expected = Status { name: "gunicorn: x".into(), uid: 1000, resident_bytes: 20_480, threads: 3 };
+        let text =
+            "Name:\tgunicorn: x\nTgid:\t6\nUid:\t1000\t0\t0\t0\nThreads:\t3\nVmRSS:\t    20 kB\nJunk\n";
+        let name = "gunicorn: x".into();
+        let expected = Status { name, tgid: 6, uid: 1000, resident_bytes: 20_480, threads: 3 };
         assert_eq!(parse_status(text), expected);
         assert_eq!(parse_status("Uid: x\n"), Status::default());
     }
