@@ -14,6 +14,7 @@ use ebpf::{Kernel, ProgramStatus};
 use model::Process;
 use report::Remote;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use trace::Counts;
 use trace::sample::Rules;
 
@@ -32,6 +33,15 @@ const LOOK_INTERVAL_NS: u64 = 20_000_000;
 const IDLE_AFTER_NS: u64 = 200_000_000;
 /// How long it sleeps at most: for wishes, and to notice that it is told to stop.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a back end asks for, and where to say what became of it.
+#[derive(Debug)]
+pub struct Wish {
+    /// What it is.
+    pub remote: Remote,
+    /// Told once it is in force, or why it is not.
+    pub outcome: oneshot::Sender<Result<(), String>>,
+}
 
 /// Why the source ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +99,7 @@ pub fn run(
     kernel: &mut Kernel,
     pipeline: Pipeline,
     drain_interval: Duration,
-    wishes: &Receiver<Remote>,
+    wishes: &Receiver<Wish>,
     stop: &Arc<AtomicBool>,
 ) -> (Ended, Tally, Pipeline) {
     let pipeline = RefCell::new(pipeline);
@@ -109,7 +119,7 @@ fn drain(
     kernel: &mut Kernel,
     pipeline: &RefCell<Pipeline>,
     interval: Duration,
-    wishes: &Receiver<Remote>,
+    wishes: &Receiver<Wish>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Ended> {
     let ring = kernel.ring(|record| pipeline.borrow_mut().feed(&Frame::Record(record)))?;
@@ -144,7 +154,8 @@ fn drain(
         pipeline.feed(&Frame::Tick { now_ns });
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         for wish in wishes.try_iter() {
-            apply(&mut pipeline, wish);
+            // Who asked may have stopped waiting.
+            let _ = wish.outcome.send(apply(&mut pipeline, wish.remote));
         }
         if stop.load(Ordering::Relaxed) {
             break Ended::Told;
@@ -213,21 +224,24 @@ fn look(pipeline: &mut Pipeline, now_ns: u64) {
     }
 }
 
-fn apply(pipeline: &mut Pipeline, wish: Remote) {
-    match wish {
+fn apply(pipeline: &mut Pipeline, remote: Remote) -> Result<(), String> {
+    match remote {
         Remote::Config { app_id, values } => match Rules::parse(&values) {
             Ok(rules) => {
                 tracing::info!("{app_id}: sampling rules of the config center are in force");
                 pipeline.tracer().apply_rules(&app_id, rules);
+                Ok(())
             }
             Err(error) => {
                 tracing::error!(
                     "{app_id}: the config center's rules are refused, the old ones stay: {error}"
                 );
+                Err(error.to_string())
             }
         },
         Remote::HeadLimits { app_id, limits } => {
             pipeline.tracer().set_head_limits(&app_id, limits.period_s, limits.max_samples);
+            Ok(())
         }
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use report::Exporter;
 use report::console::{self, Console, Format};
 use report::stardust;
-use report::{Exporter, Remote};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::cli;
 use crate::config::{OutputConfig, OutputFormat, StardustConfig};
 use crate::discover::Proc;
 use crate::exit::{Exit, Failure};
+use crate::live::Wish;
 
 /// For the last spans and the summary.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(1);
@@ -66,14 +68,18 @@ impl Outputs {
         &mut self,
         runtime: &Runtime,
         config: &StardustConfig,
-        wishes: Sender<Remote>,
+        wishes: Sender<Wish>,
     ) -> Result<(), Failure> {
         if config.servers.is_empty() {
             return Ok(());
         }
         let vitals = Arc::new(|pid| Proc::default().vitals(pid));
         // The pipeline is gone only when the probe stops; then nobody minds.
-        let remote = move |wish| drop(wishes.send(wish));
+        let remote = move |remote| {
+            let (outcome, told_later) = oneshot::channel();
+            drop(wishes.send(Wish { remote, outcome }));
+            told_later
+        };
         let opened = stardust::open(config.settings(), vitals, remote);
         let (exporter, task) =
             opened.map_err(|error| Failure::new(Exit::Usage, "cannot report to Stardust").because(error))?;

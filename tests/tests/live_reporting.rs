@@ -100,6 +100,25 @@ fn an_app_that_waits_for_approval_sends_nothing_and_says_so() {
 }
 
 #[test]
+fn an_app_that_is_let_in_later_reports_everything_since() {
+    if !can_run() {
+        return;
+    }
+    let star = StarServer::start().unwrap();
+    star.edit_settings(|settings| settings.auto_register = false);
+    let mut reported = Reported::start(&["--server", &star.url()], "login_retry_s = 1\n").unwrap();
+    reported.ask(5).unwrap();
+    let log = wait_for_log(&reported, "waits for approval");
+    assert!(log.contains("waits for approval"), "{log}");
+    // A person lets it in.
+    prepare(&star);
+    star.edit_app(APP, |app| app.enabled = true);
+    reported.ask(5).unwrap();
+    reported.wait_for_totals(&[&star]).unwrap();
+    reported.finish(&[&star]).unwrap();
+}
+
+#[test]
 fn a_disabled_app_is_told_once_and_spans_still_come_on_stdout() {
     if !can_run() {
         return;

@@ -49,6 +49,8 @@ pub struct StardustConfig {
     pub ping_s: u32,
     /// How long a request to the server may take, in seconds.
     pub timeout_s: u32,
+    /// How long to wait before a login is tried again that only a person can help, in seconds.
+    pub login_retry_s: u32,
     /// How many batches a process may have waiting while the server is away.
     pub queue_batches: u32,
     /// How many names all waiting batches may have together.
@@ -79,6 +81,7 @@ impl Default for StardustConfig {
             node_code: String::new(),
             ping_s: 60,
             timeout_s: 15,
+            login_retry_s: 60,
             queue_batches: 2880,
             queue_builders: 100_000,
             names_per_period: 2000,
@@ -113,6 +116,7 @@ impl StardustConfig {
                 ping: Duration::from_secs(self.ping_s.into()),
                 config: Duration::from_secs(self.config_s.into()),
                 call: Duration::from_secs(self.timeout_s.into()),
+                retry_slow: Duration::from_secs(self.login_retry_s.into()),
                 ..stardust::Timing::default()
             },
         }

@@ -37,6 +37,7 @@ impl Config {
         within("stardust.ping_s", self.stardust.ping_s, 1..=3600)?;
         within("stardust.config_s", self.stardust.config_s, 1..=86_400)?;
         within("stardust.timeout_s", self.stardust.timeout_s, 1..=300)?;
+        within("stardust.login_retry_s", self.stardust.login_retry_s, 1..=3600)?;
         within("stardust.queue_batches", self.stardust.queue_batches, 1..=1 << 20)?;
         within("stardust.queue_builders", self.stardust.queue_builders, 100..=10_000_000)?;
         within("stardust.names_per_period", self.stardust.names_per_period, 1..=100_000)?;

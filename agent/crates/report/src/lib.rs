@@ -9,7 +9,7 @@ mod remote;
 pub mod stardust;
 mod vitals;
 
-pub use remote::{HeadLimits, Remote};
+pub use remote::{HeadLimits, Outcome, Remote};
 pub use vitals::{Vitals, VitalsSource};
 
 use std::sync::Arc;

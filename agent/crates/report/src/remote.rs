@@ -1,6 +1,13 @@
 //! What a back end asks of the probe.
+//!
+//! Invariant: what becomes of a wish is told once, after it is in force.
 
 use std::collections::BTreeMap;
+
+use tokio::sync::oneshot;
+
+/// What became of a wish: in force, or refused with the reason. An error of the receiver: the probe stops.
+pub type Outcome = oneshot::Receiver<Result<(), String>>;
 
 /// A wish of the back end, for one app.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,7 +45,7 @@ use tokio::sync::mpsc::unbounded_channel;
 pub use settings::{Secret, Settings, StardustError, Timing};
 pub use task::Task;
 
-use crate::{Exporter, Remote, VitalsSource};
+use crate::{Exporter, Outcome, Remote, VitalsSource};
 use host::Host;
 use identity::IdentityStore;
 use ledger::Ledger;
@@ -66,14 +66,14 @@ struct Shared {
     identities: IdentityStore,
     host: Host,
     vitals: VitalsSource,
-    remote: Box<dyn Fn(Remote) + Send + Sync>,
+    remote: Box<dyn Fn(Remote) -> Outcome + Send + Sync>,
     room: Room,
     /// Sessions of processes that are gone, with something still to report.
     lingering: AtomicUsize,
 }
 
 /// An exporter that talks to `settings.servers`. `vitals` gives the watched processes' figures; what the server asks of
-/// the probe goes to `remote`, which must return at once. Nothing is sent before the [`Task`] runs and a process has
+/// the probe goes to `remote`, which must return at once and tells later what became of it. Nothing is sent before the [`Task`] runs and a process has
 /// its first span.
 ///
 /// # Errors
@@ -81,7 +81,7 @@ struct Shared {
 pub fn open(
     settings: Settings,
     vitals: VitalsSource,
-    remote: impl Fn(Remote) + Send + Sync + 'static,
+    remote: impl Fn(Remote) -> Outcome + Send + Sync + 'static,
 ) -> Result<(Arc<Stardust>, Task), StardustError> {
     let servers = Servers::new(&settings)?;
     let (sender, newcomers) = unbounded_channel();

@@ -76,7 +76,10 @@ impl Session {
             (FAILED, "the configuration center is switched off here".to_owned())
         } else {
             match self.fetch_config(now).await {
-                Ok(()) => (DONE, "the configuration was fetched again".to_owned()),
+                Ok(None) => (DONE, "the configuration is in force".to_owned()),
+                Ok(Some(why)) => {
+                    (FAILED, format!("the configuration is refused, the old one stays: {}", cut(&why, 500)))
+                }
                 Err(error) => (FAILED, format!("cannot fetch the configuration: {error}")),
             }
         };

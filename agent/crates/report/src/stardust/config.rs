@@ -1,6 +1,7 @@
 //! The configuration center's keys.
 //!
-//! Invariant: one process asks for all of its app; whatever keys come are handed on, whichever their version.
+//! Invariant: one process asks for all of its app; whatever keys come are handed on, whichever their version; a fetch
+//! is over when they are in force or refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +21,12 @@ use crate::Remote;
 pub(super) struct ConfigState {
     version: i64,
     asked_at: Option<Instant>,
+    /// Why the keys that came last are not in force, if they are not.
+    refused: Option<String>,
 }
+
+/// How long the probe may take to put keys in force.
+const APPLY_LIMIT: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Looks for new keys, interval by interval. Never ends.
@@ -34,7 +40,8 @@ impl Session {
             let recent = Instant::now().checked_sub(interval / 2);
             let done = self.fetch_config(recent.unwrap_or_else(Instant::now)).await;
             let wait = match done {
-                Ok(()) => {
+                // Refused keys have been told of where they were refused.
+                Ok(_) => {
                     self.app.config_news.clear();
                     interval
                 }
@@ -52,10 +59,11 @@ impl Session {
     }
 
     /// Fetches the app's keys, unless that was begun after `since` by another of its processes, and hands them on.
-    pub(super) async fn fetch_config(&self, since: Instant) -> Result<(), CallError> {
+    /// Gives why the keys are refused, if they are.
+    pub(super) async fn fetch_config(&self, since: Instant) -> Result<Option<String>, CallError> {
         let mut state = self.app.config.lock().await;
         if state.asked_at.is_some_and(|at| at >= since) {
-            return Ok(());
+            return Ok(state.refused.clone());
         }
         let asked_at = Instant::now();
         let query = wire::ConfigQuery {
@@ -74,9 +82,14 @@ impl Session {
             state.version = fields.int("version").unwrap_or(0);
             let values: BTreeMap<String, String> =
                 keys.iter().map(|(key, value)| (key.clone(), text_of(value))).collect();
-            (self.shared.remote)(Remote::Config { app_id: self.app.id.clone(), values });
+            let outcome = (self.shared.remote)(Remote::Config { app_id: self.app.id.clone(), values });
+            state.refused = match tokio::time::timeout(APPLY_LIMIT, outcome).await {
+                Ok(Ok(outcome)) => outcome.err(),
+                Ok(Err(_)) => Some("the probe stops".to_owned()),
+                Err(_) => Some("the probe is too busy to apply them".to_owned()),
+            };
         }
-        Ok(())
+        Ok(state.refused.clone())
     }
 }
 

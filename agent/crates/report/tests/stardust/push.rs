@@ -6,7 +6,7 @@ use report::Remote;
 use report::stardust::Settings;
 use serde_json::json;
 
-use crate::rig::{Rig, process, settings, until};
+use crate::rig::{REFUSED, Rig, process, settings, until};
 use crate::stand::{Answer, Call, Stand, no, ok};
 
 const CONFIG: &str = "/Config/GetAll";
@@ -89,6 +89,33 @@ async fn a_publication_is_fetched_and_answered_once() {
     stand.push(r#"{"Id":8,"Command":"config/publish"}"#);
     stand.wait_nth(REPLY, 4).await;
     assert_eq!(configs(&rig).len(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_publication_that_is_refused_is_answered_so() {
+    let stand = Stand::start(|call, before| {
+        let configs = match before {
+            1 => json!({"probe.sampling.rate": REFUSED}),
+            2 => json!(null),
+            _ => json!({"probe.sampling.rate": "0.5"}),
+        };
+        call.is(CONFIG).then(|| ok(&json!({"version": before + 3, "scope": "", "configs": configs})))
+    })
+    .await;
+    let rig = Rig::start(&stand);
+    rig.hit(&process(11));
+    stand.wait_nth("channel opened", 1).await;
+    for id in 1..=3 {
+        stand.push(&json!({"Id": id, "Command": "config/publish"}).to_string());
+        stand.wait_nth(REPLY, id).await;
+    }
+    let replies = stand.calls_of(REPLY);
+    let told: Vec<_> = replies.iter().map(|reply| (&reply.body["Status"], &reply.body["Data"])).collect();
+    let refused = json!("the configuration is refused, the old one stays: it is refused");
+    // The second publication brings nothing new: what was refused still is.
+    assert_eq!(told[..2], [(&json!(4), &refused), (&json!(4), &refused)]);
+    assert_eq!(told[2], (&json!(2), &json!("the configuration is in force")));
     rig.stop().await;
 }
 

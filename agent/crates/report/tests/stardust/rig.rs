@@ -11,10 +11,14 @@ use model::{
 use report::stardust::{Secret, Settings, Stardust, Timing, open};
 use report::{Exporter as _, Remote, Vitals};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::stand::Stand;
+
+/// A value of the configuration center that the probe refuses.
+pub const REFUSED: &str = "refused";
 
 /// The exporter and its task.
 pub struct Rig {
@@ -47,7 +51,17 @@ impl Rig {
             settings,
             // Pid 99 is gone.
             Arc::new(move |pid| (pid != 99).then_some(vitals)),
-            move |remote| told.lock().expect("no panic").push(remote),
+            move |remote| {
+                let (outcome, told_later) = oneshot::channel();
+                let refused = match &remote {
+                    Remote::Config { values, .. } => values.values().any(|value| value == REFUSED),
+                    Remote::HeadLimits { .. } => false,
+                };
+                told.lock().expect("no panic").push(remote);
+                // Nobody waits for limits.
+                let _ = outcome.send(if refused { Err("it is refused".to_owned()) } else { Ok(()) });
+                told_later
+            },
         )
         .expect("an exporter");
         let stop = CancellationToken::new();
