@@ -17,6 +17,13 @@ const MAX_ROUTES: usize = 1000;
 const MAX_ROWS: usize = 100;
 const MAX_APP_COLUMNS: usize = 24;
 const MAX_NAME_COLUMNS: usize = 64;
+/// The name has at least so many columns before a further column is shown.
+const MIN_NAME_COLUMNS: usize = 16;
+const COUNT_COLUMNS: usize = 8;
+const FIGURE_COLUMNS: usize = 7;
+const KIND_COLUMNS: usize = 6;
+/// Between words; figures are one apart.
+const GAP: &str = "  ";
 const OTHERS: &str = "(other names)";
 
 /// All routes so far.
@@ -87,8 +94,8 @@ impl Summary {
         app.names(span.kind).entry(Arc::clone(&span.name)).or_default()
     }
 
-    /// The table of routes and the books.
-    pub(super) fn text(&self, books: &Books) -> String {
+    /// The table of routes, for a terminal so many columns wide, and the books.
+    pub(super) fn text(&self, books: &Books, terminal_columns: u16) -> String {
         let mut text = String::from("\n");
         let mut rows: Vec<Row<'_>> = self.rows().collect();
         rows.sort_by(|a, b| {
@@ -98,27 +105,20 @@ impl Summary {
                 .then_with(|| (a.app, a.kind, a.name).cmp(&(b.app, b.kind, b.name)))
         });
         let widest = |cell: fn(&Row<'_>) -> usize| rows.iter().take(MAX_ROWS).map(cell).max().unwrap_or(0);
-        let app = widest(|row| columns(row.app)).clamp(3, MAX_APP_COLUMNS);
-        let name = widest(|row| columns(row.name)).clamp(4, MAX_NAME_COLUMNS);
+        let layout = Layout::fit(
+            usize::from(terminal_columns),
+            widest(|row| columns(row.app)).clamp(3, MAX_APP_COLUMNS),
+            widest(|row| columns(row.name)).clamp(4, MAX_NAME_COLUMNS),
+        );
         if !rows.is_empty() {
-            push_row(
-                &mut text,
-                [app, name],
-                ["APP", "KIND", "NAME"],
-                ["COUNT", "ERRORS", "P50", "P95", "P99"],
-            );
+            layout.push_row(&mut text, ["APP", "KIND", "NAME"], ["COUNT", "ERRORS", "P50", "P95", "P99"]);
         }
         for row in rows.iter().take(MAX_ROWS) {
             let route = row.route;
             let quantile = |percent| route.durations.percentile(percent).map_or_else(|| "-".into(), duration);
             let figures =
                 [route.count.to_string(), route.errors.to_string(), quantile(50), quantile(95), quantile(99)];
-            push_row(
-                &mut text,
-                [app, name],
-                [row.app, row.kind, row.name],
-                figures.each_ref().map(String::as_str),
-            );
+            layout.push_row(&mut text, [row.app, row.kind, row.name], figures.each_ref().map(String::as_str));
         }
         if rows.len() > MAX_ROWS {
             // Writing to a string does not fail, here and below.
@@ -141,15 +141,44 @@ impl Summary {
     }
 }
 
-fn push_row(text: &mut String, widths: [usize; 2], words: [&str; 3], figures: [&str; 5]) {
-    let widths = [widths[0], 6, widths[1]];
-    for (word, width) in words.into_iter().zip(widths) {
-        push_cell(text, word, width, Align::Left);
-        text.push_str("  ");
+/// How wide each column is; 0: not shown.
+struct Layout {
+    words: [usize; 3],
+    figures: [usize; 5],
+}
+
+impl Layout {
+    /// The widest table that fits. Kind, name, count and errors are always there; then the app, the 95th percentile,
+    /// the median and the 99th percentile come in, as long as a name stays readable.
+    fn fit(terminal_columns: usize, app: usize, name: usize) -> Self {
+        let needed = KIND_COLUMNS + GAP.len() + GAP.len() + COUNT_COLUMNS + 1 + FIGURE_COLUMNS;
+        let mut left = terminal_columns.saturating_sub(needed);
+        let mut takes = |columns: usize| {
+            let fits = left >= MIN_NAME_COLUMNS.min(name) + columns;
+            left -= if fits { columns } else { 0 };
+            fits
+        };
+        let app = if takes(app + GAP.len()) { app } else { 0 };
+        let mut figure = || if takes(FIGURE_COLUMNS + 1) { FIGURE_COLUMNS } else { 0 };
+        let (p95, p50, p99) = (figure(), figure(), figure());
+        Self {
+            words: [app, KIND_COLUMNS, name.min(left.max(8))],
+            figures: [COUNT_COLUMNS, FIGURE_COLUMNS, p50, p95, p99],
+        }
     }
-    for (index, figure) in figures.into_iter().enumerate() {
-        push_cell(text, figure, if index == 0 { 8 } else { 7 }, Align::Right);
-        text.push_str(if index == 4 { "\n" } else { " " });
+
+    fn push_row(&self, text: &mut String, words: [&str; 3], figures: [&str; 5]) {
+        for (word, width) in words.into_iter().zip(self.words).filter(|(_, width)| *width > 0) {
+            push_cell(text, word, width, Align::Left);
+            text.push_str(GAP);
+        }
+        let mut gap = "";
+        for (figure, width) in figures.into_iter().zip(self.figures).filter(|(_, width)| *width > 0) {
+            text.push_str(gap);
+            push_cell(text, figure, width, Align::Right);
+            gap = " ";
+        }
+        text.push('\n');
     }
 }
 
@@ -196,11 +225,33 @@ shop  client  late                    1       0       -       -       -
 shop  client  unknown                 1       1   504µs   504µs   504µs
 7 spans seen: 4 reported, 1 sampled out, 2 dropped (queue_full 1, output_closed 1)
 ";
-        assert_eq!(summary.text(&books), expected);
+        assert_eq!(summary.text(&books, 140), expected);
         assert_eq!(
-            Summary::default().text(&Books::default()),
+            Summary::default().text(&Books::default(), 140),
             "\n0 spans seen: 0 reported, 0 sampled out, 0 dropped\n"
         );
+    }
+
+    #[test]
+    fn rows_fit_every_width() {
+        let mut summary = Summary::default();
+        summary.count(&server());
+        let mut long = client();
+        long.name = "GET /a/very/long/name/that/does/not/fit/anywhere".into();
+        summary.count(&long);
+        for terminal_columns in 34..140 {
+            let text = summary.text(&Books::default(), terminal_columns);
+            for line in text.lines().skip(1).take(3) {
+                assert!(columns(line) <= usize::from(terminal_columns), "{terminal_columns}: {line}");
+            }
+        }
+        let narrow = "
+APP   KIND    NAME                   COUNT  ERRORS
+shop  client  GET /a/very/long/…         1       1
+shop  server  GET /users/{id}            1       0
+";
+        let text = summary.text(&Books::default(), 50);
+        assert!(text.starts_with(narrow), "{text}");
     }
 
     #[test]
@@ -213,7 +264,7 @@ shop  client  unknown                 1       1   504µs   504µs   504µs
         }
         assert_eq!(summary.others.count, MAX_ROUTES as u64);
         assert_eq!(summary.rows().map(|row| row.route.count).sum::<u64>(), 2 * MAX_ROUTES as u64);
-        let text = summary.text(&Books::default());
+        let text = summary.text(&Books::default(), 140);
         assert!(text.contains(OTHERS) && text.contains("\nand 901 more\n"), "{text}");
     }
 }

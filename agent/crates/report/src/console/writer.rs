@@ -97,7 +97,7 @@ impl Writer {
     }
 
     fn write_summary(&mut self, summary: &Summary, books: &Books) {
-        let text = summary.text(books);
+        let text = summary.text(books, (self.columns)());
         let output = if self.table.is_some() { &mut self.outputs.spans } else { &mut self.outputs.summary };
         // There is nobody left to tell.
         let _ = write(&mut **output, text.as_bytes(), &self.queue);
