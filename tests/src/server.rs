@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,6 +32,12 @@ impl Endpoint {
     /// A port of 127.0.0.1 that is free now.
     pub fn free() -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+        Ok(Self::Tcp(listener.local_addr()?))
+    }
+
+    /// A port of `[::1]` that is free now.
+    pub fn free_v6() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).context("find a free port")?;
         Ok(Self::Tcp(listener.local_addr()?))
     }
 
@@ -83,6 +89,13 @@ impl Server {
         Self::gunicorn_at(Endpoint::Unix(socket), app, arguments)
     }
 
+    /// gunicorn with `app`, bound to `bind` (`[::]:8000`), which clients reach at `endpoint`.
+    pub fn gunicorn_bound(endpoint: Endpoint, bind: &str, app: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(Venv::open()?.program("gunicorn"));
+        command.args(["--bind", bind, "--no-control-socket", app]);
+        Self::start(command, endpoint)
+    }
+
     fn gunicorn_at(endpoint: Endpoint, app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(Venv::open()?.program("gunicorn"));
         command.args(["--bind", &endpoint.to_string(), "--no-control-socket"]).args(arguments).arg(app);
@@ -91,10 +104,15 @@ impl Server {
 
     /// uvicorn with `app` (`fastapi_app:app`), on TCP, parsing HTTP with `http` (`h11` or `httptools`).
     pub fn uvicorn(app: &str, http: &str) -> anyhow::Result<Self> {
+        Self::uvicorn_in(&apps_folder(), app, &["--http", http, "--no-access-log"])
+    }
+
+    /// uvicorn with an `app` of this folder, on TCP, with more arguments of its own.
+    pub fn uvicorn_in(apps: &Path, app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
-        command.args(["--http", http, "--no-access-log", "--port", &port_of(&endpoint)]).arg(app);
-        Self::start(command, endpoint)
+        command.args(arguments).args(["--port", &port_of(&endpoint)]).arg(app).current_dir(apps);
+        Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
     }
 
     /// The standard library's http.server with the same routes.
@@ -105,13 +123,18 @@ impl Server {
         Self::start(command, endpoint)
     }
 
+    /// One of the servers in `apps`, which takes its port as the last argument.
+    pub fn script(name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Venv::open()?.script(name);
+        command.args(arguments).arg(port_of(&endpoint));
+        Self::start(command, endpoint)
+    }
+
     /// A server that answers every request with the same few bytes and keeps thousands of connections, on every
     /// address of this host.
     pub fn crowd() -> anyhow::Result<Self> {
-        let endpoint = Endpoint::free()?;
-        let mut command = Venv::open()?.script("crowd_app.py");
-        command.arg(port_of(&endpoint));
-        Self::start(command, endpoint)
+        Self::script("crowd_app.py", &[])
     }
 
     /// nginx before the `upstream`, keeping connections to it open, telling it the client with X-Forwarded-For.
@@ -131,11 +154,12 @@ impl Server {
     }
 
     fn start(mut command: Command, endpoint: Endpoint) -> anyhow::Result<Self> {
-        command.current_dir(apps_folder()).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.current_dir(apps_folder());
         Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
     }
 
-    fn start_in(command: Command, endpoint: Endpoint, folder: TempDir) -> anyhow::Result<Self> {
+    fn start_in(mut command: Command, endpoint: Endpoint, folder: TempDir) -> anyhow::Result<Self> {
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
         let mut processes = ProcessTree::spawn(command, folder.path().join("log"))?;
         processes.wait_until(START_LIMIT, || endpoint.answers())?;
         Ok(Self { processes, endpoint, folder })

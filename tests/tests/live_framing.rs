@@ -173,6 +173,35 @@ fn a_client_that_leaves_amid_the_response() {
     assert!(spans[0].response_bytes < WHOLE && spans[0].error.is_some(), "{:?}", spans[0]);
 }
 
+/// gunicorn does not look whether its client is still there, and answers. The client's host refuses that with a reset,
+/// but what ended the exchange is that the client left.
+#[rstest]
+#[case::before_the_answer("/slow?ms=200&n=1", "GET", "", 0)]
+#[case::amid_its_request("/echo?n=1", "POST", "Content-Length: 1000000000000\r\n", 100_000)]
+fn a_client_that_leaves_and_is_answered(
+    #[case] target: &str,
+    #[case] method: &str,
+    #[case] headers: &str,
+    #[case] body_bytes: usize,
+) {
+    if !can_run() {
+        return;
+    }
+    let watch = start("gthread");
+    let mut connection = Connection::open(&watch.server.endpoint).unwrap();
+    let sent = connection.send(Request::new(method, target, headers, &vec![b'x'; body_bytes])).unwrap();
+    // Only what was read before it left is of the request.
+    std::thread::sleep(Duration::from_millis(100));
+    let entry = connection.abandon(sent);
+    assert!(watch.probe.wait_for_spans(1, Duration::from_secs(5)), "{}", watch.probe.log());
+    let spans = watch.probe.stop().unwrap();
+    let [span] = &spans[..] else { panic!("{spans:#?}") };
+    assert_eq!((span.target.as_deref(), span.request_bytes), (Some(target), entry.request_bytes), "{span:?}");
+    assert_eq!((span.end.as_str(), span.status), ("client_closed", Some(200)), "{span:?}");
+    assert!(span.error.as_deref().is_some_and(|error| error.contains("client closed")), "{span:?}");
+    assert!(span.response_bytes > 100, "the head was sent: {span:?}");
+}
+
 #[test]
 fn a_client_that_sends_no_more_but_reads() {
     if !can_run() {

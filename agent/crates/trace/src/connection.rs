@@ -16,6 +16,7 @@ use protocol::Chunk;
 
 use crate::assemble::Assembler;
 use crate::place::{Place, Thread};
+pub(crate) use closing::{ECONNRESET, EPIPE};
 use conversation::{Conversation, Turn, Verdict};
 use dialogue::Dialogue;
 use opening::{Judgement, Opening};

@@ -21,6 +21,7 @@ mod pattern;
 mod place;
 mod process;
 mod redact;
+mod resets;
 mod route;
 pub mod sample;
 mod settings;

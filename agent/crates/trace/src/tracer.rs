@@ -10,6 +10,7 @@ use crate::connect::Connects;
 use crate::connection::{Connection, Connections};
 use crate::counts::Counts;
 use crate::place::Thread;
+use crate::resets::Resets;
 use crate::sample::{Rules, Sampler};
 use crate::settings::{Policy, Settings, SettingsError};
 
@@ -22,6 +23,7 @@ pub struct Tracer {
     assembler: Assembler,
     connections: Connections,
     connects: Connects,
+    resets: Resets,
     let_go: Vec<ConnectionId>,
     /// Unix connections with an open exchange: the kernel does not tell when they are closed.
     unclosed: BTreeSet<ConnectionId>,
@@ -37,6 +39,7 @@ impl Tracer {
             assembler: Assembler::new(Policy::new(settings)?, seed),
             connections: Connections::default(),
             connects: Connects::default(),
+            resets: Resets::default(),
             let_go: Vec::new(),
             unclosed: BTreeSet::new(),
             talkers: FxHashSet::default(),
@@ -51,7 +54,7 @@ impl Tracer {
 
     /// Takes one event and pushes the spans that it finishes.
     pub fn observe(&mut self, event: &Event<'_>, out: &mut Vec<Span>) {
-        self.connects.release(event.at_ns, &mut self.assembler, out);
+        self.release(event.at_ns, out);
         let thread = Thread { pid: event.pid, tid: event.tid };
         match &event.body {
             Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
@@ -87,6 +90,9 @@ impl Tracer {
             self.let_go.push(id);
         }
         self.mark_unclosed(id, unclosed);
+        if let Some((reset_ns, state)) = self.resets.of(id) {
+            self.settle(reset_ns, &state, out);
+        }
     }
 
     fn state(&mut self, (at_ns, thread): (u64, Thread), state: &SocketState, out: &mut Vec<Span>) {
@@ -94,6 +100,14 @@ impl Tracer {
             self.talkers.insert(thread.pid);
         }
         self.connects.state((at_ns, thread), state, &mut self.assembler, out);
+        let open = self.connections.map.get(&state.connection).map_or(0, Connection::open_exchanges);
+        if open == 0 || !self.resets.hold(at_ns, state) {
+            self.settle(at_ns, state, out);
+        }
+    }
+
+    /// A state that is not held back any more.
+    fn settle(&mut self, at_ns: u64, state: &SocketState, out: &mut Vec<Span>) {
         let id = state.connection;
         let gone = state.new == TcpState::Close;
         let Some(connection) = self.connections.map.get_mut(&id) else { return };
@@ -108,6 +122,7 @@ impl Tracer {
     }
 
     fn exit(&mut self, pid: u32, out: &mut Vec<Span>) {
+        self.settle_resets(u64::MAX, out);
         if self.talkers.remove(&pid) {
             for id in self.connections.open(|connection| connection.owner.pid == pid) {
                 self.abandon(id, End::ProcessExited, out);
@@ -117,9 +132,21 @@ impl Tracer {
         self.assembler.processes.exit(pid);
     }
 
+    /// Gives out what was held back until `now_ns`.
+    fn release(&mut self, now_ns: u64, out: &mut Vec<Span>) {
+        self.connects.release(now_ns, &mut self.assembler, out);
+        self.settle_resets(now_ns, out);
+    }
+
+    fn settle_resets(&mut self, now_ns: u64, out: &mut Vec<Span>) {
+        while let Some((at_ns, state)) = self.resets.due(now_ns) {
+            self.settle(at_ns, &state, out);
+        }
+    }
+
     /// Gives out what was held back until `now_ns`, and forgets what is too old.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Span>) {
-        self.connects.release(now_ns, &mut self.assembler, out);
+        self.release(now_ns, out);
         if now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
             self.swept_ns = now_ns;
             self.connections.age(now_ns, &mut self.assembler, out);
@@ -131,6 +158,7 @@ impl Tracer {
     /// The probe stops: ends what is open, as of the last byte seen.
     pub fn drain(&mut self, now_ns: u64, out: &mut Vec<Span>) {
         self.tick(now_ns, out);
+        self.settle_resets(u64::MAX, out);
         self.connects.drain(&mut self.assembler, out);
         for id in self.connections.open(|_| true) {
             self.abandon(id, End::ProbeStopped, out);

@@ -2,6 +2,7 @@
 //! belong to: after a loss, requests in doubt end as lost.
 
 use model::{End, Origin, Span, SpanKind};
+use protocol::Chunk;
 use protocol::http1::{EndBy, Part, ResponseHead, ResponseParser};
 
 use super::Passage;
@@ -22,6 +23,8 @@ pub(super) enum Passing {
     First,
     /// No request that was seen.
     Unpaired,
+    /// Bytes have passed since the last response that nobody has seen: a response may be among them.
+    Unseen,
 }
 
 impl Dialogue {
@@ -32,13 +35,21 @@ impl Dialogue {
         out: &mut Vec<Span>,
     ) -> Verdict {
         let chunk = &passage.chunk;
-        if self.responses.is_some()
+        let between = matches!(self.passing, Passing::Nothing | Passing::Unseen);
+        if between && chunk.head.is_empty() {
+            self.pass_unseen(chunk);
+            return Verdict::Stay;
+        }
+        if (self.responses.is_some() || self.passing == Passing::Unseen)
             && count_gap(self.response_position, chunk.position, assembler)
-            && self.passing == Passing::Nothing
+            && between
             && self.drop_doubtful(assembler, out)
         {
             // It expects the responses to the requests that were dropped.
             self.responses = None;
+        }
+        if between {
+            self.passing = Passing::Nothing;
         }
         if self.responses.is_none() {
             let mut parser = ResponseParser::new(self.origin_at(chunk.position));
@@ -66,6 +77,14 @@ impl Dialogue {
             exchange.touch(chunk.at_ns);
         }
         Verdict::Stay
+    }
+
+    /// Bytes without content between two responses may be a response: the next one tells, as after a gap.
+    fn pass_unseen(&mut self, chunk: &Chunk<'_>) {
+        if self.responses.is_none() && self.passing == Passing::Nothing {
+            self.response_position = chunk.position;
+        }
+        self.passing = Passing::Unseen;
     }
 
     /// `cut`: how an exchange ends whose response is cut off.

@@ -10,8 +10,8 @@ use crate::exchange::closed_by;
 use crate::place::Thread;
 
 /// Linux error numbers (`include/uapi/asm-generic/errno.h`).
-const EPIPE: i32 = 32;
-const ECONNRESET: i32 = 104;
+pub(crate) const EPIPE: i32 = 32;
+pub(crate) const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
 
 /// Who closed a connection first, once one side has.
@@ -54,6 +54,17 @@ impl Closing {
     pub(super) fn cut(self) -> End {
         closed_by(self.kind, self.peer_first())
     }
+
+    /// How an exchange ends when such an error breaks the connection. A peer that had closed in good order before
+    /// refuses what it is still sent with a reset: that it closed is what came first.
+    pub(super) fn broken_by(self, errno: i32) -> Option<End> {
+        match errno {
+            ECONNRESET | EPIPE if self.peer_first() => Some(self.cut()),
+            ECONNRESET | EPIPE => Some(End::Reset),
+            ETIMEDOUT => Some(End::TimedOut),
+            _ => None,
+        }
+    }
 }
 
 impl Dialogue {
@@ -79,7 +90,7 @@ impl Dialogue {
         if self.place.kind == SpanKind::Client && direction == Direction::Sent {
             return;
         }
-        if let Some(end) = broken_by(errno) {
+        if let Some(end) = self.closing.broken_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         }
@@ -106,7 +117,7 @@ impl Dialogue {
 
     /// The connection is gone.
     fn close(&mut self, errno: i32, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        if let Some(end) = broken_by(errno) {
+        if let Some(end) = self.closing.broken_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         } else if self.place.kind == SpanKind::Client && !self.closing.peer_first() {
@@ -133,14 +144,5 @@ impl Dialogue {
             self.take_response_part(part, Thread { pid: 0, tid: 0 }, cut, assembler, out);
         }
         self.abandon(cut, assembler, out);
-    }
-}
-
-/// How a connection ends that such an error breaks.
-pub(super) fn broken_by(errno: i32) -> Option<End> {
-    match errno {
-        ECONNRESET | EPIPE => Some(End::Reset),
-        ETIMEDOUT => Some(End::TimedOut),
-        _ => None,
     }
 }

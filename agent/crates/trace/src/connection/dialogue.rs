@@ -233,6 +233,7 @@ impl Conversation for Dialogue {
     }
 
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let end = if self.passing == Passing::Unseen { End::ProbeLost } else { end };
         while !self.exchanges.is_empty() {
             self.finish_first(end, assembler, out);
         }

@@ -55,6 +55,24 @@ fn servers() {
         (&[Reads(GET), Writes(HALF), Fails(Received, RESET)], &["200 reset Reset 28/40 1/1"]),
         (&[Reads(GET), Writes(HALF), Idles(5), State(Close, RESET)], &["200 reset Reset 28/40 1/1"]),
         (&[Reads(GET), Writes(HALF), State(Close, TIMED_OUT)], &["200 timed_out TimedOut 28/40 1/1"]),
+        // The reset is known before the call that it answers returns.
+        (&[Reads(GET), State(Close, RESET), Writes(HALF)], &["200 reset Reset 28/40 2/2"]),
+        (&[Reads(GET), State(Close, RESET), Writes(OK)], &["200 complete - 28/40 2/2"]),
+        (&[Reads(GET), State(Close, RESET), Idles(9), Exits], &["- reset Reset 28/0 0/-"]),
+        // A client that had closed before refuses what it is still sent.
+        (
+            &[Reads(GET), State(CloseWait, 0), State(Close, PIPE), Writes(HALF)],
+            &["200 client_closed Incomplete 28/40 3/3"],
+        ),
+        (&[Reads(GET), Eof, Fails(Sent, PIPE), State(Close, 0)], &["- client_closed Incomplete 28/0 0/-"]),
+        (
+            &[Reads(GET), State(CloseWait, 0), Writes(OPEN), State(Close, PIPE), Idles(9), Exits],
+            &["200 client_closed Incomplete 28/21 2/2"],
+        ),
+        (
+            &[Reads(GET), State(CloseWait, 0), Writes(HALF), State(Close, TIMED_OUT), Idles(9), Exits],
+            &["200 timed_out TimedOut 28/40 2/2"],
+        ),
         (&[Reads(GET), Fails(Sent, 14), Writes(OK)], &["200 complete - 28/40 2/2"]),
         (
             &[Reads(GET), Writes(HALF), Exits, State(FinWait1, 0)],

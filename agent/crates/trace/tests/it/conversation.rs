@@ -62,6 +62,8 @@ pub enum Step<'a> {
     State(TcpState, i32),
     /// Bytes pass that the probe does not hear of.
     Loses(Direction, u64),
+    /// Bytes pass of which nothing was copied.
+    Blind(Direction, u64),
     /// The process exits.
     Exits,
     /// So many milliseconds pass.
@@ -118,6 +120,13 @@ impl World {
                 Step::State(new, errno) => self.state(socket, TcpState::Established, new, errno),
                 Step::Loses(direction, bytes) => {
                     *self.positions.entry((socket.id, direction)).or_default() += bytes;
+                }
+                Step::Blind(direction, bytes) => {
+                    self.call(
+                        socket,
+                        direction,
+                        Outcome::Bytes(Payload { len: bytes, head: b"", tail: b"" }),
+                    );
                 }
                 Step::Exits => self.feed(socket.pid, 0, Body::Exit { status: 9 }),
                 Step::Idles(ms) => self.now_ns += ms * MS,
@@ -200,6 +209,8 @@ pub fn line(span: &Span) -> String {
 pub fn play(socket: &Socket, steps: &[Step<'_>]) -> (Vec<String>, trace::Counts) {
     let mut world = World::new(&Settings::default());
     world.play(socket, steps);
+    // A reset waits a moment for the call under way.
+    world.tracer.tick(world.now_ns + 5 * MS, &mut world.spans);
     let lines = world.lines();
     let counts = world.tracer.counts().clone();
     let mut rest = Vec::new();

@@ -3,7 +3,7 @@
 use model::Direction::{Received, Sent};
 use trace::Settings;
 
-use crate::conversation::Step::{Idles, Loses, Reads, Writes};
+use crate::conversation::Step::{Blind, Idles, Loses, Reads, State, Writes};
 use crate::conversation::{World, play, socket};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -44,6 +44,32 @@ fn a_lost_response_shifts_nothing() {
         ]
     );
     assert_eq!(counts.gap_bytes, 40);
+}
+
+#[test]
+fn a_response_without_content_is_lost_and_shifts_nothing() {
+    let second = GET.replace("/a", "/b");
+    let no = OK.replace("200", "503");
+    let lost = "server GET /a - probe_lost - 28/0 0/-";
+    for first in [&[][..], &[Reads(GET), Writes(OK)]] {
+        let steps = [Reads(GET), Blind(Sent, 38), Blind(Sent, 2), Reads(&second), Writes(&no)];
+        let (lines, counts) = play(&socket(1), &[first, &steps].concat());
+        let lines: Vec<_> = lines.iter().skip(first.len() / 2).collect();
+        assert_eq!(lines, [lost, "server GET /b 503 complete Status 28/40 1/1"]);
+        assert_eq!((counts.gaps, counts.gap_bytes, counts.lost_framings), (1, 40, 0));
+    }
+    // How it ended was not seen either.
+    let end = [State(model::TcpState::CloseWait, 0), State(model::TcpState::LastAck, 0)];
+    let (lines, _) = play(&socket(1), &[&[Reads(GET), Blind(Sent, 40)], &end[..]].concat());
+    assert_eq!(lines, [lost]);
+    // A body without content is as long as it says.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    let (lines, counts) =
+        play(&socket(1), &[Reads(GET), Writes(head), Blind(Sent, 100), Reads(GET), Writes(OK)]);
+    assert_eq!(
+        (lines, counts.gaps),
+        (vec!["server GET /a 200 complete - 28/140 2/1".to_owned(), FINE.to_owned()], 0)
+    );
 }
 
 #[test]
