@@ -216,3 +216,6 @@ fn closed(connection: u64, pid: u32, now_ns: u64) -> Event<'static> {
     };
     Event { at_ns: now_ns, pid, tid: 0, body: Body::SocketState(state) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 """The routes of the end to end tests in Flask. WSGI: `app`."""
 
+import subprocess
+import sys
 import time
 
 import requests
@@ -61,8 +63,16 @@ def echo():
 
 @app.get("/call")
 def call():
-    answer = requests.get(request.args["url"], timeout=10)
+    answer = requests.get(request.args["url"], timeout=request.args.get("timeout", 10, float))
     return jsonify(status=answer.status_code, length=len(answer.content))
+
+
+@app.get("/spawn")
+def spawn():
+    fetch = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1]).read()"
+    programs = {"python": [sys.executable, "-c", fetch], "curl": ["curl", "-sS", "-o", "/dev/null"]}
+    command = [*programs[request.args["program"]], request.args["url"]]
+    return str(subprocess.run(command, timeout=30, check=False).returncode)
 
 
 @app.get("/headers")

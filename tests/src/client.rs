@@ -2,6 +2,8 @@
 //!
 //! Invariant: the bytes sent are the bytes given, and an entry is written for every request, whatever became of it.
 
+mod bulk;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;

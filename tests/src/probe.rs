@@ -69,6 +69,9 @@ pub struct SpanLine {
     pub peer: Option<String>,
     /// Who really asked.
     pub client_addr: Option<String>,
+    /// The client's program.
+    #[serde(default)]
+    pub user_agent: Option<String>,
     /// `1.0`, `1.1` or `2`.
     pub http_version: Option<String>,
     /// What else is known.
@@ -137,6 +140,11 @@ pub fn find_program() -> anyhow::Result<PathBuf> {
 impl Probe {
     /// Starts the probe on these processes with JSON output, and waits until it is attached.
     pub fn attach(pids: &[u32], arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::attach_in(pids, arguments, &[])
+    }
+
+    /// As [`attach`](Self::attach), with more variables in the probe's environment.
+    pub fn attach_in(pids: &[u32], arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let turn = ONE_AT_A_TIME.lock();
         let state = tempfile::tempdir().context("make a state folder")?;
         let mut command = Command::new(find_program()?);
@@ -144,6 +152,7 @@ impl Probe {
             command.args(["--pid", &pid.to_string()]);
         }
         command.args(["--format", "json"]).arg("--state-dir").arg(state.path()).args(arguments);
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start the probe")?;
         let output = Arc::new(Output::default());

@@ -50,7 +50,12 @@ impl Watch {
 
     /// Attaches a probe to the server, with more arguments for the probe.
     pub fn with(server: Server, arguments: &[&str]) -> anyhow::Result<Self> {
-        let probe = Probe::attach(&[server.pid()], arguments)?;
+        Self::within(server, arguments, &[])
+    }
+
+    /// As [`with`](Self::with), with more variables in the probe's environment.
+    pub fn within(server: Server, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let probe = Probe::attach_in(&[server.pid()], arguments, environment)?;
         Ok(Self { server, probe, entries: Vec::new(), connection: None })
     }
 

@@ -46,6 +46,8 @@ const VENV: Need = Need {
     packages: ["python3-venv", "python3-pip", "py3-pip", "python-pip"],
 };
 const NGINX: Need = program("nginx", ["nginx-light", "nginx", "nginx", "nginx"]);
+/// Gives one process another wall clock.
+const FAKETIME: Need = program("faketime", ["faketime", "libfaketime", "libfaketime", "libfaketime"]);
 const CURL: Need = program("curl", ["curl", "curl", "curl", "curl"]);
 const IP: Need = program("ip", ["iproute2", "iproute", "iproute2", "iproute2"]);
 const WRK: Need = program("wrk", ["wrk", "wrk", "wrk", "wrk"]);
@@ -58,7 +60,7 @@ pub const BUILD: &[Need] = &[CC, MAKE, PKG_CONFIG, CLANG, LIBELF, ZLIB];
 /// To run Python web apps.
 pub const PYTHON_APPS: &[Need] = &[PYTHON, VENV];
 /// To run the live tests.
-pub const TEST: &[Need] = &[NGINX, CURL, IP];
+pub const TEST: &[Need] = &[NGINX, CURL, IP, BPFTOOL, FAKETIME];
 /// To measure.
 pub const BENCH: &[Need] = &[WRK, BPFTOOL, STRACE, TASKSET];
 
