@@ -3,6 +3,7 @@
 //! Invariant: the bytes sent are the bytes given, and an entry is written for every request, whatever became of it.
 
 mod bulk;
+mod unread;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -113,7 +114,8 @@ impl Connection {
         Ok(requests.into_iter().map(|request| Sent { request, start_ns }).collect())
     }
 
-    /// Sends a request in pieces of this many bytes, each in a call of its own, with a pause between them.
+    /// Sends a request in pieces of this many bytes, each in a call of its own, with a pause after the server has
+    /// read it.
     pub fn send_pieces(
         &mut self,
         request: Request,
@@ -123,6 +125,9 @@ impl Connection {
         let start_ns = monotonic_ns();
         for (index, piece) in request.bytes.chunks(piece_bytes).enumerate() {
             if index > 0 {
+                if let (Stream::Tcp(stream), Some(local)) = (&self.stream, self.local) {
+                    unread::wait_until_read(local, stream.peer_addr()?)?;
+                }
                 std::thread::sleep(pause);
             }
             self.write(piece)?;

@@ -126,8 +126,8 @@ fn heads_in_pieces(#[case] kind: &str, #[case] piece_bytes: usize) {
         let request = Request::new("POST", &format!("/echo?n={n}"), "Content-Length: 10\r\n", &[b'x'; 10]);
         let pieces = request.bytes.len().div_ceil(piece_bytes) as u64;
         let sent = connection.send_pieces(request, piece_bytes, Duration::from_millis(1)).unwrap();
-        // It lasts from the first byte on; the last piece is the only one that nothing waits for.
-        let entry = connection.receive(sent).unwrap().lasting_ms((pieces - 1) / 2);
+        // It lasts from the first byte on.
+        let entry = connection.receive(sent).unwrap().lasting_ms(pieces - 1);
         assert_eq!(entry.body, b"10");
         watch.entries.push(entry);
     }
