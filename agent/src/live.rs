@@ -84,6 +84,7 @@ impl Tally {
             ("unpaired_responses", self.trace.unpaired_responses),
             ("evicted_connections", self.trace.evicted_connections),
             ("overrun_connections", self.trace.overrun_connections),
+            ("overrun_requests", self.trace.overrun_requests),
         ];
         let kernel = self.kernel.iter().map(|(name, count)| (name.as_str(), *count));
         let programs = self.missed.iter().map(|(name, count)| (name.as_str(), *count));

@@ -4,17 +4,18 @@
 use std::sync::Arc;
 
 use model::{End, Family, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
-use protocol::http1::{Headers, RequestHead, ResponseHead};
+use protocol::http1::Headers;
 
 use crate::app::{App, AppIndex, Apps};
 use crate::client_address::client_address;
 use crate::context::{self, Incoming};
 use crate::counts::Counts;
 use crate::exchange::{Exchange, fault};
+use crate::head::{Answering, Asking};
 use crate::ids::Ids;
 use crate::place::{Lineage, Place, Thread};
 use crate::process::Processes;
-use crate::route::{method_in_name, template};
+use crate::route::{Name, method_in_name, template};
 use crate::settings::Policy;
 use crate::target::{Target, without_user};
 use crate::text::cut;
@@ -79,39 +80,45 @@ impl Assembler {
     }
 
     /// A request with a method, a target and headers has begun, whatever protocol carries it.
-    pub(crate) fn open(
+    pub(crate) fn open<'a>(
         &mut self,
         (protocol, place): (Protocol, &Place),
         thread: Thread,
-        head: &RequestHead,
+        head: impl Into<Asking<'a>>,
         number: u64,
         (start_ns, position): (u64, u64),
     ) -> Exchange {
+        let head = head.into();
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
-        let target = Target::parse(&head.method, &head.target);
-        let template = target.path.map(template);
-        let lineage = self.lineage(place.kind, thread, start_ns, Some(&head.headers));
+        let method = head.method.unwrap_or_default();
+        let target = head.target.map(|target| Target::parse(method, target));
+        let template = target.as_ref().and_then(|target| target.path).map(template);
+        let caller = (!head.by_any_thread || self.threads.is_alone(thread.pid)).then_some(thread);
+        let lineage = self.lineage(place.kind, caller, start_ns, Some(head.headers));
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         let policy = &self.policy;
         let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
-        let host = target.authority.or_else(|| head.headers.get("host").map(without_user));
-        span.method = Some(cut(&head.method, MAX_METHOD_CHARS).into());
-        span.target = Some(cut(&policy.redactor.target(target.shown), MAX_TARGET_CHARS).to_owned());
+        let authority = head.authority.or_else(|| head.headers.get("host")).map(without_user);
+        let host = target.as_ref().and_then(|target| target.authority).or(authority);
+        span.method = head.method.map(|method| cut(method, MAX_METHOD_CHARS).into());
+        span.target = target
+            .as_ref()
+            .map(|target| cut(&policy.redactor.target(target.shown), MAX_TARGET_CHARS).to_owned());
         span.http_version = Some(head.version);
         span.user_agent = get_cut("user-agent", MAX_USER_AGENT_CHARS);
         span.trace_state = get_cut("tracestate", MAX_TRACE_STATE_CHARS);
         if place.kind == SpanKind::Server {
-            span.client_addr = client_address(&head.headers, place.asker(), &policy.trusted);
+            span.client_addr = client_address(head.headers, place.asker(), &policy.trusted);
         }
         if let Some(host) = host.filter(|host| !host.is_empty()) {
             cut(host, MAX_HOST_CHARS).clone_into(&mut span.host);
         } else {
             span.host = place.asked();
         }
-        self.record_headers(&mut span, app, "request.", &head.headers);
+        self.record_headers(&mut span, app, "request.", head.headers);
         let App { names, flags, .. } = self.apps.get_mut(app);
-        let name = names.peek(place.kind, &head.method, template.as_deref());
+        let name = names.peek(place.kind, method, template.as_deref());
         span.head_sampled |= flags.start(place.kind, name, start_ns);
         if place.kind == SpanKind::Server {
             self.threads.begin(
@@ -151,7 +158,7 @@ impl Assembler {
         let Beginning { name, number, start_ns, position } = beginning;
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
-        let lineage = lineage.unwrap_or_else(|| self.lineage(place.kind, thread, start_ns, None));
+        let lineage = lineage.unwrap_or_else(|| self.lineage(place.kind, Some(thread), start_ns, None));
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.name = name.into();
         span.host = place.asked();
@@ -174,7 +181,7 @@ impl Assembler {
     /// A response has begun whose request had passed before the probe looked.
     pub(crate) fn open_late(
         &mut self,
-        place: &Place,
+        (protocol, place): (Protocol, &Place),
         thread: Thread,
         number: u64,
         start_ns: u64,
@@ -182,7 +189,7 @@ impl Assembler {
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
         let lineage = Lineage { trace_id: self.ids.trace(), parent: None, flagged: false };
-        let mut span = self.blank((Protocol::Http1, place), thread, process, start_ns, lineage);
+        let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.host = place.asked();
         span.client_addr = (place.kind == SpanKind::Server).then(|| place.asker().ip()).flatten();
         self.counts.exchanges += 1;
@@ -201,15 +208,22 @@ impl Assembler {
     }
 
     /// The final response of an exchange has begun.
-    pub(crate) fn respond(&self, exchange: &mut Exchange, head: &ResponseHead, start_ns: u64, position: u64) {
+    pub(crate) fn respond<'a>(
+        &self,
+        exchange: &mut Exchange,
+        head: impl Into<Answering<'a>>,
+        start_ns: u64,
+        position: u64,
+    ) {
+        let head = head.into();
         let span = &mut exchange.span;
-        span.status = Some(head.status);
+        span.status = head.status;
         span.http_version = span.http_version.or(Some(head.version));
         if exchange.request_position.is_some() {
             span.ttfb_ns = Some(start_ns.saturating_sub(span.start_ns));
         }
         exchange.response_position = Some(position);
-        self.record_headers(span, exchange.app, "response.", &head.headers);
+        self.record_headers(span, exchange.app, "response.", head.headers);
     }
 
     /// An exchange is over; `end_ns` is when its last byte passed.
@@ -221,18 +235,28 @@ impl Assembler {
         span.end = if exchange.request_position.is_some() { end } else { End::ProbeJoinedLate };
         span.duration_ns = end_ns.saturating_sub(span.start_ns);
         span.fault = fault(&span, span.end, self.policy.error_status(span.kind));
-        if let Some(method) = &span.method {
-            let method = method.clone();
-            let strange = matches!(span.status, Some(400 | 404 | 405 | 410 | 414));
-            let names = &mut self.apps.get_mut(exchange.app).names;
-            let name = names.resolve(span.kind, &method, exchange.template.as_deref(), strange);
-            span.name = name.text;
-            span.route = name.route;
-            self.counts.names_over_ceiling += u64::from(name.over_ceiling);
-        } else if span.protocol.family() != Family::Http {
-            let name = self.apps.get_mut(exchange.app).names.admit(&span.name);
-            span.name = name.text;
-            self.counts.names_over_ceiling += u64::from(name.over_ceiling);
+        let names = &mut self.apps.get_mut(exchange.app).names;
+        let name = match (span.protocol, exchange.template.as_deref()) {
+            // A call has the name of its method, and a route, which is its path.
+            (Protocol::Grpc, Some(path)) => {
+                let name = names.admit(path.trim_start_matches('/'), "grpc");
+                Some(Name { route: (!name.over_ceiling).then(|| path.into()), ..name })
+            }
+            (protocol, _) if protocol.family() != Family::Http => {
+                let first = span.name.split(' ').next().unwrap_or_default();
+                Some(Name { route: span.route.take(), ..names.admit(&span.name, first) })
+            }
+            (_, template) if exchange.request_position.is_some() => {
+                let strange = matches!(span.status, Some(400 | 404 | 405 | 410 | 414));
+                let method = span.method.as_deref().unwrap_or_default();
+                Some(names.resolve(span.kind, method, template, strange))
+            }
+            _ => None,
+        };
+        if let Some(Name { text, route, over_ceiling }) = name {
+            span.name = text;
+            span.route = route;
+            self.counts.names_over_ceiling += u64::from(over_ceiling);
         }
         self.give_out(span, exchange.app, out);
     }
@@ -240,7 +264,7 @@ impl Assembler {
     /// A span of a connect that came to nothing, as far as it is known when the connect begins.
     pub(crate) fn open_connect(&mut self, place: &Place, thread: Thread, start_ns: u64) -> Span {
         let process = self.processes.get(thread.pid);
-        let lineage = self.lineage(SpanKind::Client, thread, start_ns, None);
+        let lineage = self.lineage(SpanKind::Client, Some(thread), start_ns, None);
         let span = self.blank((Protocol::Unknown, place), thread, process, start_ns, lineage);
         Span { host: place.asked(), ..span }
     }
@@ -274,7 +298,7 @@ impl Assembler {
     fn lineage(
         &mut self,
         kind: SpanKind,
-        thread: Thread,
+        thread: Option<Thread>,
         start_ns: u64,
         headers: Option<&Headers>,
     ) -> Lineage {
@@ -286,7 +310,9 @@ impl Assembler {
                 let parent = parent.map(|span_id| Parent { span_id, kind: ParentKind::Remote });
                 return Lineage { trace_id, parent, flagged };
             }
-        } else if let Some(parent) = self.threads.parent((thread.pid, thread.tid), start_ns) {
+        } else if let Some(parent) =
+            thread.and_then(|thread| self.threads.parent((thread.pid, thread.tid), start_ns))
+        {
             return Lineage {
                 trace_id: parent.trace_id.clone(),
                 parent: Some(Parent { span_id: parent.span_id.to_string().into(), kind: ParentKind::Thread }),
@@ -298,6 +324,13 @@ impl Assembler {
             return Lineage { trace_id: found.trace_id, parent: None, flagged: found.flagged };
         }
         Lineage { trace_id: self.ids.trace(), parent: None, flagged: false }
+    }
+
+    /// Takes back the parent that a call got from its thread: it turned out not to be certain.
+    pub(crate) fn disown(&mut self, exchange: &mut Exchange) {
+        if exchange.span.parent.take().is_some() {
+            exchange.span.trace_id = self.ids.trace();
+        }
     }
 
     /// A span of which nothing is known but where, when and by whom it was begun.

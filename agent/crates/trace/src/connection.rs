@@ -6,6 +6,7 @@ mod closing;
 mod conversation;
 mod detectors;
 mod dialogue;
+mod multiplex;
 mod opening;
 mod preface;
 mod table;
@@ -19,6 +20,7 @@ use crate::place::{Place, Thread};
 pub(crate) use closing::{ECONNRESET, EPIPE};
 use conversation::{Conversation, Turn, Verdict};
 use dialogue::Dialogue;
+use multiplex::Multiplex;
 use opening::{Judgement, Opening};
 pub(crate) use table::Connections;
 

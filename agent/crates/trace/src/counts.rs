@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Counts {
     /// Connections that passed bytes.
     pub connections: u64,
-    /// Connections let go because they do not speak HTTP/1.
+    /// Connections let go because they speak no protocol that is known.
     pub not_http: u64,
     /// Bytes of such connections, until the source stopped telling of them.
     pub not_http_bytes: u64,
@@ -19,6 +19,8 @@ pub struct Counts {
     pub aged_connections: u64,
     /// Connections let go because too many requests waited for a response on them.
     pub overrun_connections: u64,
+    /// Requests not followed because too many were open on their connection.
+    pub overrun_requests: u64,
     /// Places where bytes are missing.
     pub gaps: u64,
     /// Bytes missing in them.

@@ -15,6 +15,7 @@ mod counts;
 mod exchange;
 #[cfg(test)]
 mod fixture;
+mod head;
 mod ids;
 mod network;
 mod pattern;

@@ -109,14 +109,13 @@ impl Names {
         self.register(method_in_name(method).len() + 1)
     }
 
-    /// A name that is not made of a method and a path. Beyond the ceiling its first word is kept.
-    pub(crate) fn admit(&mut self, text: &str) -> Name {
+    /// A name that is not made of a method and a path. Beyond the ceiling only its stem is kept.
+    pub(crate) fn admit(&mut self, text: &str, stem: &str) -> Name {
         if let Some(name) = self.known.get(text) {
             return name.clone();
         }
         if self.known.len() >= self.ceiling {
-            let first = text.split(' ').next().unwrap_or_default();
-            return Name { text: format!("{first} {OTHER}").into(), route: None, over_ceiling: true };
+            return Name { text: format!("{stem} {OTHER}").into(), route: None, over_ceiling: true };
         }
         let name = Name { text: text.into(), route: None, over_ceiling: false };
         self.known.insert(text.into(), name.clone());
@@ -203,7 +202,7 @@ mod tests {
             ("SELECT a", "SELECT a", false),
             ("SELECT b", "SELECT (other)", true),
         ] {
-            let name = names.admit(text);
+            let name = names.admit(text, text.split(' ').next().unwrap());
             assert_eq!((&*name.text, name.route, name.over_ceiling), (want, None, over));
         }
         assert_eq!(name(&mut names, Server, "GET", "/a", false), "GET (other)");

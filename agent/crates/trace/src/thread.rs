@@ -34,6 +34,12 @@ impl Threads {
         }
     }
 
+    /// Whether the process serves no more than one request.
+    pub(crate) fn is_alone(&self, pid: u32) -> bool {
+        let of_process = self.serving.iter().filter(|((of, _), _)| *of == pid);
+        of_process.map(|(_, open)| open.len()).take(2).sum::<usize>() <= 1
+    }
+
     /// The request that a thread was serving when something began there.
     pub(crate) fn parent(&self, thread: (u32, u32), start_ns: u64) -> Option<&Serving> {
         match self.serving.get(&thread)?.as_slice() {
@@ -61,6 +67,10 @@ mod tests {
         assert_eq!(parent(&threads, 11), None);
         threads.begin((1, 2), serving(5));
         assert_eq!(parent(&threads, 11), Some(5));
+        assert!(threads.is_alone(1));
+        threads.begin((1, 3), serving(7));
+        assert!(!threads.is_alone(1) && threads.is_alone(2));
+        threads.end((1, 3), SpanId(7));
         assert_eq!(parent(&threads, 9), None);
         threads.begin((1, 2), serving(6));
         assert_eq!(parent(&threads, 11), None);

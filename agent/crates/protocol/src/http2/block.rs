@@ -13,6 +13,8 @@ pub(super) struct Block {
     pub promise: bool,
     pub end_stream: bool,
     pub start_ns: u64,
+    /// When the last of its bytes passed.
+    pub last_ns: u64,
     pub position: u64,
     /// Bytes of its frames.
     pub wire_bytes: u64,

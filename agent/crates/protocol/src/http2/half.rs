@@ -201,7 +201,7 @@ impl Half {
             && self.block.as_ref().is_some_and(|block| block.stream == frame.stream);
         if !continues {
             // A block must not be interrupted (RFC 9113 section 6.10): what is open stays without its end.
-            self.close_block(true, at_ns, sink);
+            self.close_block(true, sink);
         }
         match frame.kind {
             Kind::Headers | Kind::PushPromise => {
@@ -211,6 +211,7 @@ impl Half {
                     promise: frame.kind == Kind::PushPromise,
                     end_stream: frame.kind == Kind::Headers && frame.has(END_STREAM),
                     start_ns,
+                    last_ns: at_ns,
                     position,
                     wire_bytes: 0,
                     bytes,
@@ -250,8 +251,9 @@ impl Half {
                     Place::Beside => {}
                 }
                 block.wire_bytes += std::mem::take(&mut payload.untold);
+                block.last_ns = at_ns;
                 if over && frame.has(END_HEADERS) {
-                    self.close_block(false, at_ns, sink);
+                    self.close_block(false, sink);
                 }
             }
             (Kind::Settings, _) if !frame.has(ACK) => {
@@ -283,7 +285,7 @@ impl Half {
     }
 
     /// The header block that is open is over, or what is left of it will not be seen.
-    fn close_block(&mut self, cut: bool, at_ns: u64, sink: &mut Sink<'_>) {
+    fn close_block(&mut self, cut: bool, sink: &mut Sink<'_>) {
         let Some(mut block) = self.block.take() else { return };
         let whole = !(cut || block.cut);
         let mut head = Box::<Head>::default();
@@ -299,7 +301,7 @@ impl Half {
             stream: block.stream,
             head,
             start_ns: block.start_ns,
-            end_ns: at_ns,
+            end_ns: block.last_ns,
             position: block.position,
             bytes: block.wire_bytes,
             end_stream: block.end_stream,
@@ -308,7 +310,7 @@ impl Half {
 
     /// It is not known any more where frames begin.
     fn lose(&mut self, sink: &mut Sink<'_>) {
-        self.close_block(true, self.last_ns, sink);
+        self.close_block(true, sink);
         self.decoder.lose();
         self.state = State::Searching;
         sink(Part::Lost);

@@ -37,8 +37,8 @@ impl Head {
         self.unknown == 0 && !self.truncated
     }
 
-    /// A request's or a response's block, by the pseudo-header fields that are known; else trailers, or unknown.
-    pub(super) fn asks(&self) -> bool {
+    /// A request, by the pseudo-header fields that are known.
+    pub fn asks(&self) -> bool {
         self.method.is_some() || self.scheme.is_some() || self.path.is_some() || self.authority.is_some()
     }
 

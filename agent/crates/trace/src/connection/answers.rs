@@ -1,7 +1,7 @@
 //! Responses meet their requests, in order. Invariant: a response never goes to a request that it may not
 //! belong to: after a loss, requests in doubt end as lost.
 
-use model::{End, Origin, Span, SpanKind};
+use model::{End, Origin, Protocol, Span, SpanKind};
 use protocol::Chunk;
 use protocol::http1::{EndBy, Part, ResponseHead, ResponseParser};
 
@@ -185,7 +185,7 @@ impl Dialogue {
         if self.origin == Origin::Midway && !self.requests_seen {
             let number = self.next_number;
             self.next_number += 1;
-            let exchange = assembler.open_late(&self.place, thread, number, start_ns);
+            let exchange = assembler.open_late((Protocol::Http1, &self.place), thread, number, start_ns);
             self.exchanges.push_back(Box::new(exchange));
             return Passing::First;
         }

@@ -2,11 +2,11 @@
 //! does not say no decides, so a row before another must tell its own bytes from the other's.
 
 use model::{Address, Direction, Origin, SpanKind};
-use protocol::http1::{Looks, detect};
+use protocol::{http1, http2};
 
-use super::Dialogue;
 use super::conversation::Conversation;
 use super::preface::{self, Preface};
+use super::{Dialogue, Multiplex};
 use crate::place::Place;
 
 /// The bytes to judge: the first of a direction, or, where the probe joined midway, those of any call.
@@ -14,6 +14,8 @@ use crate::place::Place;
 pub(super) struct First<'a> {
     pub(super) direction: Direction,
     pub(super) bytes: &'a [u8],
+    /// How many bytes passed with them: the rest was not copied.
+    pub(super) len: u64,
     /// They are the very first of their direction: nothing has been missed before them.
     pub(super) begins: bool,
     /// The end that is asked if the process asks: its port may confirm what few bytes leave open.
@@ -42,8 +44,9 @@ pub(super) struct Detector {
 }
 
 /// Every protocol, in the order of asking.
-const DETECTORS: [Detector; 2] = [
+const DETECTORS: [Detector; 3] = [
     Detector { guess: preface::guess, begin: |place, _| Box::new(Preface::new(place)) },
+    Detector { guess: http2, begin: |place, origin| Box::new(Multiplex::new(place, origin)) },
     Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(place, origin)) },
 ];
 
@@ -58,7 +61,22 @@ pub(super) fn ask(first: &First<'_>) -> (Guess, Option<&'static Detector>) {
     (Guess::No, None)
 }
 
+fn http2(first: &First<'_>) -> Guess {
+    match (http2::detect(first.bytes, first.len, first.begins), first.direction) {
+        (http2::Looks::Request, Direction::Received) | (http2::Looks::Response, Direction::Sent) => {
+            Guess::Yes(SpanKind::Server)
+        }
+        (http2::Looks::Request, Direction::Sent) | (http2::Looks::Response, Direction::Received) => {
+            Guess::Yes(SpanKind::Client)
+        }
+        (http2::Looks::TooShort, _) => Guess::Maybe,
+        (http2::Looks::Neither, _) => Guess::No,
+    }
+}
+
 fn http1(first: &First<'_>) -> Guess {
+    use http1::{Looks, detect};
+
     match (detect(first.bytes), first.direction) {
         (Looks::Request, Direction::Received) | (Looks::Response, Direction::Sent) => {
             Guess::Yes(SpanKind::Server)

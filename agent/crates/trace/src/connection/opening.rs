@@ -60,11 +60,13 @@ impl Opening {
         let (bytes, position) = self.first_bytes(passage);
         // The very first bytes are known.
         let begins = origin == Origin::Start && position == 0;
-        let answer = match ask(&First { direction, bytes: &bytes, begins, peer }) {
+        let len = passage.chunk.len.saturating_add((bytes.len() - passage.chunk.head.len()) as u64);
+        let answer = match ask(&First { direction, bytes: &bytes, len, begins, peer }) {
             // Joined in the middle of something: each call may be the beginning of the next message.
             (Guess::No, _) if bytes.len() > passage.chunk.head.len() && origin == Origin::Midway => {
                 self.held.retain(|held| held.direction != direction);
-                ask(&First { direction, bytes: passage.chunk.head, begins: false, peer })
+                let (bytes, len) = (passage.chunk.head, passage.chunk.len);
+                ask(&First { direction, bytes, len, begins: false, peer })
             }
             answer => answer,
         };

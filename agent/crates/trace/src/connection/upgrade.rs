@@ -4,14 +4,14 @@
 use model::{End, Span};
 use protocol::http1::ResponseHead;
 
-use super::conversation::Verdict;
+use super::Multiplex;
+use super::conversation::{Conversation, Turn, Verdict};
 use crate::assemble::Assembler;
 use crate::exchange::Exchange;
 use crate::place::Place;
 
 /// The exchange, and where what follows begins.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the first protocol that is followed reads them")]
 pub(super) struct Handshake {
     pub(super) place: Place,
     /// Not finished yet.
@@ -27,7 +27,14 @@ pub(super) struct Handshake {
 
 /// Finishes the exchange or hands it on, by the protocol that the 101 names.
 pub(super) fn follow(handshake: Handshake, assembler: &mut Assembler, out: &mut Vec<Span>) -> Verdict {
-    let Handshake { exchange, end_ns, .. } = handshake;
+    let Handshake { place, exchange, end_ns, head, received, sent } = handshake;
+    let named =
+        |protocol: &str| head.headers.all("upgrade").any(|value| value.eq_ignore_ascii_case(protocol));
+    // The answer to the request comes in HTTP/2, on its first stream (RFC 7540 section 3.2).
+    if named("h2c") {
+        let next = Some(Box::new(Multiplex::upgraded(place, exchange)) as Box<dyn Conversation>);
+        return Verdict::Turn(Box::new(Turn { next, received, sent, client: None }));
+    }
     assembler.finish(exchange, End::Upgraded, end_ns, out);
     Verdict::Upgraded
 }

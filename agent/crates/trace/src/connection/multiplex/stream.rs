@@ -1,0 +1,102 @@
+//! One stream: its exchange, and what has passed of its two messages. Invariant: bytes are those of the frames of
+//! the message, headers of frames and padding included.
+
+use model::{End, HttpVersion, Protocol, Span};
+use protocol::grpc::Messages;
+use protocol::http2::{Content, Head};
+
+use super::grpc;
+use crate::assemble::Assembler;
+use crate::exchange::Exchange;
+
+/// A stream with an open exchange.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) exchange: Exchange,
+    pub(super) request: Message,
+    pub(super) response: Message,
+    /// The final response has begun.
+    pub(super) answered: bool,
+    /// What gRPC says of the outcome.
+    pub(super) grpc_status: Option<u32>,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) bytes: u64,
+    /// What gRPC sends as messages, counted for any stream: whether it is gRPC may be known later.
+    messages: Messages,
+    /// Fields that are not known, of its heads.
+    unknown_fields: usize,
+}
+
+impl Message {
+    fn new(from_start: bool) -> Self {
+        Self { bytes: 0, messages: Messages::new(from_start), unknown_fields: 0 }
+    }
+
+    /// A header block of it has passed.
+    pub(super) fn head(&mut self, head: &Head, bytes: u64) {
+        self.bytes += bytes;
+        self.unknown_fields += head.unknown + usize::from(head.truncated);
+    }
+
+    /// Bytes of a DATA frame have passed.
+    pub(super) fn data(&mut self, content: Content<'_>, bytes: u64) {
+        self.bytes += bytes;
+        self.messages.push(content);
+    }
+
+    /// Frames of it may have been missed.
+    pub(super) fn lose(&mut self) {
+        self.messages.lose();
+    }
+}
+
+impl Stream {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        let from_start = exchange.request_position.is_some();
+        Self {
+            exchange,
+            request: Message::new(from_start),
+            response: Message::new(true),
+            answered: false,
+            grpc_status: None,
+        }
+    }
+
+    /// The stream of a request that was written in HTTP/1.1 and asked for HTTP/2.
+    pub(super) fn upgraded(mut exchange: Exchange) -> Self {
+        let span = &mut exchange.span;
+        span.protocol = Protocol::Http2;
+        span.http_version = Some(HttpVersion::Http2);
+        // Those of the 101, which is no final response.
+        (span.status, span.ttfb_ns, span.response_bytes) = (None, None, 0);
+        span.headers.retain(|(name, _)| !name.starts_with("response."));
+        exchange.response_position = None;
+        let bytes = exchange.span.request_bytes;
+        let mut stream = Self::new(exchange);
+        stream.request.bytes = bytes;
+        stream
+    }
+
+    /// The exchange is over; `end_ns` is when its last byte passed.
+    pub(super) fn finish(mut self, end: End, end_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let span = &mut self.exchange.span;
+        span.request_bytes = self.request.bytes;
+        span.response_bytes = self.response.bytes;
+        for (name, message) in
+            [("http.request.unknown_fields", &self.request), ("http.response.unknown_fields", &self.response)]
+        {
+            if message.unknown_fields > 0 {
+                span.set(name, message.unknown_fields as u64);
+            }
+        }
+        if span.protocol == Protocol::Grpc {
+            let counts = [self.request.messages.count(), self.response.messages.count()];
+            grpc::settle(span, self.grpc_status, counts);
+        }
+        assembler.finish(self.exchange, end, end_ns, out);
+    }
+}

@@ -1,0 +1,45 @@
+//! What heads say, whatever protocol carries them. Invariant: what is not known is `None`, not empty.
+
+use model::HttpVersion;
+use protocol::http1::{Headers, RequestHead, ResponseHead};
+
+/// What a request's head says, whatever protocol carries it. `None`: not known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) method: Option<&'a str>,
+    /// As sent: a path with its query, or one of the other forms.
+    pub(crate) target: Option<&'a str>,
+    /// Where it does not stand in the target or in `Host`.
+    pub(crate) authority: Option<&'a str>,
+    pub(crate) version: HttpVersion,
+    pub(crate) headers: &'a Headers,
+    /// It may have been written by another thread than the one whose call it is.
+    pub(crate) by_any_thread: bool,
+}
+
+impl<'a> From<&'a RequestHead> for Asking<'a> {
+    fn from(head: &'a RequestHead) -> Self {
+        Self {
+            method: Some(&head.method),
+            target: Some(&head.target),
+            authority: None,
+            version: head.version,
+            headers: &head.headers,
+            by_any_thread: false,
+        }
+    }
+}
+
+/// What a response's head says, whatever protocol carries it. `None`: not known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answering<'a> {
+    pub(crate) status: Option<u16>,
+    pub(crate) version: HttpVersion,
+    pub(crate) headers: &'a Headers,
+}
+
+impl<'a> From<&'a ResponseHead> for Answering<'a> {
+    fn from(head: &'a ResponseHead) -> Self {
+        Self { status: Some(head.status), version: head.version, headers: &head.headers }
+    }
+}
