@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ebpf::abi::{self, Endpoints, SocketCall};
 use ebpf::record::Record;
 use model::{
-    Address, Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketState, Syscall, TcpState,
+    Address, Blur, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome, Payload, SocketState,
+    Syscall, TcpState,
 };
 
 /// Turns a record into an event. `None`: a state change between states that this version does not know.
@@ -25,6 +26,7 @@ pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
                 old: tcp_state(state.old_state)?,
                 new: tcp_state(state.new_state)?,
                 errno: state.error.saturating_abs(),
+                identity: identity(state.identity, state.context),
             };
             (state.header, Body::SocketState(body))
         }
@@ -59,6 +61,25 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
         syscall: syscall(call.call),
         position: call.position,
         outcome,
+        identity: match identity(call.identity, call.context) {
+            // A greenlet sends itself what had to wait; a task leaves it to the loop.
+            Identity::Task(_) if call.header.flags & abi::FLAG_DEFERRED != 0 => {
+                Identity::Unknown(Blur::Deferred)
+            }
+            identity => identity,
+        },
+    }
+}
+
+fn identity(kind: u8, context: u64) -> Identity {
+    match (kind, context) {
+        (abi::IDENTITY_UNREADABLE, _) => Identity::Unknown(Blur::Unreadable),
+        (abi::IDENTITY_BASE, context) => Identity::Base(context),
+        (abi::IDENTITY_GREENLET, 0) => Identity::Unknown(Blur::Greenlet),
+        (abi::IDENTITY_GREENLET, context) => Identity::Greenlet(context),
+        (abi::IDENTITY_LOOP, _) => Identity::Unknown(Blur::Loop),
+        (abi::IDENTITY_ENTERED, context) => Identity::Task(context),
+        _ => Identity::Thread,
     }
 }
 
@@ -165,6 +186,22 @@ mod tests {
         assert_eq!(unix(0, b"/run/a.sock\0junk"), ("unix:/run/a.sock".into(), "unix:".into()));
         assert_eq!(unix(abi::FLAG_PATH_OF_PEER, b"\0name"), ("unix:".into(), "unix:@name".into()));
         assert_eq!(unix(0, b""), ("unix:".into(), "unix:".into()));
+    }
+
+    #[test]
+    fn who_sent_late_is_not_who_wrote() {
+        let of = |kind, context, flags| {
+            let call = call(|c| (c.identity, c.context, c.header.flags) = (kind, context, flags));
+            socket_call(&call, b"", b"", b"").identity
+        };
+        assert_eq!(of(abi::IDENTITY_ENTERED, 7, 0), Identity::Task(7));
+        assert_eq!(of(abi::IDENTITY_ENTERED, 7, abi::FLAG_DEFERRED), Identity::Unknown(Blur::Deferred));
+        assert_eq!(of(abi::IDENTITY_GREENLET, 7, abi::FLAG_DEFERRED), Identity::Greenlet(7));
+        assert_eq!(of(abi::IDENTITY_GREENLET, 0, 0), Identity::Unknown(Blur::Greenlet));
+        assert_eq!(of(abi::IDENTITY_BASE, 0, 0), Identity::Base(0));
+        assert_eq!(of(abi::IDENTITY_LOOP, 7, 0), Identity::Unknown(Blur::Loop));
+        assert_eq!(of(abi::IDENTITY_THREAD, 7, 0), Identity::Thread);
+        assert_eq!(of(99, 7, 0), Identity::Thread);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod decode;
 pub mod discover;
 pub mod exit;
 mod frame;
+mod interpreters;
 mod live;
 pub mod logging;
 mod outputs;

@@ -21,6 +21,7 @@ use trace::sample::Rules;
 use crate::clock;
 use crate::discover::Proc;
 use crate::frame::Frame;
+use crate::interpreters::Interpreters;
 use crate::pipeline::{Intake, Pipeline};
 use crate::sys;
 
@@ -126,6 +127,7 @@ fn drain(
     let ring = kernel.ring(|record| pipeline.borrow_mut().feed(&Frame::Record(record)))?;
     let mut next_clock_ns = 0;
     let mut next_look_ns = 0;
+    let mut interpreters = Interpreters::default();
     let mut active = Activity::default();
     let ended = loop {
         let wait = if active.is_idle() {
@@ -153,6 +155,8 @@ fn drain(
             look(&mut pipeline, now_ns);
         }
         pipeline.feed(&Frame::Tick { now_ns });
+        interpreters.expect(pipeline.newcomers(), now_ns);
+        interpreters.look(kernel, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ebpf::record;
-use model::{Address, Body, ConnectionId, Event, Process, SocketState, Span, TcpState, WallClock};
+use model::{Address, Body, ConnectionId, Event, Identity, Process, SocketState, Span, TcpState, WallClock};
 use report::Exporter;
 use rustc_hash::FxHashMap;
 use trace::{SettingsError, Tracer};
@@ -37,6 +37,8 @@ pub struct Pipeline {
     settings: trace::Settings,
     exporters: Vec<Arc<dyn Exporter>>,
     processes: FxHashMap<u32, Arc<Process>>,
+    /// Those that nobody has asked for yet.
+    newcomers: Vec<u32>,
     identify: Option<Identify>,
     recorder: Option<Recorder>,
     recording_failed: Option<std::io::Error>,
@@ -53,6 +55,7 @@ impl Pipeline {
             settings,
             exporters,
             processes: FxHashMap::default(),
+            newcomers: Vec::new(),
             identify: None,
             recorder: None,
             recording_failed: None,
@@ -149,6 +152,9 @@ impl Pipeline {
     fn know(&mut self, process: Arc<Process>) {
         self.observe(&Event { at_ns: 0, pid: process.pid, tid: 0, body: Body::Process(process.clone()) });
         self.exporters.iter().for_each(|exporter| exporter.process_started(&process));
+        if self.identify.is_some() {
+            self.newcomers.push(process.pid);
+        }
         self.processes.insert(process.pid, process);
     }
 
@@ -178,6 +184,11 @@ impl Pipeline {
     /// The tracer, for what the agent asks of it between frames.
     pub fn tracer(&mut self) -> &mut Tracer {
         &mut self.tracer
+    }
+
+    /// The processes that were new, or ran another program, since the last call.
+    pub fn newcomers(&mut self) -> std::vec::Drain<'_, u32> {
+        self.newcomers.drain(..)
     }
 
     /// The processes known now.
@@ -213,6 +224,7 @@ fn closed(connection: u64, pid: u32, now_ns: u64) -> Event<'static> {
         old: TcpState::Established,
         new: TcpState::Close,
         errno: 0,
+        identity: Identity::Thread,
     };
     Event { at_ns: now_ns, pid, tid: 0, body: Body::SocketState(state) }
 }

@@ -28,6 +28,8 @@ enum record_flag {
 	FLAG_ORIGIN_START = 1,
 	/* The path after the payload is the peer's, not this end's. */
 	FLAG_PATH_OF_PEER = 2,
+	/* Earlier bytes of this direction had to wait in the process: who sends may not be who wrote. */
+	FLAG_DEFERRED = 4,
 };
 
 enum direction {
@@ -57,6 +59,22 @@ enum call {
 	CALL_KINDS = 12,
 };
 
+/* What a call belongs to, within its process. */
+enum identity_kind {
+	/* The thread: no interpreter is known here, or the thread is none of its. */
+	IDENTITY_THREAD = 0,
+	/* The interpreter's memory could not be read. */
+	IDENTITY_UNREADABLE = 1,
+	/* The thread's own context, if it has one: it does one thing at a time. */
+	IDENTITY_BASE = 2,
+	/* The context of a greenlet: others share the thread. Without a context it cannot be told which. */
+	IDENTITY_GREENLET = 3,
+	/* Outside the tasks of an event loop: it cannot be told for whom. */
+	IDENTITY_LOOP = 4,
+	/* A context that was entered: a task's, a callback's, or of code that was given a copy of one. */
+	IDENTITY_ENTERED = 5,
+};
+
 /* Why something was not recorded, or not whole. One per-CPU slot each. */
 enum counter {
 	COUNTER_RING_FULL = 0,
@@ -69,6 +87,7 @@ enum counter {
 	COUNTER_COMPAT_CALL = 7,
 	COUNTER_PATH_UNREADABLE = 8,
 	COUNTER_IGNORED_CALLS = 9,
+	COUNTER_IDENTITY_UNREADABLE = 10,
 	/* Calls without content, by `enum call`. */
 	COUNTER_WITHOUT_CONTENT = 16,
 	COUNTERS = COUNTER_WITHOUT_CONTENT + CALL_KINDS,
@@ -100,6 +119,7 @@ struct socket_call {
 	u64 inode;
 	u64 position; /* bytes before this call in this direction */
 	s64 result;   /* bytes; 0: end of stream; negative: error number */
+	u64 context;  /* the address of the Python context; 0: none */
 	struct endpoints ends;
 	s32 fd; /* -1: not known */
 	u32 head_bytes;
@@ -107,17 +127,20 @@ struct socket_call {
 	u16 path_bytes;
 	u8 call;      /* enum call */
 	u8 direction; /* enum direction */
-	u8 reserved[2];
+	u8 identity;  /* enum identity_kind */
+	u8 reserved;
 };
 
 struct socket_state {
 	struct record_header header;
 	u64 connection;
+	u64 context; /* as in socket_call, of who connects */
 	struct endpoints ends;
 	s32 error; /* sk_err */
 	u8 old_state;
 	u8 new_state;
-	u8 reserved[2];
+	u8 identity; /* enum identity_kind */
+	u8 reserved;
 };
 
 struct process_fork {
@@ -133,6 +156,15 @@ struct process_exec {
 struct process_exit {
 	struct record_header header;
 	s32 status; /* as wait(2) gives it */
+	u32 reserved;
+};
+
+/* Where a process's interpreter keeps what its threads are running. Offsets in bytes. */
+struct interpreter {
+	u32 slot;    /* from the thread pointer to the pointer to the thread's PyThreadState */
+	u16 context; /* in a PyThreadState: the pointer to the current context */
+	u16 entered; /* in a context: an int, not 0 if it was entered */
+	u32 outside; /* enum identity_kind of threads that have entered no context */
 	u32 reserved;
 };
 

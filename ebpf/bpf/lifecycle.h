@@ -2,6 +2,7 @@
 #ifndef STARDUST_PROBE_LIFECYCLE_H
 #define STARDUST_PROBE_LIFECYCLE_H
 
+#include "lib/python.h"
 #include "lib/ring.h"
 
 /* include/trace/events/sched.h */
@@ -14,6 +15,7 @@ int BPF_PROG(process_forked, struct task_struct *parent, struct task_struct *chi
 	/* A thread is born into its process. */
 	if (child->pid != child->tgid || !is_watched(tgid) || !watch(child->tgid))
 		return 0;
+	inherit_interpreter(tgid, child->tgid);
 	fill_header(&record.header, RECORD_FORK, sizeof(record), tgid, parent->pid);
 	record.child = child->tgid;
 	emit(&record.header, sizeof(record));
@@ -28,6 +30,7 @@ int BPF_PROG(process_executed, struct task_struct *task)
 
 	if (!is_watched(tgid))
 		return 0;
+	forget_interpreter(tgid);
 	fill_header(&record.header, RECORD_EXEC, sizeof(record), tgid, task->pid);
 	emit(&record.header, sizeof(record));
 	return 0;
@@ -44,6 +47,7 @@ int BPF_PROG(process_exited, struct task_struct *task)
 		return 0;
 	if (bpf_map_delete_elem(&watched, &tgid))
 		return 0;
+	forget_interpreter(tgid);
 	fill_header(&record.header, RECORD_EXIT, sizeof(record), tgid, 0);
 	record.status = task->exit_code;
 	emit(&record.header, sizeof(record));

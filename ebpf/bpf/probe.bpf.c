@@ -12,6 +12,7 @@ struct contract {
 	struct process_exec process_exec;
 	struct process_exit process_exit;
 	struct probe_config probe_config;
+	struct interpreter interpreter;
 	enum limit limit;
 	enum record_kind record_kind;
 	enum record_flag record_flag;
@@ -19,5 +20,6 @@ struct contract {
 	enum family family;
 	enum call call;
 	enum counter counter;
+	enum identity_kind identity_kind;
 };
 const struct contract *contract;

@@ -97,6 +97,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	const u64 id = bpf_get_current_pid_tgid();
 	struct connection *connection = 0;
 	struct socket_state state = {};
+	u64 context = 0;
 
 	switch (new) {
 	case STATE_SYN_SENT:
@@ -106,6 +107,8 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		if (connection) {
 			connection->tgid = id >> 32;
 			connection->origin_start = 1;
+			state.identity = read_identity(id >> 32, &context);
+			state.context = context;
 		}
 		break;
 	case STATE_CLOSE:

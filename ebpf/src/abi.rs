@@ -16,6 +16,9 @@ pub const FLAG_ORIGIN_START: u16 = 1;
 /// The path belongs to the peer.
 pub const FLAG_PATH_OF_PEER: u16 = 2;
 
+/// Earlier bytes of this direction had to wait in the process: who sends may not be who wrote.
+pub const FLAG_DEFERRED: u16 = 4;
+
 /// `enum record_kind`.
 pub const RECORD_SOCKET_CALL: u16 = 1;
 /// `enum record_kind`.
@@ -39,8 +42,21 @@ pub const DIRECTION_RECEIVED: u8 = 0;
 /// `enum direction`.
 pub const DIRECTION_SENT: u8 = 1;
 
+/// `enum identity_kind`: the thread; no interpreter is known, or the thread is none of its.
+pub const IDENTITY_THREAD: u8 = 0;
+/// `enum identity_kind`: the interpreter's memory could not be read.
+pub const IDENTITY_UNREADABLE: u8 = 1;
+/// `enum identity_kind`: the thread's own context, if it has one.
+pub const IDENTITY_BASE: u8 = 2;
+/// `enum identity_kind`: a greenlet, by its context.
+pub const IDENTITY_GREENLET: u8 = 3;
+/// `enum identity_kind`: outside the tasks of an event loop.
+pub const IDENTITY_LOOP: u8 = 4;
+/// `enum identity_kind`: a context that was entered.
+pub const IDENTITY_ENTERED: u8 = 5;
+
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
-pub const COUNTER_NAMES: [&str; 10] = [
+pub const COUNTER_NAMES: [&str; 11] = [
     "ring_full",
     "ring_full_bytes",
     "payload_unreadable",
@@ -51,6 +67,7 @@ pub const COUNTER_NAMES: [&str; 10] = [
     "compat_call",
     "path_unreadable",
     "ignored_calls",
+    "identity_unreadable",
 ];
 /// Where the counters of calls without content begin.
 pub const COUNTER_WITHOUT_CONTENT: u32 = 16;
@@ -114,6 +131,8 @@ pub struct SocketCall {
     pub position: u64,
     /// Bytes; 0: end of stream; negative: error number.
     pub result: i64,
+    /// The address of the Python context; 0: none.
+    pub context: u64,
     /// Addresses.
     pub ends: Endpoints,
     /// -1: not known.
@@ -128,8 +147,10 @@ pub struct SocketCall {
     pub call: u8,
     /// `DIRECTION_*`.
     pub direction: u8,
+    /// `IDENTITY_*`.
+    pub identity: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 /// A change of TCP state.
@@ -140,6 +161,8 @@ pub struct SocketState {
     pub header: RecordHeader,
     /// The connection's id.
     pub connection: u64,
+    /// As in [`SocketCall`], of who connects.
+    pub context: u64,
     /// Addresses.
     pub ends: Endpoints,
     /// `sk_err`.
@@ -148,8 +171,10 @@ pub struct SocketState {
     pub old_state: u8,
     /// `include/net/tcp_states.h`.
     pub new_state: u8,
+    /// `IDENTITY_*`.
+    pub identity: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 /// A watched process has a child; the header's process is the parent.
@@ -180,6 +205,22 @@ pub struct ProcessExit {
     pub header: RecordHeader,
     /// As `wait(2)` gives it.
     pub status: i32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Where a process's interpreter keeps what its threads are running. Offsets in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Interpreter {
+    /// From the thread pointer to the pointer to the thread's `PyThreadState`.
+    pub slot: u32,
+    /// In a `PyThreadState`: the pointer to the current context.
+    pub context: u16,
+    /// In a context: an int, not 0 if it was entered.
+    pub entered: u16,
+    /// `IDENTITY_*` of threads that have entered no context.
+    pub outside: u32,
     /// Zero.
     pub reserved: u32,
 }
@@ -245,6 +286,7 @@ pub const LAYOUT: &[StructLayout] = &[
             inode: u64,
             position: u64,
             result: i64,
+            context: u64,
             ends: Endpoints,
             fd: i32,
             head_bytes: u32,
@@ -252,7 +294,8 @@ pub const LAYOUT: &[StructLayout] = &[
             path_bytes: u16,
             call: u8,
             direction: u8,
-            reserved: [u8; 2]
+            identity: u8,
+            reserved: u8
         }
     ),
     layout!(
@@ -260,16 +303,22 @@ pub const LAYOUT: &[StructLayout] = &[
         SocketState {
             header: RecordHeader,
             connection: u64,
+            context: u64,
             ends: Endpoints,
             error: i32,
             old_state: u8,
             new_state: u8,
-            reserved: [u8; 2]
+            identity: u8,
+            reserved: u8
         }
     ),
     layout!("process_fork", ProcessFork { header: RecordHeader, child: u32, reserved: u32 }),
     layout!("process_exec", ProcessExec { header: RecordHeader }),
     layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
+    layout!(
+        "interpreter",
+        Interpreter { slot: u32, context: u16, entered: u16, outside: u32, reserved: u32 }
+    ),
     layout!(
         "probe_config",
         ProbeConfig { own_tgid: u32, head_bytes: u32, wake_bytes: u32, use_socket_storage: u32 }
@@ -283,6 +332,13 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("PATH_BYTES_MAX", PATH_BYTES_MAX as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
+    ("FLAG_DEFERRED", FLAG_DEFERRED as u64),
+    ("IDENTITY_THREAD", IDENTITY_THREAD as u64),
+    ("IDENTITY_UNREADABLE", IDENTITY_UNREADABLE as u64),
+    ("IDENTITY_BASE", IDENTITY_BASE as u64),
+    ("IDENTITY_GREENLET", IDENTITY_GREENLET as u64),
+    ("IDENTITY_LOOP", IDENTITY_LOOP as u64),
+    ("IDENTITY_ENTERED", IDENTITY_ENTERED as u64),
     ("RECORD_SOCKET_CALL", RECORD_SOCKET_CALL as u64),
     ("RECORD_SOCKET_STATE", RECORD_SOCKET_STATE as u64),
     ("RECORD_FORK", RECORD_FORK as u64),
@@ -296,5 +352,5 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("COUNTER_WITHOUT_CONTENT", COUNTER_WITHOUT_CONTENT as u64),
     ("COUNTERS", COUNTERS as u64),
     ("CALL_KINDS", CALL_NAMES.len() as u64),
-    ("COUNTER_IGNORED_CALLS", COUNTER_NAMES.len() as u64 - 1),
+    ("COUNTER_IDENTITY_UNREADABLE", COUNTER_NAMES.len() as u64 - 1),
 ];

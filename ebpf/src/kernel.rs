@@ -15,6 +15,7 @@ use libbpf_rs::{
     RingBufferBuilder,
 };
 use thiserror::Error;
+use zerocopy::IntoBytes;
 
 use crate::abi;
 use crate::capability::Way;
@@ -127,6 +128,19 @@ impl Kernel {
         let _ = self.skeleton.maps.watched.delete(&pid.to_ne_bytes());
     }
 
+    /// Has the calls of a process say what its interpreter was running. Its forks follow by themselves.
+    pub fn follow(&self, pid: u32, interpreter: &abi::Interpreter) -> Result<(), LoadError> {
+        let map = &self.skeleton.maps.interpreters;
+        map.update(&pid.to_ne_bytes(), interpreter.as_bytes(), MapFlags::ANY)
+            .map_err(|source| LoadError::Map { map: "interpreters", source })
+    }
+
+    /// The process's calls say no more than their thread.
+    pub fn unfollow(&self, pid: u32) {
+        // Not there is as good as gone.
+        let _ = self.skeleton.maps.interpreters.delete(&pid.to_ne_bytes());
+    }
+
     /// Records nothing more of these connections.
     pub fn ignore(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
         let mut any = false;
@@ -215,6 +229,7 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
     let maps = &mut open.maps;
     maps.ring.set_max_entries(options.ring_bytes).map_err(LoadError::Open)?;
     maps.watched.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
+    maps.interpreters.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
     // An LRU table that is not asked for shrinks to almost nothing.
     let table = if options.socket_storage { 1 } else { options.max_connections };
     maps.connections_by_address.set_max_entries(table).map_err(LoadError::Open)?;

@@ -20,6 +20,7 @@ struct connection {
 	u8 origin_start;
 	u8 ignored; /* not HTTP: nothing more is recorded */
 	u8 path_sent;
+	u8 deferred; /* bytes that were to be sent wait in the process */
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
 };
 

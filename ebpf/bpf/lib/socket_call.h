@@ -7,6 +7,7 @@
 #include "connection.h"
 #include "files.h"
 #include "payload.h"
+#include "python.h"
 #include "ring.h"
 
 /* Errors after which the process simply tries again. */
@@ -69,6 +70,7 @@ struct call_facts {
 	u32 kind;
 	u32 direction;
 	bool has_buffer;
+	bool deferred;
 };
 
 /* The usual call: one buffer, few bytes. It is written to the ring in place; the rest is put together aside. */
@@ -83,6 +85,8 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), id >> 32, (u32)id);
 	if (connection->origin_start)
 		call->header.flags = FLAG_ORIGIN_START;
+	if (facts->deferred)
+		call->header.flags |= FLAG_DEFERRED;
 	call->connection = connection->id;
 	call->inode = connection->inode;
 	call->position = facts->position;
@@ -94,8 +98,8 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->reserved[0] = 0;
-	call->reserved[1] = 0;
+	call->identity = read_identity(id >> 32, &call->context);
+	call->reserved = 0;
 }
 
 static __always_inline bool is_small(const struct call_facts *facts, const struct buffer *buffer,
@@ -157,6 +161,37 @@ static __always_inline void write_large(const struct call_facts *facts, const st
 	emit(&call->header, size);
 }
 
+/* What is in the first segments, together; more than any send takes if there are more. A function of its own, so that
+ * the verifier looks at it once.
+ */
+__noinline u64 segments_bytes(u64 segments, u64 count)
+{
+	struct user_iovec segment = {};
+	u64 bytes = 0;
+
+	for (u32 i = 0; i < SEGMENTS_MAX && i < count; i++) {
+		if (bpf_probe_read_user(&segment, sizeof(segment), (void *)segments + i * sizeof(segment)))
+			return ~0ULL;
+		bytes += segment.length;
+	}
+	return count > SEGMENTS_MAX ? ~0ULL : bytes;
+}
+
+/* Whether a send took all that it was given. Not certain is no. */
+static __always_inline bool took_all(const struct buffer *buffer, u64 result)
+{
+	return result >= (buffer->segments ? segments_bytes(buffer->segments, buffer->count) : buffer->single.length);
+}
+
+/* The process keeps what the socket does not take, and an event loop sends it later. */
+static __always_inline void note_refused(struct sock *sk)
+{
+	struct connection *connection = find_connection(sk);
+
+	if (connection)
+		connection->deferred = 1;
+}
+
 static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
 {
 	const u64 id = bpf_get_current_pid_tgid();
@@ -167,8 +202,13 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	struct buffer buffer = {};
 	u64 inode = 0;
 
-	if (!is_watched(tgid) || (result < 0 && is_passing(result)))
+	if (!is_watched(tgid))
 		return 0;
+	if (result < 0 && is_passing(result)) {
+		if (result == -EAGAIN && direction == DIRECTION_SENT)
+			note_refused(sk);
+		return 0;
+	}
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
 		inode = inode_of(sk, typed);
@@ -227,6 +267,10 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 			count(COUNTER_WITHOUT_CONTENT + facts.kind);
 	} else {
 		facts.position = direction == DIRECTION_RECEIVED ? connection->received : connection->sent;
+	}
+	if (direction == DIRECTION_SENT && result > 0) {
+		facts.deferred = connection->deferred;
+		connection->deferred = facts.has_buffer && !took_all(&buffer, result);
 	}
 	if (is_small(&facts, &buffer, connection))
 		write_small(&facts, &buffer, connection, id);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Address, Process};
+use crate::{Address, Identity, Process};
 
 /// One thing that happened in a watched process.
 ///
@@ -119,6 +119,8 @@ pub struct SocketCall<'a> {
     pub position: u64,
     /// What came of it.
     pub outcome: Outcome<'a>,
+    /// What made it, where the process's interpreter tells.
+    pub identity: Identity,
 }
 
 /// What a socket call gave.
@@ -191,4 +193,6 @@ pub struct SocketState {
     pub new: TcpState,
     /// The socket's error (`sk_err`), positive; 0 if none.
     pub errno: i32,
+    /// What connects, where the process's interpreter tells; else its thread.
+    pub identity: Identity,
 }

@@ -9,6 +9,7 @@ mod attribute;
 mod books;
 mod clock;
 mod event;
+mod identity;
 mod process;
 mod protocol;
 mod span;
@@ -21,6 +22,7 @@ pub use event::{
     Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState, Syscall,
     TcpState,
 };
+pub use identity::{Blur, Identity};
 pub use process::{AppIdSource, Process};
 pub use protocol::{Family, Protocol};
 pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};

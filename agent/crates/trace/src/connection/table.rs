@@ -85,7 +85,7 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use model::{Address, Direction, Origin, Outcome, SocketCall, Syscall};
+    use model::{Address, Direction, Identity, Origin, Outcome, SocketCall, Syscall};
 
     use super::*;
     use crate::place::Thread;
@@ -108,6 +108,7 @@ mod tests {
             syscall: Syscall::Read,
             position: 0,
             outcome: Outcome::EndOfStream,
+            identity: Identity::Thread,
         };
         for id in 0..50_000 {
             connections.map.insert(ConnectionId(id), Connection::new(&call, Thread { pid: 1, tid: 1 }));

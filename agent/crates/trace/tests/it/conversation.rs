@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{
-    Address, AppIdSource, Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, Process,
+    Address, AppIdSource, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome, Payload, Process,
     SocketCall, SocketState, Span, SpanKind, Syscall, TcpState,
 };
 use trace::{Settings, Tracer};
@@ -20,13 +20,14 @@ pub struct Socket {
     pub origin: Origin,
     pub local: Address,
     pub peer: Address,
+    pub identity: Identity,
 }
 
 /// A socket of pid 100, thread 100, from its first byte on.
 pub fn socket(id: u64) -> Socket {
     let local = Address::Ip("10.0.0.1:8000".parse().unwrap());
     let peer = Address::Ip("192.0.2.9:50000".parse().unwrap());
-    Socket { id, pid: 100, tid: 100, origin: Origin::Start, local, peer }
+    Socket { id, pid: 100, tid: 100, origin: Origin::Start, local, peer, identity: Identity::Thread }
 }
 
 impl Socket {
@@ -157,6 +158,7 @@ impl World {
             syscall: Syscall::Recvfrom,
             position: *position,
             outcome,
+            identity: socket.identity,
         };
         if let Outcome::Bytes(payload) = outcome {
             *position += payload.len;
@@ -173,6 +175,7 @@ impl World {
             old,
             new,
             errno,
+            identity: socket.identity,
         };
         let begins = new == TcpState::SynSent;
         self.feed(socket.pid, if begins { socket.tid } else { 0 }, Body::SocketState(state));

@@ -1,0 +1,107 @@
+//! Looks for the interpreters of watched processes, and tells the kernel side where they keep what they run.
+//!
+//! Invariants: the kernel side is told only what was seen to hold; looking is spread out, so that a crowd of new
+//! processes costs no more than one look in [`BETWEEN_LOOKS_NS`].
+
+use ebpf::{Kernel, abi};
+use rustc_hash::FxHashMap;
+
+use crate::discover::Proc;
+use crate::discover::interpreter::Interpreter;
+
+/// When a process is looked at, after it showed up: an interpreter comes up, and loads libraries, in its own time.
+const LOOKS_NS: [u64; 6] = [0, 100_000_000, 500_000_000, 2_000_000_000, 8_000_000_000, 30_000_000_000];
+/// How often after that.
+const LATER_NS: u64 = 60_000_000_000;
+const BETWEEN_LOOKS_NS: u64 = 20_000_000;
+
+/// The processes and what the kernel side knows of their interpreters.
+#[derive(Debug, Default)]
+pub struct Interpreters {
+    processes: FxHashMap<u32, Watched>,
+    /// When the next look is due, at the earliest.
+    next_ns: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    since_ns: u64,
+    looks: usize,
+    due_ns: u64,
+    told: Option<abi::Interpreter>,
+}
+
+impl Interpreters {
+    /// These processes are new, or run another program now.
+    pub fn expect(&mut self, pids: impl IntoIterator<Item = u32>, now_ns: u64) {
+        for pid in pids {
+            self.processes.insert(pid, Watched { since_ns: now_ns, looks: 0, due_ns: now_ns, told: None });
+            self.next_ns = self.next_ns.min(now_ns);
+        }
+    }
+
+    /// Looks at the process that has waited longest, if one is due.
+    pub fn look(&mut self, kernel: &Kernel, now_ns: u64) {
+        if now_ns < self.next_ns {
+            return;
+        }
+        let Some((pid, watched)) = self.processes.iter_mut().min_by_key(|(_, watched)| watched.due_ns) else {
+            self.next_ns = u64::MAX;
+            return;
+        };
+        if now_ns < watched.due_ns {
+            self.next_ns = watched.due_ns;
+            return;
+        }
+        self.next_ns = now_ns + BETWEEN_LOOKS_NS;
+        let (pid, proc) = (*pid, Proc::default());
+        if !proc.pid_exists(pid) {
+            self.processes.remove(&pid);
+            return;
+        }
+        let found = proc.interpreter(pid);
+        let follow = found.as_ref().and_then(for_kernel);
+        if follow != watched.told || watched.looks == 0 {
+            tell(kernel, pid, found.as_ref(), follow.as_ref());
+            watched.told = follow;
+        }
+        watched.looks += 1;
+        watched.due_ns = match LOOKS_NS.get(watched.looks) {
+            Some(after_ns) => now_ns.max(watched.since_ns + after_ns),
+            None => now_ns + LATER_NS,
+        };
+    }
+}
+
+fn tell(kernel: &Kernel, pid: u32, found: Option<&Interpreter>, follow: Option<&abi::Interpreter>) {
+    let Some(follow) = follow else {
+        kernel.unfollow(pid);
+        if let Some(found) = found {
+            let reason = found.refusal().unwrap_or_default();
+            tracing::debug!("{pid}: {found}: its calls are told apart by thread only: {reason}");
+        }
+        return;
+    };
+    match kernel.follow(pid, follow) {
+        Ok(()) => tracing::debug!("{pid}: followed: {}", found.map(ToString::to_string).unwrap_or_default()),
+        Err(error) => tracing::debug!("{pid}: its calls are told apart by thread only: {error}"),
+    }
+}
+
+/// What the kernel side needs; `None` if the interpreter cannot be followed.
+fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
+    let (Ok(build), Ok(slot)) = (&interpreter.build, interpreter.slot) else { return None };
+    let outside = match interpreter.switching {
+        // uvloop reads and, in some versions, writes outside of tasks; greenlets would not be told apart there.
+        switching if switching.uvloop => abi::IDENTITY_LOOP,
+        switching if switching.greenlets => abi::IDENTITY_GREENLET,
+        _ => abi::IDENTITY_BASE,
+    };
+    Some(abi::Interpreter {
+        slot: slot.offset,
+        context: u16::try_from(build.layout.thread.context).ok()?,
+        entered: u16::try_from(build.layout.context.entered).ok()?,
+        outside: outside.into(),
+        reserved: 0,
+    })
+}
