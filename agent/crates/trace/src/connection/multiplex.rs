@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use model::{Direction, End, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::http2::{Parser, Part, Sender};
 
-use super::closing::{Closing, broken_by};
+use super::closing::Closing;
 use super::conversation::{Conversation, Verdict};
 use super::dialogue::count_gap;
 use super::{Passage, carries_requests};
@@ -155,7 +155,7 @@ impl Conversation for Multiplex {
         if self.streams.place.kind == SpanKind::Client && direction == Direction::Sent {
             return;
         }
-        if let Some(end) = broken_by(errno) {
+        if let Some(end) = self.closing.broken_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         }
@@ -171,7 +171,7 @@ impl Conversation for Multiplex {
         self.closing.state(new);
         match (new, self.streams.place.kind) {
             (TcpState::Close | TcpState::TimeWait, _) => {
-                if let Some(end) = broken_by(errno) {
+                if let Some(end) = self.closing.broken_by(errno) {
                     self.over = true;
                     self.abandon(end, assembler, out);
                 }
