@@ -55,7 +55,7 @@ impl Interpreters {
         }
         self.next_ns = now_ns + BETWEEN_LOOKS_NS;
         let (pid, proc) = (*pid, Proc::default());
-        if !proc.pid_exists(pid) {
+        if proc.watchable(pid).is_err() {
             self.processes.remove(&pid);
             return;
         }
