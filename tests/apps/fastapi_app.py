@@ -5,7 +5,7 @@ import time
 from uuid import UUID
 
 import httpx
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 app = FastAPI()
@@ -94,3 +94,19 @@ async def close():
 async def hang():
     await asyncio.sleep(600)
     return "late"
+
+
+@app.websocket("/echo/{number}")
+async def socket_echo(socket: WebSocket, number: int):
+    await socket.accept()
+    try:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                break
+            if message.get("text") is not None:
+                await socket.send_text(message["text"])
+            else:
+                await socket.send_bytes(message["bytes"])
+    except WebSocketDisconnect:
+        pass

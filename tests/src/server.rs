@@ -1,4 +1,4 @@
-//! The watched servers: gunicorn, uvicorn, http.server, nginx, on a free port or a unix socket.
+//! The watched servers: gunicorn, uvicorn, http.server, websockets, nginx, on a free port or a unix socket.
 //!
 //! Invariant: a server that was started has answered, and ends with its value.
 
@@ -113,6 +113,23 @@ impl Server {
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
         command.args(arguments).args(["--port", &port_of(&endpoint)]).arg(app).current_dir(apps);
         Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
+    }
+
+    /// uvicorn with `app`, its `WebSocket` side by `ws` (`websockets-sansio` or `wsproto`), no pings of its own.
+    pub fn uvicorn_sockets(app: &str, ws: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Command::new(Venv::open()?.program("uvicorn"));
+        let quiet = ["--no-access-log", "--ws-ping-interval", "3600", "--ws-max-size", "100000000"];
+        command.args(["--ws", ws, "--port", &port_of(&endpoint)]).args(quiet).arg(app);
+        Self::start(command, endpoint)
+    }
+
+    /// The `websockets` package's own server.
+    pub fn websockets() -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Venv::open()?.script("websockets_app.py");
+        command.arg(port_of(&endpoint));
+        Self::start(command, endpoint)
     }
 
     /// The standard library's http.server with the same routes.

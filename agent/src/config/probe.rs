@@ -54,6 +54,8 @@ pub struct TraceConfig {
     pub excludes: Vec<String>,
     /// A connection of which nothing was heard for so many seconds is forgotten.
     pub idle_timeout_s: u32,
+    /// How often, in seconds, sessions and responses that go on are reported; 0: only when they end.
+    pub progress_s: u32,
 }
 
 impl Default for TraceConfig {
@@ -67,6 +69,7 @@ impl Default for TraceConfig {
             redact_query: Vec::new(),
             excludes: Vec::new(),
             idle_timeout_s: 3600,
+            progress_s: 60,
         }
     }
 }
@@ -105,6 +108,7 @@ impl Config {
             excludes: trace.excludes.clone(),
             max_connections: self.kernel.max_connections as usize,
             idle_timeout_s: trace.idle_timeout_s.into(),
+            progress_s: trace.progress_s.into(),
         }
     }
 

@@ -32,6 +32,7 @@ impl Config {
         within("http.client_error_status", self.http.client_error_status, 100..=1000)?;
         within("trace.max_path_children", self.trace.max_path_children, 1..=100_000)?;
         within("trace.idle_timeout_s", self.trace.idle_timeout_s, 1..=86_400)?;
+        within("trace.progress_s", self.trace.progress_s, 0..=86_400)?;
         within("trace.max_names", self.trace.max_names, 1..=100_000)?;
         within("sampling.rate", self.sampling.rate, 0.0..=1.0)?;
         within("stardust.ping_s", self.stardust.ping_s, 1..=3600)?;

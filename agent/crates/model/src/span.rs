@@ -79,6 +79,10 @@ pub enum ParentKind {
     Remote,
     /// It is the only request open on the thread that made the call.
     Thread,
+    /// It is the handshake that the session began with.
+    Handshake,
+    /// It is the exchange that this span is a part of.
+    Whole,
 }
 
 /// A span's parent.
@@ -134,6 +138,8 @@ pub enum End {
     ProcessExited,
     /// The connection went on in another protocol (101, or 2xx to CONNECT).
     Upgraded,
+    /// It goes on: the span is a part of it, up to a report in between.
+    Ongoing,
     /// The request had passed before the probe looked: method, target and start are unknown.
     ProbeJoinedLate,
     /// The probe stopped before that.
@@ -154,6 +160,7 @@ impl End {
             Self::NotConnected => "not_connected",
             Self::ProcessExited => "process_exited",
             Self::Upgraded => "upgraded",
+            Self::Ongoing => "ongoing",
             Self::ProbeJoinedLate => "probe_joined_late",
             Self::ProbeStopped => "probe_stopped",
             Self::ProbeLost => "probe_lost",
@@ -248,8 +255,10 @@ impl Span {
                 format!("connect failed: {}", std::io::Error::from_raw_os_error(errno))
             }
             Fault::TimedOut => "connection timed out".to_owned(),
-            Fault::Incomplete => match self.end {
-                End::ClientClosed => "client closed before the response was complete",
+            Fault::Incomplete => match (self.end, self.protocol) {
+                (End::ClientClosed, Protocol::WebSocket) => "client closed without a close frame",
+                (_, Protocol::WebSocket) => "server closed without a close frame",
+                (End::ClientClosed, _) => "client closed before the response was complete",
                 _ => "server closed before the response was complete",
             }
             .to_owned(),

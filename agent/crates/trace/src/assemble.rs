@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{End, Family, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
+use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
 use protocol::http1::Headers;
 
 use crate::app::{App, AppIndex, Apps};
@@ -13,9 +13,10 @@ use crate::counts::Counts;
 use crate::exchange::{Exchange, fault};
 use crate::head::{Answering, Asking};
 use crate::ids::Ids;
+use crate::naming::name;
 use crate::place::{Lineage, Place, Thread};
 use crate::process::Processes;
-use crate::route::{Name, method_in_name, template};
+use crate::route::{method_in_name, template};
 use crate::settings::Policy;
 use crate::target::{Target, without_user};
 use crate::text::cut;
@@ -147,7 +148,6 @@ impl Assembler {
 
     /// An exchange has begun that is no HTTP request: a query, a command, a session. Its name and attributes may
     /// still change until it is finished. Without a lineage, a client's is that of its thread.
-    #[expect(dead_code, reason = "the first such protocol calls it")]
     pub(crate) fn begin(
         &mut self,
         (protocol, place): (Protocol, &Place),
@@ -207,6 +207,32 @@ impl Assembler {
         }
     }
 
+    /// A part of an exchange that goes on, from this time on: a span of its own, child of the exchange's, to be
+    /// finished as ongoing.
+    pub(crate) fn part(&mut self, whole: &Exchange, start_ns: u64) -> Exchange {
+        let parent = Parent { span_id: whole.span.span_id.to_string().into(), kind: ParentKind::Whole };
+        let span = Span {
+            span_id: self.ids.span(),
+            parent: Some(parent),
+            start_ns,
+            ttfb_ns: None,
+            headers: Vec::new(),
+            ..whole.span.clone()
+        };
+        self.counts.exchanges += 1;
+        Exchange {
+            number: whole.number,
+            span,
+            app: whole.app,
+            pid: whole.pid,
+            template: whole.template.clone(),
+            request_position: whole.request_position,
+            request_done: true,
+            response_position: None,
+            last_ns: start_ns,
+        }
+    }
+
     /// The final response of an exchange has begun.
     pub(crate) fn respond<'a>(
         &self,
@@ -236,28 +262,9 @@ impl Assembler {
         span.duration_ns = end_ns.saturating_sub(span.start_ns);
         span.fault = fault(&span, span.end, self.policy.error_status(span.kind));
         let names = &mut self.apps.get_mut(exchange.app).names;
-        let name = match (span.protocol, exchange.template.as_deref()) {
-            // A call has the name of its method, and a route, which is its path.
-            (Protocol::Grpc, Some(path)) => {
-                let name = names.admit(path.trim_start_matches('/'), "grpc");
-                Some(Name { route: (!name.over_ceiling).then(|| path.into()), ..name })
-            }
-            (protocol, _) if protocol.family() != Family::Http => {
-                let first = span.name.split(' ').next().unwrap_or_default();
-                Some(Name { route: span.route.take(), ..names.admit(&span.name, first) })
-            }
-            (_, template) if exchange.request_position.is_some() => {
-                let strange = matches!(span.status, Some(400 | 404 | 405 | 410 | 414));
-                let method = span.method.as_deref().unwrap_or_default();
-                Some(names.resolve(span.kind, method, template, strange))
-            }
-            _ => None,
-        };
-        if let Some(Name { text, route, over_ceiling }) = name {
-            span.name = text;
-            span.route = route;
-            self.counts.names_over_ceiling += u64::from(over_ceiling);
-        }
+        let seen = exchange.request_position.is_some();
+        let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
+        self.counts.names_over_ceiling += u64::from(over_ceiling);
         self.give_out(span, exchange.app, out);
     }
 

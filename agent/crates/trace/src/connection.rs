@@ -11,6 +11,7 @@ mod opening;
 mod preface;
 mod table;
 mod upgrade;
+mod websocket;
 
 use model::{Address, Direction, Origin, Outcome, SocketCall, Span, SpanKind};
 use protocol::Chunk;

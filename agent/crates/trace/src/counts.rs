@@ -11,7 +11,7 @@ pub struct Counts {
     pub not_http: u64,
     /// Bytes of such connections, until the source stopped telling of them.
     pub not_http_bytes: u64,
-    /// Connections let go because they went on in another protocol.
+    /// Connections that went on in another protocol: followed if it is known, else let go.
     pub upgraded: u64,
     /// Connections forgotten to make room for others.
     pub evicted_connections: u64,

@@ -52,6 +52,7 @@ pub(crate) fn fault(span: &Span, end: End, error_status: u16) -> Option<Fault> {
         End::ProcessExited => Some(Fault::ProcessExited),
         End::ClientClosed | End::ServerClosed => Some(Fault::Incomplete),
         End::NotConnected => span.fault,
+        End::Ongoing => None,
         End::Complete | End::Upgraded | End::ProbeJoinedLate | End::ProbeStopped | End::ProbeLost => {
             let by_status = span.status.is_some_and(|status| status >= error_status).then_some(Fault::Status);
             by_status.or(span.fault)

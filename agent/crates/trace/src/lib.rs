@@ -17,6 +17,7 @@ mod exchange;
 mod fixture;
 mod head;
 mod ids;
+mod naming;
 mod network;
 mod pattern;
 mod place;

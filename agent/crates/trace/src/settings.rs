@@ -37,6 +37,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// A connection of which nothing was heard for this many seconds is forgotten. Default 3600.
     pub idle_timeout_s: u64,
+    /// How often sessions and responses that go on are reported, in seconds; 0: only when they end. Default 60.
+    pub progress_s: u64,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             excludes: Vec::new(),
             max_connections: 65536,
             idle_timeout_s: 3600,
+            progress_s: 60,
         }
     }
 }
@@ -95,6 +98,8 @@ pub(crate) struct Policy {
     pub(crate) excludes: Vec<Pattern>,
     pub(crate) max_connections: usize,
     pub(crate) idle_timeout_ns: u64,
+    /// `None`: never.
+    pub(crate) progress_ns: Option<u64>,
 }
 
 impl Policy {
@@ -126,6 +131,7 @@ impl Policy {
             excludes: parse_patterns("excludes", &settings.excludes)?,
             max_connections: settings.max_connections,
             idle_timeout_ns: settings.idle_timeout_s.saturating_mul(1_000_000_000),
+            progress_ns: (settings.progress_s > 0).then(|| settings.progress_s.saturating_mul(1_000_000_000)),
         })
     }
 

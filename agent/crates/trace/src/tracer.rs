@@ -30,6 +30,8 @@ pub struct Tracer {
     /// Processes that have moved bytes or begun a connect: the exit of another ends nothing.
     talkers: FxHashSet<u32>,
     swept_ns: u64,
+    /// When it was last looked for exchanges that go on.
+    looked_ns: u64,
 }
 
 impl Tracer {
@@ -44,6 +46,7 @@ impl Tracer {
             unclosed: BTreeSet::new(),
             talkers: FxHashSet::default(),
             swept_ns: 0,
+            looked_ns: 0,
         })
     }
 
@@ -147,11 +150,26 @@ impl Tracer {
     /// Gives out what was held back until `now_ns`, and forgets what is too old.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Span>) {
         self.release(now_ns, out);
+        self.progress(now_ns, out);
         if now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
             self.swept_ns = now_ns;
             self.connections.age(now_ns, &mut self.assembler, out);
             self.connects.age(now_ns, self.assembler.policy.idle_timeout_ns);
             self.unclosed.retain(|id| self.connections.map.contains_key(id));
+        }
+    }
+
+    /// Reports exchanges that have gone on for a period. They are looked for six times in it.
+    fn progress(&mut self, now_ns: u64, out: &mut Vec<Span>) {
+        let Some(period_ns) = self.assembler.policy.progress_ns else { return };
+        if now_ns.saturating_sub(self.looked_ns) < period_ns / 6 {
+            return;
+        }
+        self.looked_ns = now_ns;
+        for id in self.connections.open(|_| true) {
+            if let Some(conversation) = self.connections.map.get_mut(&id).and_then(Connection::conversation) {
+                conversation.progress(now_ns, period_ns, &mut self.assembler, out);
+            }
         }
     }
 

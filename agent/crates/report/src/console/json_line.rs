@@ -65,6 +65,8 @@ const fn parent_kind(kind: ParentKind) -> &'static str {
     match kind {
         ParentKind::Remote => "remote",
         ParentKind::Thread => "thread",
+        ParentKind::Handshake => "handshake",
+        ParentKind::Whole => "whole",
     }
 }
 

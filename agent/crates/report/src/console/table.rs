@@ -271,6 +271,7 @@ fn note(span: &Span) -> Cow<'static, str> {
         (_, End::ServerClosed) => "server closed",
         (_, End::NotConnected) => "not connected",
         (_, End::Upgraded) => "upgraded",
+        (_, End::Ongoing) => "goes on",
         (_, End::ProbeJoinedLate) => "joined late",
         (_, End::ProbeStopped) => "probe stopped",
         (_, End::ProbeLost) => "bytes lost",

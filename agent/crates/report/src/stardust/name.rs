@@ -1,8 +1,8 @@
 //! Names as the Stardust server and its pages understand them.
 //!
 //! Invariant: a name is never empty, has at most 200 characters, and its first characters tell its kind: `/` is an API
-//! of the app, `http` a call it makes, `db:` a query, `redis:` a command, `ws:` a session, `socket:` a connection that
-//! did not come about.
+//! of the app, `http` a call it makes, `db:` a query, `redis:` a command, `ws:` a session, `open:` a part of what goes on,
+//! `socket:` a connection that did not come about.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -43,8 +43,16 @@ pub(super) struct HostNames {
     hosts: HashMap<String, HashSet<Arc<str>>>,
 }
 
-/// The name of `span`.
+/// The name of `span`. A part of an exchange that goes on is counted apart from whole ones: `open:/events`.
 pub(super) fn name_of(span: &Span) -> Name<'_> {
+    match whole_name(span) {
+        whole if span.end != End::Ongoing => whole,
+        Name::Plain(whole) => plain(format!("open:{whole}").into()),
+        Name::Call { host, full } => bounded(&format!("open:{host}"), &format!("open:{full}")),
+    }
+}
+
+fn whole_name(span: &Span) -> Name<'_> {
     if span.end == End::NotConnected {
         return plain(format!("socket:{}", span.peer).into());
     }

@@ -26,6 +26,9 @@ pub(crate) trait Conversation: fmt::Debug + Send {
     /// Ends every open exchange at the last byte seen of it.
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>);
 
+    /// Reports what has passed of exchanges that go on, of each once in a period. Called from time to time.
+    fn progress(&mut self, _now_ns: u64, _period_ns: u64, _assembler: &mut Assembler, _out: &mut Vec<Span>) {}
+
     /// Exchanges that have begun and not ended.
     fn open_exchanges(&self) -> usize;
 }

@@ -6,6 +6,7 @@ use protocol::http1::ResponseHead;
 
 use super::Multiplex;
 use super::conversation::{Conversation, Turn, Verdict};
+use super::websocket::Session;
 use crate::assemble::Assembler;
 use crate::exchange::Exchange;
 use crate::place::Place;
@@ -35,6 +36,11 @@ pub(super) fn follow(handshake: Handshake, assembler: &mut Assembler, out: &mut 
         let next = Some(Box::new(Multiplex::upgraded(place, exchange)) as Box<dyn Conversation>);
         return Verdict::Turn(Box::new(Turn { next, received, sent, client: None }));
     }
+    let next: Option<Box<dyn Conversation>> =
+        if named("websocket") { Some(Box::new(Session::new(place, &exchange, &head, end_ns))) } else { None };
     assembler.finish(exchange, End::Upgraded, end_ns, out);
-    Verdict::Upgraded
+    match next {
+        Some(next) => Verdict::Turn(Box::new(Turn { next: Some(next), received, sent, client: None })),
+        None => Verdict::Upgraded,
+    }
 }

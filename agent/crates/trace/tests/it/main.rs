@@ -15,3 +15,4 @@ mod parents;
 mod preface;
 mod remote;
 mod speed;
+mod websocket;

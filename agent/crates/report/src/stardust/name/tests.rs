@@ -84,6 +84,8 @@ fn other_protocols_have_kinds_of_their_own() {
             span.set(name, value);
         }
         assert_eq!(shown(name_of(&span)), expected, "{protocol:?}");
+        span.end = End::Ongoing;
+        assert_eq!(shown(name_of(&span)), format!("open:{expected}"));
     }
 }
 
