@@ -164,6 +164,7 @@ pub fn try_way(capabilities: &Capabilities, settings: &KernelConfig, way: Way) -
             socket_storage: *socket_storage,
             ring_bytes: settings.ring_bytes,
             head_bytes: settings.head_bytes,
+            whole_bytes: settings.http2_bytes,
             max_processes: settings.max_processes,
             max_connections: settings.max_connections,
         };

@@ -158,6 +158,7 @@ fn drain(
         interpreters.expect(pipeline.newcomers(), now_ns);
         interpreters.look(kernel, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
+        kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.
             let _ = wish.outcome.send(apply(&mut pipeline, wish.remote));

@@ -32,6 +32,12 @@ enum record_flag {
 	FLAG_DEFERRED = 4,
 };
 
+/* What the agent asks for on a connection. */
+enum wish {
+	WISH_IGNORE = 1, /* record nothing more */
+	WISH_WHOLE = 2,	 /* copy calls whole */
+};
+
 enum direction {
 	DIRECTION_RECEIVED = 0,
 	DIRECTION_SENT = 1,
@@ -174,6 +180,8 @@ struct probe_config {
 	u32 head_bytes; /* copied of each call, at most HEAD_BYTES_MAX */
 	u32 wake_bytes; /* unread bytes in the ring that wake the reader */
 	u32 use_socket_storage;
+	u32 whole_bytes; /* copied of each call where calls are copied whole */
+	u32 reserved;
 };
 
 #endif

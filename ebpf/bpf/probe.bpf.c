@@ -16,6 +16,7 @@ struct contract {
 	enum limit limit;
 	enum record_kind record_kind;
 	enum record_flag record_flag;
+	enum wish wish;
 	enum direction direction;
 	enum family family;
 	enum call call;

@@ -19,6 +19,13 @@ pub const FLAG_PATH_OF_PEER: u16 = 2;
 /// Earlier bytes of this direction had to wait in the process: who sends may not be who wrote.
 pub const FLAG_DEFERRED: u16 = 4;
 
+/// `enum wish`: record nothing more.
+pub const WISH_IGNORE: u8 = 1;
+/// `enum wish`: copy calls whole.
+pub const WISH_WHOLE: u8 = 2;
+/// Most bytes of a call that are copied where calls are copied whole: what the steps of a copy suffice for.
+pub const WHOLE_BYTES_MAX: u32 = 1 << 20;
+
 /// `enum record_kind`.
 pub const RECORD_SOCKET_CALL: u16 = 1;
 /// `enum record_kind`.
@@ -237,6 +244,10 @@ pub struct ProbeConfig {
     pub wake_bytes: u32,
     /// 1: connection state hangs on the socket.
     pub use_socket_storage: u32,
+    /// Copied of each call where calls are copied whole.
+    pub whole_bytes: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// A struct's shape, for the comparison with the C side.
@@ -321,7 +332,14 @@ pub const LAYOUT: &[StructLayout] = &[
     ),
     layout!(
         "probe_config",
-        ProbeConfig { own_tgid: u32, head_bytes: u32, wake_bytes: u32, use_socket_storage: u32 }
+        ProbeConfig {
+            own_tgid: u32,
+            head_bytes: u32,
+            wake_bytes: u32,
+            use_socket_storage: u32,
+            whole_bytes: u32,
+            reserved: u32
+        }
     ),
 ];
 
@@ -333,6 +351,8 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),
+    ("WISH_IGNORE", WISH_IGNORE as u64),
+    ("WISH_WHOLE", WISH_WHOLE as u64),
     ("IDENTITY_THREAD", IDENTITY_THREAD as u64),
     ("IDENTITY_UNREADABLE", IDENTITY_UNREADABLE as u64),
     ("IDENTITY_BASE", IDENTITY_BASE as u64),

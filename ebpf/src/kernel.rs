@@ -32,6 +32,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Bytes copied of each call, at most [`abi::HEAD_BYTES_MAX`].
     pub head_bytes: u32,
+    /// Bytes copied of each call where calls are copied whole, at most [`abi::WHOLE_BYTES_MAX`].
+    pub whole_bytes: u32,
     /// Most processes watched at once.
     pub max_processes: u32,
     /// Most connections in the table (where socket storage is not used).
@@ -143,15 +145,24 @@ impl Kernel {
 
     /// Records nothing more of these connections.
     pub fn ignore(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
+        self.wish(connections, abi::WISH_IGNORE)
+    }
+
+    /// Copies the calls on these connections whole from now on, as far as [`Options::whole_bytes`] goes.
+    pub fn copy_whole(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
+        self.wish(connections, abi::WISH_WHOLE)
+    }
+
+    fn wish(&mut self, connections: impl IntoIterator<Item = u64>, wish: u8) -> Result<(), LoadError> {
         let mut any = false;
         for connection in connections {
-            let map = &self.skeleton.maps.ignored;
-            map.update(&connection.to_ne_bytes(), &[1], MapFlags::ANY)
-                .map_err(|source| LoadError::Map { map: "ignored", source })?;
+            let map = &self.skeleton.maps.wishes;
+            map.update(&connection.to_ne_bytes(), &[wish], MapFlags::ANY)
+                .map_err(|source| LoadError::Map { map: "wishes", source })?;
             any = true;
         }
         if any && let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            shared(&mut bss.ignore_round).fetch_add(1, Ordering::Release);
+            shared(&mut bss.wish_round).fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
@@ -236,6 +247,7 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
     if let Some(rodata) = maps.rodata_data.as_deref_mut() {
         rodata.config.own_tgid = std::process::id();
         rodata.config.head_bytes = options.head_bytes.min(abi::HEAD_BYTES_MAX);
+        rodata.config.whole_bytes = options.whole_bytes.min(abi::WHOLE_BYTES_MAX);
         rodata.config.wake_bytes = options.ring_bytes / 4;
         rodata.config.use_socket_storage = u32::from(options.socket_storage);
     }

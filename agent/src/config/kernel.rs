@@ -27,6 +27,8 @@ pub struct KernelConfig {
     pub ring_bytes: u32,
     /// How many bytes of a socket call are copied from its start.
     pub head_bytes: u32,
+    /// How many bytes of a socket call are copied from its start on HTTP/2 connections.
+    pub http2_bytes: u32,
     /// How many processes can be watched at a time.
     pub max_processes: u32,
     /// How many open connections are known at a time.
@@ -41,6 +43,7 @@ impl Default for KernelConfig {
             way: Way::Auto,
             ring_bytes: 8 << 20,
             head_bytes: 2048,
+            http2_bytes: 65_536,
             max_processes: 4096,
             max_connections: 65_536,
             drain_ms: 10,

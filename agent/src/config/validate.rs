@@ -25,6 +25,7 @@ impl Config {
             ));
         }
         within("kernel.head_bytes", kernel.head_bytes, 128..=ebpf::abi::HEAD_BYTES_MAX)?;
+        within("kernel.http2_bytes", kernel.http2_bytes, 128..=ebpf::abi::WHOLE_BYTES_MAX)?;
         within("kernel.max_processes", kernel.max_processes, 1..=1 << 20)?;
         within("kernel.max_connections", kernel.max_connections, 1024..=1 << 24)?;
         within("kernel.drain_ms", kernel.drain_ms, 1..=10)?;

@@ -16,12 +16,13 @@ struct connection {
 	struct endpoints ends;
 	u32 tgid; /* the process that used it last */
 	s32 fd;   /* known to be this socket in that process; -1: not yet */
-	u32 ignore_round; /* the round in which the table of ignored connections was last asked */
+	u32 wish_round; /* the round in which the table of wishes was last asked */
 	u8 origin_start;
 	u8 ignored; /* not HTTP: nothing more is recorded */
 	u8 path_sent;
 	u8 deferred; /* bytes that were to be sent wait in the process */
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
+	u8 whole; /* calls are copied whole, as far as they can be */
 };
 
 struct {
@@ -38,18 +39,18 @@ struct {
 	__type(value, struct connection);
 } connections_by_address SEC(".maps");
 
-/* Connections that the agent wants no more of, by id. */
+/* What the agent asks for (enum wish), by the connection's id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, u64);
 	__type(value, u8);
-} ignored SEC(".maps");
+} wishes SEC(".maps");
 
 u64 last_connection_id;
 
 /* Raised by the agent each time it adds to the table, so that calls on other connections need not ask it. */
-volatile u32 ignore_round;
+volatile u32 wish_round;
 
 static __always_inline u64 inode_of(struct sock *sk, bool typed)
 {
@@ -159,14 +160,19 @@ static __always_inline void forget_connection(struct sock *sk)
 
 static __always_inline bool is_ignored(struct connection *connection)
 {
-	const u32 round = ignore_round;
+	const u32 round = wish_round;
+	u8 *wish;
 
-	if (connection->ignore_round == round)
+	if (connection->wish_round == round)
 		return connection->ignored;
-	connection->ignore_round = round;
-	if (bpf_map_lookup_elem(&ignored, &connection->id)) {
-		connection->ignored = 1;
-		bpf_map_delete_elem(&ignored, &connection->id);
+	connection->wish_round = round;
+	wish = bpf_map_lookup_elem(&wishes, &connection->id);
+	if (wish) {
+		if (*wish == WISH_IGNORE)
+			connection->ignored = 1;
+		else
+			connection->whole = 1;
+		bpf_map_delete_elem(&wishes, &connection->id);
 	}
 	return connection->ignored;
 }

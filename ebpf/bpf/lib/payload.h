@@ -5,11 +5,38 @@
 #include "filter.h"
 #include "registers.h"
 
+/* include/uapi/linux/uio.h */
+struct user_iovec {
+	u64 base;
+	u64 length;
+};
+
+/* Where the process keeps the bytes. */
+struct buffer {
+	struct user_iovec single; /* used if `segments` is 0 */
+	u64 segments;             /* user address of the iovec array */
+	u64 count;
+};
+
+/* Where in a call that is copied whole the copying stands. Kept in a map: what the verifier knows nothing of, it does
+ * not follow from step to step.
+ */
+struct walk {
+	struct buffer buffer;
+	u64 wanted;   /* bytes of the call to copy */
+	u64 done;     /* of them copied */
+	u64 begin;    /* where the record in the making begins in the call */
+	u64 position; /* of the call */
+	u64 segment_begin;
+	u64 segment;
+};
+
 /* A record under construction. One per program: another program may run on this CPU before this one is through. */
 struct scratch {
 	struct socket_call call;
 	/* Twice the head: the verifier adds the largest offset to the largest length. */
 	u8 payload[2 * HEAD_BYTES_MAX + TAIL_BYTES_MAX + PATH_BYTES_MAX];
+	struct walk walk;
 };
 
 enum {
@@ -31,24 +58,12 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-/* include/uapi/linux/uio.h, include/linux/socket.h */
-struct user_iovec {
-	u64 base;
-	u64 length;
-};
-
+/* include/linux/socket.h */
 struct user_message {
 	u64 name;
 	u64 name_length;
 	u64 segments;
 	u64 segment_count;
-};
-
-/* Where the process keeps the bytes. */
-struct buffer {
-	struct user_iovec single; /* used if `segments` is 0 */
-	u64 segments;             /* user address of the iovec array */
-	u64 count;
 };
 
 static __always_inline u32 classify(u64 number)

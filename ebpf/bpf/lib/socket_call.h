@@ -7,6 +7,7 @@
 #include "connection.h"
 #include "files.h"
 #include "payload.h"
+#include "pieces.h"
 #include "python.h"
 #include "ring.h"
 
@@ -147,6 +148,10 @@ static __always_inline void write_large(const struct call_facts *facts, const st
 		return;
 	call = &scratch->call;
 	fill_call(call, facts, connection, id);
+	if (connection->whole && facts->result > 0 && facts->has_buffer) {
+		copy_whole(scratch, buffer, facts->result, slot);
+		return;
+	}
 	if (facts->result > 0 && facts->has_buffer)
 		copy_payload(scratch, buffer, facts->result);
 	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {
@@ -272,6 +277,9 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		facts.deferred = connection->deferred;
 		connection->deferred = facts.has_buffer && !took_all(&buffer, result);
 	}
+	/* Only a connection's first call holds it: what follows an upgrade is told by the agent. */
+	if (result > 0 && facts.position == 0 && facts.has_buffer && begins_with_preface(&buffer, result))
+		connection->whole = 1;
 	if (is_small(&facts, &buffer, connection))
 		write_small(&facts, &buffer, connection, id);
 	else

@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     local: Address,
     peer: Address,
     stage: Stage,
+    /// Its calls should be copied whole from now on, and nobody has been told yet.
+    wants_whole_calls: bool,
     /// Where the conversation began, if it is not the connection's first.
     turned: Option<Box<Turned>>,
 }
@@ -81,6 +83,7 @@ impl Connection {
             local: call.local.clone(),
             peer: call.peer.clone(),
             stage: Stage::Opening(Opening::default()),
+            wants_whole_calls: false,
             turned: None,
         }
     }
@@ -145,7 +148,7 @@ impl Connection {
                     let held = std::mem::take(opening).into_held();
                     let client = self.turned.as_ref().and_then(|turned| turned.client.clone());
                     let place = Place { kind, local: self.local.clone(), peer: self.peer.clone(), client };
-                    self.stage = Stage::Known((detector.begin)(place, self.origin));
+                    self.know((detector.begin)(place, self.origin));
                     let held = held.iter().map(opening::Held::passage);
                     return self.pass_all(held.chain(std::iter::once(*passage)), assembler, out);
                 }
@@ -204,11 +207,24 @@ impl Connection {
         }
         // Where it begins is known, wherever the probe joined.
         self.origin = Origin::Start;
-        self.stage = next.map_or_else(|| Stage::Opening(Opening::default()), Stage::Known);
+        match next {
+            Some(conversation) => self.know(conversation),
+            None => self.stage = Stage::Opening(Opening::default()),
+        }
         match passage.since(received, sent) {
             Some(rest) => self.pass(&rest, assembler, out),
             None => false,
         }
+    }
+
+    fn know(&mut self, conversation: Box<dyn Conversation>) {
+        self.wants_whole_calls = conversation.needs_whole_calls();
+        self.stage = Stage::Known(conversation);
+    }
+
+    /// Whether its calls should be copied whole from now on. Says so once.
+    pub(crate) fn asks_for_whole_calls(&mut self) -> bool {
+        std::mem::take(&mut self.wants_whole_calls)
     }
 
     /// What passes on it, if that is known.

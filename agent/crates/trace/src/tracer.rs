@@ -25,6 +25,8 @@ pub struct Tracer {
     connects: Connects,
     resets: Resets,
     let_go: Vec<ConnectionId>,
+    /// Connections whose calls are to be copied whole.
+    whole: Vec<ConnectionId>,
     /// Unix connections with an open exchange: the kernel does not tell when they are closed.
     unclosed: BTreeSet<ConnectionId>,
     /// Processes that have moved bytes or begun a connect: the exit of another ends nothing.
@@ -43,6 +45,7 @@ impl Tracer {
             connects: Connects::default(),
             resets: Resets::default(),
             let_go: Vec::new(),
+            whole: Vec::new(),
             unclosed: BTreeSet::new(),
             talkers: FxHashSet::default(),
             swept_ns: 0,
@@ -91,6 +94,9 @@ impl Tracer {
         let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
         if let_go && self.let_go.len() < self.assembler.policy.max_connections {
             self.let_go.push(id);
+        }
+        if connection.asks_for_whole_calls() && self.whole.len() < self.assembler.policy.max_connections {
+            self.whole.push(id);
         }
         self.mark_unclosed(id, unclosed);
         if let Some((reset_ns, state)) = self.resets.of(id) {
@@ -215,6 +221,11 @@ impl Tracer {
     /// The connections let go since the last call: the source need not tell of them any more.
     pub fn let_go(&mut self) -> std::vec::Drain<'_, ConnectionId> {
         self.let_go.drain(..)
+    }
+
+    /// The connections found since the last call on which all of each call should be copied.
+    pub fn whole(&mut self) -> std::vec::Drain<'_, ConnectionId> {
+        self.whole.drain(..)
     }
 
     /// Unix connections with an open exchange: connection, pid, fd and inode. Whoever finds that the fd is

@@ -31,6 +31,11 @@ pub(crate) trait Conversation: fmt::Debug + Send {
 
     /// Exchanges that have begun and not ended.
     fn open_exchanges(&self) -> usize;
+
+    /// Whether its messages begin anywhere in a call, so that all of each call should be copied.
+    fn needs_whole_calls(&self) -> bool {
+        false
+    }
 }
 
 /// What becomes of the connection. Unless it stays, the conversation has no open exchange any more.

@@ -190,6 +190,10 @@ impl Conversation for Multiplex {
     fn open_exchanges(&self) -> usize {
         self.streams.open.len()
     }
+
+    fn needs_whole_calls(&self) -> bool {
+        true
+    }
 }
 
 impl Streams {

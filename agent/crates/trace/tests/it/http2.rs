@@ -306,6 +306,17 @@ fn better_no_parent_than_that_of_another_thread() {
 }
 
 #[test]
+fn whole_calls_are_asked_for_once() {
+    let mut world = World::new(&Settings::default());
+    world.bytes(&socket(1), Direction::Received, PREFACE);
+    world.play(&socket(2), &[Step::Reads("GET /a HTTP/1.1\r\nHost: h\r\n\r\n")]);
+    let whole = |world: &mut World| world.tracer.whole().map(|id| id.0).collect::<Vec<_>>();
+    assert_eq!(whole(&mut world), [1]);
+    world.bytes(&socket(1), Direction::Received, &headers(1, true, &get("/a")));
+    assert!(whole(&mut world).is_empty());
+}
+
+#[test]
 fn too_many_at_once_are_counted() {
     let mut steps = vec![];
     for stream in (1..=8_193_u32).step_by(2) {
