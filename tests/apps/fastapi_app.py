@@ -110,3 +110,13 @@ async def socket_echo(socket: WebSocket, number: int):
                 await socket.send_bytes(message["bytes"])
     except WebSocketDisconnect:
         pass
+
+
+@app.get("/events")
+async def events(count: int = 5, ms: int = 20):
+    async def pieces():
+        for number in range(count):
+            yield f"id: {number}\ndata: {'x' * 100}\n\n"
+            await asyncio.sleep(ms / 1000)
+
+    return StreamingResponse(pieces(), media_type="text/event-stream")

@@ -11,6 +11,7 @@ mod chunked;
 mod detect;
 mod empty_line;
 mod fields;
+mod flow;
 mod framing;
 mod head;
 mod headers;
@@ -20,6 +21,7 @@ mod start_line;
 mod stream;
 
 pub use detect::{Looks, detect};
+pub use flow::Flow;
 pub use headers::Headers;
 pub use request::{RequestHead, RequestParser};
 pub use response::{Asked, ResponseHead, ResponseParser};
@@ -46,6 +48,8 @@ pub enum Part<H> {
         bytes: u64,
         /// How the end is known.
         by: EndBy,
+        /// How the body came.
+        flow: Flow,
     },
     /// From here on the connection speaks another protocol. Nothing else follows in this direction.
     Upgraded,

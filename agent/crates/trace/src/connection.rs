@@ -9,6 +9,7 @@ mod dialogue;
 mod multiplex;
 mod opening;
 mod preface;
+mod streaming;
 mod table;
 mod upgrade;
 mod websocket;

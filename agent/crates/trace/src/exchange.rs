@@ -1,8 +1,12 @@
 //! One request and its response while they pass.
 
-use model::{End, Fault, Span, SpanKind};
+use model::{AttributeValue, End, Fault, Span, SpanKind};
 
 use crate::app::AppIndex;
+
+/// The attribute that says what kind of stream a response is, and its value for server-sent events.
+pub(crate) const STREAM_KIND: &str = "http.response.stream.kind";
+pub(crate) const EVENTS: &str = "events";
 
 /// An exchange that has begun. The span in it is filled as things become known.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(crate) fn fault(span: &Span, end: End, error_status: u16) -> Option<Fault> {
         End::Reset => Some(Fault::Reset),
         End::TimedOut => Some(Fault::TimedOut),
         End::ProcessExited => Some(Fault::ProcessExited),
+        // Server-sent events have no end of their own: it is the client that leaves.
+        End::ClientClosed if is_events(span) => None,
         End::ClientClosed | End::ServerClosed => Some(Fault::Incomplete),
         End::NotConnected => span.fault,
         End::Ongoing => None,
@@ -58,6 +64,11 @@ pub(crate) fn fault(span: &Span, end: End, error_status: u16) -> Option<Fault> {
             by_status.or(span.fault)
         }
     }
+}
+
+/// Whether the response is a stream of server-sent events.
+pub(crate) fn is_events(span: &Span) -> bool {
+    span.attribute(STREAM_KIND).and_then(AttributeValue::as_text) == Some(EVENTS)
 }
 
 /// How an exchange ends when one side closes too early.

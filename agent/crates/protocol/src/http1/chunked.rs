@@ -43,8 +43,8 @@ impl Chunks {
         Self::Size { value: 0, digits: 0 }
     }
 
-    /// Takes the next bytes.
-    pub fn feed(&mut self, bytes: &[u8]) -> Fed {
+    /// Takes the next bytes; counts the chunks (but the last, which is empty) whose data begins in them.
+    pub fn feed(&mut self, bytes: &[u8], begun: &mut u64) -> Fed {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let rest = &bytes[at..];
@@ -75,6 +75,10 @@ impl Chunks {
                     _ => return Fed::Broken,
                 },
             };
+            *begun += u64::from(matches!(
+                (&next, &*self),
+                (Self::Data(_), Self::Size { .. } | Self::Extension { .. })
+            ));
             *self = next;
             at += used;
         }
@@ -184,8 +188,8 @@ mod tests {
         for (bytes, expected) in cases {
             for cut in 0..=bytes.len() {
                 let mut chunks = Chunks::new();
-                let fed = match chunks.feed(&bytes[..cut]) {
-                    Fed::More => match chunks.feed(&bytes[cut..]) {
+                let fed = match chunks.feed(&bytes[..cut], &mut 0) {
+                    Fed::More => match chunks.feed(&bytes[cut..], &mut 0) {
                         Fed::Over(end) => Fed::Over(cut + end),
                         other => other,
                     },
@@ -200,9 +204,9 @@ mod tests {
     fn lines_without_end_are_broken() {
         for begin in [&b"5;"[..], b"0\r\nX"] {
             let mut chunks = Chunks::new();
-            assert_eq!(chunks.feed(begin), Fed::More);
-            assert_eq!(chunks.feed(&vec![b'x'; MAX_LINES_BYTES - 1]), Fed::More);
-            assert_eq!(chunks.feed(b"xx"), Fed::Broken);
+            assert_eq!(chunks.feed(begin, &mut 0), Fed::More);
+            assert_eq!(chunks.feed(&vec![b'x'; MAX_LINES_BYTES - 1], &mut 0), Fed::More);
+            assert_eq!(chunks.feed(b"xx", &mut 0), Fed::Broken);
         }
     }
 
@@ -219,7 +223,7 @@ mod tests {
         ];
         for (before, gap, exact, after) in cases {
             let mut chunks = Chunks::new();
-            assert_eq!(chunks.feed(before), Fed::More);
+            assert_eq!(chunks.feed(before, &mut 0), Fed::More);
             assert_eq!(
                 (chunks.skip(*gap), chunks),
                 (*exact, after.clone()),
@@ -229,7 +233,7 @@ mod tests {
         }
         for (before, gap) in [(&b"8\r\n1"[..], 10), (b"8", 1), (b"0\r\n", 2), (b"8\r\n12345678\r\n", 1)] {
             let mut chunks = Chunks::new();
-            assert_eq!(chunks.feed(before), Fed::More);
+            assert_eq!(chunks.feed(before, &mut 0), Fed::More);
             assert!(!chunks.skip(gap), "{} + {gap}", before.escape_ascii());
         }
     }

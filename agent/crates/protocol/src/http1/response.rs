@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use model::{HttpVersion, Origin};
 
+use super::flow::Flow;
 use super::framing::{Body, Length, length};
 use super::head::RawHead;
 use super::start_line::StartLine;
@@ -73,6 +74,11 @@ impl ResponseParser {
     /// Takes the next chunk and gives the parts it completes, in order.
     pub fn push(&mut self, chunk: &Chunk<'_>, sink: &mut dyn FnMut(Part<ResponseHead>)) {
         self.stream.push(chunk, sink);
+    }
+
+    /// How the body of the last response has come so far.
+    pub fn flow(&self) -> Flow {
+        self.stream.flow
     }
 
     /// The stream has ended: what is open ends with `EndBy::Close` or `EndBy::Cut`, or `EndBy::Lost` if its

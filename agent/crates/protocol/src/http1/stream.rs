@@ -10,6 +10,7 @@ mod advance;
 use super::blind::{Blind, Sight};
 use super::chunked::Chunks;
 use super::detect::skip_empty_lines;
+use super::flow::Flow;
 use super::framing::Body;
 use super::head::{Gathering, RawHead};
 use super::start_line::{StartLine, Verdict};
@@ -64,6 +65,8 @@ pub(super) struct Stream<S> {
     /// When the last call passed.
     last_ns: u64,
     state: State,
+    /// How the body of the message came that began last.
+    pub flow: Flow,
     /// A message has been seen.
     proven: bool,
     searched_calls: u32,
@@ -108,7 +111,8 @@ impl<S: Side> Stream<S> {
             Origin::Midway => (false, State::Searching),
         };
         let (at, last_ns, proven) = (0, 0, false);
-        Self { side, at, anchored, last_ns, state, proven, searched_calls: 0, searched_bytes: 0 }
+        let flow = Flow::default();
+        Self { side, at, anchored, last_ns, state, flow, proven, searched_calls: 0, searched_bytes: 0 }
     }
 
     /// Takes the next chunk and tells the parts it completes.
@@ -159,7 +163,7 @@ impl<S: Side> Stream<S> {
             EndBy::Lost => State::Searching,
             EndBy::Close | EndBy::Cut | EndBy::Upgrade => State::Done,
         };
-        sink(Part::End { end_ns, bytes: self.at - open.position, by });
+        sink(Part::End { end_ns, bytes: self.at - open.position, by, flow: self.flow });
     }
 
     /// A call begins: where no message is known to go on, it may begin with a new one.

@@ -149,7 +149,7 @@ fn line<H>(part: &Part<H>, head_line: impl Fn(&H) -> String) -> String {
         Part::Head { head, start_ns, head_end_ns, position } => {
             format!("{} @{position} {start_ns}..{head_end_ns}", head_line(head))
         }
-        Part::End { end_ns, bytes, by } => format!("end {bytes} {by:?} @{end_ns}"),
+        Part::End { end_ns, bytes, by, .. } => format!("end {bytes} {by:?} @{end_ns}"),
         Part::Upgraded => "upgraded".to_owned(),
         Part::Lost => "lost".to_owned(),
         Part::NotHttp => "not http".to_owned(),

@@ -8,6 +8,7 @@ use protocol::http1::{EndBy, Part, ResponseHead, ResponseParser};
 use super::Passage;
 use super::conversation::{Conversation as _, Verdict};
 use super::dialogue::{Dialogue, count_gap};
+use super::streaming::{describe, mark_events};
 use super::upgrade::{Handshake, follow};
 use crate::assemble::{Assembler, asked};
 use crate::exchange::Exchange;
@@ -104,12 +105,13 @@ impl Dialogue {
                 {
                     assembler.respond(exchange, &head, start_ns, position);
                     exchange.touch(head_end_ns);
+                    mark_events(&mut exchange.span, &head);
                     if head.status == 101 && !head.truncated {
                         self.switching = Some(Box::new(head));
                     }
                 }
             }
-            Part::End { end_ns, bytes, by } => {
+            Part::End { end_ns, bytes, by, flow } => {
                 let passing = std::mem::replace(&mut self.passing, Passing::Nothing);
                 if passing == Passing::First
                     && let Some(mut exchange) = self.exchanges.pop_front()
@@ -128,6 +130,7 @@ impl Dialogue {
                         EndBy::Cut => cut,
                         EndBy::Lost => End::ProbeLost,
                     };
+                    describe(&mut exchange.span, flow, end);
                     assembler.finish(*exchange, end, end_ns, out);
                 }
             }

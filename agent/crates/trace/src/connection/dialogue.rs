@@ -9,6 +9,7 @@ use protocol::http1::{Part, RequestHead, RequestParser, ResponseHead, ResponsePa
 use super::answers::Passing;
 use super::closing::Closing;
 use super::conversation::{Conversation, Verdict};
+use super::streaming::{Reported, describe};
 use super::{Passage, carries_requests};
 use crate::assemble::{Assembler, asked};
 use crate::exchange::Exchange;
@@ -40,6 +41,8 @@ pub(super) struct Dialogue {
     pub(super) passing: Passing,
     /// The head of a 101 that is passing, if it was seen whole.
     pub(super) switching: Option<Box<ResponseHead>>,
+    /// What has been reported of the response that is passing.
+    pub(super) reported: Option<Box<Reported>>,
     /// The requests' direction holds something else; let go when the last exchange has ended.
     strange: bool,
     pub(super) closing: Closing,
@@ -64,6 +67,7 @@ impl Dialogue {
             calls: VecDeque::new(),
             passing: Passing::Nothing,
             switching: None,
+            reported: None,
             strange: false,
             over: false,
         }
@@ -150,7 +154,12 @@ impl Dialogue {
     }
 
     pub(super) fn finish_first(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        if let Some(exchange) = self.exchanges.pop_front() {
+        if let Some(mut exchange) = self.exchanges.pop_front() {
+            if self.passing == Passing::First
+                && let Some(responses) = &self.responses
+            {
+                describe(&mut exchange.span, responses.flow(), end);
+            }
             self.passing = Passing::Nothing;
             self.finish_broken(*exchange, end, assembler, out);
         }
@@ -237,6 +246,10 @@ impl Conversation for Dialogue {
         while !self.exchanges.is_empty() {
             self.finish_first(end, assembler, out);
         }
+    }
+
+    fn progress(&mut self, now_ns: u64, period_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        self.report(now_ns, period_ns, assembler, out);
     }
 
     fn open_exchanges(&self) -> usize {

@@ -15,4 +15,5 @@ mod parents;
 mod preface;
 mod remote;
 mod speed;
+mod streaming;
 mod websocket;

@@ -5,6 +5,7 @@ use super::super::blind::Blind;
 use super::super::chunked::{Chunks, Fed};
 use super::super::detect::skip_empty_lines;
 use super::super::empty_line::EmptyLine;
+use super::super::flow::Flow;
 use super::super::framing::Body;
 use super::super::head::{Gathering, RawHead, Scan, Scanned};
 use super::super::start_line::Verdict;
@@ -45,22 +46,29 @@ impl<S: Side> Stream<S> {
                 *left -= used as u64;
                 (used, *left == 0)
             }
-            State::Body { rest: Rest::Chunked(chunks), open, .. } => match chunks.feed(bytes) {
-                Fed::More => (bytes.len(), false),
-                Fed::Over(end) => (end, true),
-                Fed::Broken => {
-                    self.state = State::Blind { open: *open, blind: Blind::Chunked { head_seen: true } };
-                    (bytes.len(), false)
+            State::Body { rest: Rest::Chunked(chunks), open, .. } => {
+                let mut begun = 0;
+                let fed = chunks.feed(bytes, &mut begun);
+                self.flow.note(begun, at_ns);
+                match fed {
+                    Fed::More => (bytes.len(), false),
+                    Fed::Over(end) => (end, true),
+                    Fed::Broken => {
+                        self.flow.incomplete = true;
+                        self.state = State::Blind { open: *open, blind: Blind::Chunked { head_seen: true } };
+                        (bytes.len(), false)
+                    }
                 }
-            },
+            }
+            State::Body { rest: Rest::UntilClose, .. } => {
+                self.flow.note_call(at_ns);
+                (bytes.len(), false)
+            }
             State::Blind { blind: Blind::Head { line }, .. } => match line.find(bytes) {
                 Some(end) => (end, true),
                 None => (bytes.len(), false),
             },
-            State::Body { rest: Rest::UntilClose, .. }
-            | State::Blind { .. }
-            | State::Searching
-            | State::Done => (bytes.len(), false),
+            State::Blind { .. } | State::Searching | State::Done => (bytes.len(), false),
         };
         self.at += used as u64;
         if over {
@@ -92,14 +100,13 @@ impl<S: Side> Stream<S> {
             }
             State::Body { rest: Rest::Chunked(chunks), open, .. } => {
                 if !chunks.skip(gap) {
+                    self.flow.incomplete = true;
                     self.state = State::Blind { open: *open, blind: Blind::Chunked { head_seen: true } };
                 }
             }
             State::Blind { blind: Blind::Head { line }, .. } => *line = EmptyLine::Within,
-            State::Body { rest: Rest::UntilClose, .. }
-            | State::Blind { .. }
-            | State::Searching
-            | State::Done => {}
+            State::Body { rest: Rest::UntilClose, .. } => self.flow.note_call(at_ns),
+            State::Blind { .. } | State::Searching | State::Done => {}
         }
         self.at += gap;
     }
@@ -183,6 +190,7 @@ impl<S: Side> Stream<S> {
         let raw = RawHead { start: &scan.start, bytes, truncated };
         let Reading { head, body, sure, offers_switch } = self.side.read(raw);
         self.proven = true;
+        self.flow = Flow::default();
         self.searched_calls = 0;
         self.searched_bytes = 0;
         sink(Part::Head { head, start_ns, head_end_ns: at_ns, position });
