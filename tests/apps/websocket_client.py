@@ -95,10 +95,13 @@ async def talk(base, number, compression):
         await connection.send("ping me")
         assert await connection.recv() == "ping me"
         await (await connection.ping(b"are you there"))
-        for index in range(20):
-            await connection.send(f"many {index}")
-        for index in range(20):
-            assert await connection.recv() == f"many {index}"
+        # Many in one go: each end reads hundreds of frames in one call.
+        await asyncio.sleep(0.2)
+        many = [f"many {index}" for index in range(1000)]
+        for message in many:
+            await connection.send(message)
+        for message in many:
+            assert await connection.recv() == message
     after = connection.wire
     return {
         "target": target,

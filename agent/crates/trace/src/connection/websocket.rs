@@ -251,6 +251,11 @@ impl Conversation for Session {
         self.reported = (now_ns, self.tally.clone());
     }
 
+    /// Many small frames may come in one call.
+    fn needs_whole_calls(&self) -> bool {
+        true
+    }
+
     fn open_exchanges(&self) -> usize {
         usize::from(!matches!(self.state, State::Over))
     }
