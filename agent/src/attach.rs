@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use ebpf::{Capabilities, Kernel, LoadError, Lockdown, Options, Way};
+use ebpf::{Capabilities, Kernel, LoadError, Lockdown, Options, UserProbes, Way};
 use model::AppIdSource;
 
 use crate::check::WayReport;
@@ -158,10 +158,14 @@ pub fn try_way(capabilities: &Capabilities, settings: &KernelConfig, way: Way) -
         Way::Syscalls => &[false],
     };
     let mut reason = String::new();
-    for socket_storage in storages {
+    // A kernel that refuses programs for user code still shows the sockets.
+    let user_probes = [capabilities.user_probes, UserProbes::None];
+    let tries = storages.iter().flat_map(|storage| user_probes.map(|user_probes| (*storage, user_probes)));
+    for (socket_storage, user_probes) in tries {
         let options = Options {
             way,
-            socket_storage: *socket_storage,
+            user_probes,
+            socket_storage,
             ring_bytes: settings.ring_bytes,
             head_bytes: settings.head_bytes,
             whole_bytes: settings.http2_bytes,
@@ -245,6 +249,7 @@ mod tests {
             socket_tracepoints: true,
             socket_functions: true,
             syscall_tracepoints: true,
+            user_probes: UserProbes::Multi,
             lockdown: Lockdown::Integrity,
         };
         assert!(usable(&fine).is_ok());

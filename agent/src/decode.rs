@@ -4,19 +4,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ebpf::abi::{self, Endpoints, SocketCall};
+use ebpf::abi::{self, Endpoints, SocketCall, TlsCall};
 use ebpf::record::Record;
 use model::{
     Address, Blur, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome, Payload, SocketState,
-    Syscall, TcpState,
+    Syscall, TcpState, TlsCallKind, TlsSessionId,
 };
 
-/// Turns a record into an event. `None`: a state change between states that this version does not know.
+/// Turns a record into an event. `None`: a state or a kind of call that this version does not know.
 pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
     let (header, body) = match record {
         Record::SocketCall { call, head, tail, path } => {
             (call.header, Body::SocketCall(socket_call(call, head, tail, path)))
         }
+        Record::TlsCall { call, head, tail } => (call.header, Body::TlsCall(tls_call(call, head, tail)?)),
         Record::SocketState(state) => {
             let body = SocketState {
                 connection: ConnectionId(state.connection),
@@ -81,6 +82,24 @@ fn identity(kind: u8, context: u64) -> Identity {
         (abi::IDENTITY_ENTERED, context) => Identity::Task(context),
         _ => Identity::Thread,
     }
+}
+
+fn tls_call<'a>(call: &TlsCall, head: &'a [u8], tail: &'a [u8]) -> Option<model::TlsCall<'a>> {
+    let kind = match call.call {
+        abi::TLS_CALL_READ => TlsCallKind::Read,
+        abi::TLS_CALL_WRITE => TlsCallKind::Write,
+        abi::TLS_CALL_HANDSHAKE => TlsCallKind::Handshake,
+        abi::TLS_CALL_FREE => TlsCallKind::Free,
+        _ => return None,
+    };
+    Some(model::TlsCall {
+        session: TlsSessionId(call.session),
+        kind,
+        entered_ns: call.entered_ns,
+        identity: identity(call.identity, call.context),
+        position: call.position,
+        payload: (call.bytes > 0).then_some(Payload { len: call.bytes, head, tail }),
+    })
 }
 
 fn address(ends: &Endpoints, octets: [u8; 16], port: u16) -> Address {

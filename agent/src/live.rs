@@ -24,6 +24,7 @@ use crate::frame::Frame;
 use crate::interpreters::Interpreters;
 use crate::pipeline::{Intake, Pipeline};
 use crate::sys;
+use crate::tls::Probes;
 
 /// How often the wall clock's offset is taken anew.
 const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
@@ -83,6 +84,9 @@ impl Tally {
             ("gap_bytes", self.trace.gap_bytes),
             ("lost_framings", self.trace.lost_framings),
             ("unpaired_responses", self.trace.unpaired_responses),
+            ("tls_unbound_connections", self.trace.tls_unbound_connections),
+            ("tls_unbound_bytes", self.trace.tls_unbound_bytes),
+            ("tls_unknown_peer_bytes", self.trace.tls_unknown_peer_bytes),
             ("evicted_connections", self.trace.evicted_connections),
             ("overrun_connections", self.trace.overrun_connections),
             ("overrun_requests", self.trace.overrun_requests),
@@ -99,13 +103,14 @@ impl Tally {
 /// Runs until told to stop. On the way out the programs are detached, the ring is emptied, and what is open ends.
 pub fn run(
     kernel: &mut Kernel,
+    mut probes: Probes,
     pipeline: Pipeline,
     drain_interval: Duration,
     wishes: &Receiver<Wish>,
     stop: &Arc<AtomicBool>,
 ) -> (Ended, Tally, Pipeline) {
     let pipeline = RefCell::new(pipeline);
-    let ended = match drain(kernel, &pipeline, drain_interval, wishes, stop) {
+    let ended = match drain(kernel, &mut probes, &pipeline, drain_interval, wishes, stop) {
         Ok(ended) => ended,
         Err(error) => {
             tracing::error!("the probe cannot go on: {error:#}");
@@ -119,6 +124,7 @@ pub fn run(
 
 fn drain(
     kernel: &mut Kernel,
+    probes: &mut Probes,
     pipeline: &RefCell<Pipeline>,
     interval: Duration,
     wishes: &Receiver<Wish>,
@@ -159,6 +165,10 @@ fn drain(
         interpreters.look(kernel, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
+        kernel.ignore_data(pipeline.tracer().settled().map(|connection| connection.0))?;
+        for pid in pipeline.tracer().encrypted_processes() {
+            probes.look_at(kernel, pid, now_ns);
+        }
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.
             let _ = wish.outcome.send(apply(&mut pipeline, wish.remote));
@@ -173,6 +183,7 @@ fn drain(
             break Ended::RecordingFailed;
         }
     };
+    *probes = Probes::default();
     kernel.detach();
     ring.consume()?;
     pipeline.borrow_mut().feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });

@@ -4,13 +4,17 @@
 //! result is read at an instruction behind the call, which is right on any stack.
 
 mod plan;
+mod probes;
 
 use std::fmt;
+
+use ebpf::abi;
 
 use crate::discover::MappedFile;
 use crate::probe_site::Site;
 
 pub use plan::Planner;
+pub use probes::Probes;
 
 /// What a site stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,21 @@ pub struct Plan {
     pub sites: Vec<Placed>,
     /// What could not be placed, and why.
     pub refused: Vec<String>,
+}
+
+impl Kind {
+    /// As the kernel programs know it.
+    pub const fn cookie(self) -> u64 {
+        match self {
+            Self::Read => abi::TLS_SITE_READ,
+            Self::ReadEx => abi::TLS_SITE_READ_EX,
+            Self::Write => abi::TLS_SITE_WRITE,
+            Self::WriteEx => abi::TLS_SITE_WRITE_EX,
+            Self::Handshake => abi::TLS_SITE_HANDSHAKE,
+            Self::Return => abi::TLS_SITE_RETURN,
+            Self::Free => abi::TLS_SITE_FREE,
+        }
+    }
 }
 
 impl fmt::Display for Placed {

@@ -26,6 +26,7 @@ use crate::frame::{Frame, Recorder};
 use crate::live::{self, Ended, Tally};
 use crate::outputs::Outputs;
 use crate::pipeline::Pipeline;
+use crate::tls::Probes;
 
 /// From the first signal to the end.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -68,6 +69,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     let default_app = processes[0].app_id.clone();
     pipeline = pipeline.identify_with(Box::new(move |pid, known| live::identify(pid, known, &default_app)));
     begin(config, &mut pipeline, &processes)?;
+    let probes = probe_libraries(&mut attached, &watched)?;
     let signals = Signals::listen(&runtime)?;
     announce(&attached, &processes, pids);
 
@@ -77,7 +79,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     let thread_stop = Arc::clone(&stop);
     let spawned = thread::Builder::new().name("pipeline".into()).spawn(move || {
         let (ended, tally, mut pipeline) =
-            live::run(&mut attached.kernel, pipeline, interval, &wishes, &thread_stop);
+            live::run(&mut attached.kernel, probes, pipeline, interval, &wishes, &thread_stop);
         let recording = pipeline.finish_recording();
         // The receiver is gone only if the probe is being stopped at once.
         let _ = tell.send(Remains { ended, tally, recording });
@@ -181,6 +183,16 @@ fn begin(config: &Config, pipeline: &mut Pipeline, processes: &[Process]) -> Res
         pipeline.tracer().apply_rules(&process.app_id, rules.clone());
     }
     Ok(())
+}
+
+/// Probes what the processes have loaded by now; later libraries show by their first encrypted bytes.
+fn probe_libraries(attached: &mut Attached, watched: &[u32]) -> Result<Probes, Failure> {
+    let now_ns = clock::monotonic_ns().map_err(|error| Failure::io("cannot read the clock", &error))?;
+    let mut probes = Probes::default();
+    for pid in watched {
+        probes.look_at(&mut attached.kernel, *pid, now_ns);
+    }
+    Ok(probes)
 }
 
 fn announce(attached: &Attached, processes: &[Process], roots: &[u32]) {

@@ -21,6 +21,7 @@ enum record_kind {
 	RECORD_FORK = 3,
 	RECORD_EXEC = 4,
 	RECORD_EXIT = 5,
+	RECORD_TLS_CALL = 6,
 };
 
 enum record_flag {
@@ -36,6 +37,7 @@ enum record_flag {
 enum wish {
 	WISH_IGNORE = 1, /* record nothing more */
 	WISH_WHOLE = 2,	 /* copy calls whole */
+	WISH_IGNORE_DATA = 3, /* record no more bytes: its clear text is seen elsewhere. Ends, errors and states are */
 };
 
 enum direction {
@@ -81,6 +83,24 @@ enum identity_kind {
 	IDENTITY_ENTERED = 5,
 };
 
+/* What a probe in a TLS library or its caller stands for: the cookie it is attached with. */
+enum tls_site {
+	TLS_SITE_READ = 1, /* (connection, buffer, length), gives the length */
+	TLS_SITE_READ_EX = 2, /* (connection, buffer, length, where the length goes) */
+	TLS_SITE_WRITE = 3,
+	TLS_SITE_WRITE_EX = 4,
+	TLS_SITE_HANDSHAKE = 5, /* (connection) */
+	TLS_SITE_RETURN = 6, /* behind a call that reads or writes */
+	TLS_SITE_FREE = 7, /* (connection) */
+};
+
+enum tls_call_kind {
+	TLS_CALL_READ = 0,
+	TLS_CALL_WRITE = 1,
+	TLS_CALL_HANDSHAKE = 2,
+	TLS_CALL_FREE = 3,
+};
+
 /* Why something was not recorded, or not whole. One per-CPU slot each. */
 enum counter {
 	COUNTER_RING_FULL = 0,
@@ -94,6 +114,7 @@ enum counter {
 	COUNTER_PATH_UNREADABLE = 8,
 	COUNTER_IGNORED_CALLS = 9,
 	COUNTER_IDENTITY_UNREADABLE = 10,
+	COUNTER_TLS_SESSIONS_FULL = 11,
 	/* Calls without content, by `enum call`. */
 	COUNTER_WITHOUT_CONTENT = 16,
 	COUNTERS = COUNTER_WITHOUT_CONTENT + CALL_KINDS,
@@ -135,6 +156,20 @@ struct socket_call {
 	u8 direction; /* enum direction */
 	u8 identity;  /* enum identity_kind */
 	u8 reserved;
+};
+
+/* A call of a TLS library. Followed by `head_bytes`, then `tail_bytes` bytes of clear text. */
+struct tls_call {
+	struct record_header header; /* at_ns: when it returned */
+	u64 session; /* the library's object, by an id that is not used twice */
+	u64 entered_ns;
+	u64 position; /* clear text bytes before this call in this direction */
+	u64 bytes;    /* of clear text; 0: none moved */
+	u64 context;  /* see enum identity_kind */
+	u32 head_bytes;
+	u16 tail_bytes;
+	u8 call; /* enum tls_call_kind */
+	u8 identity; /* enum identity_kind */
 };
 
 struct socket_state {

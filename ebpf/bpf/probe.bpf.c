@@ -1,12 +1,14 @@
 /* The kernel side of the probe: one object, so that its families share their maps. */
 #include "lifecycle.h"
 #include "sockets.h"
+#include "tls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Puts every type of the contract into the object's BTF, for the check of the Rust side. */
 struct contract {
 	struct socket_call socket_call;
+	struct tls_call tls_call;
 	struct socket_state socket_state;
 	struct process_fork process_fork;
 	struct process_exec process_exec;
@@ -20,6 +22,8 @@ struct contract {
 	enum direction direction;
 	enum family family;
 	enum call call;
+	enum tls_site tls_site;
+	enum tls_call_kind tls_call_kind;
 	enum counter counter;
 	enum identity_kind identity_kind;
 };

@@ -120,7 +120,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	}
 	if (!connection)
 		return 0;
-	if (!is_ignored(connection)) {
+	if (!is_ignored(connection, false)) {
 		/* A closed socket has lost its port. */
 		if (!connection->ends_known && new != STATE_CLOSE)
 			read_ends(sk, &connection->ends, true);

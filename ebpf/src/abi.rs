@@ -1,6 +1,7 @@
 //! The Rust side of `bpf/abi.h`: the same structs, the same numbers.
 //!
 //! `cargo xtask tidy` compares [`LAYOUT`] and [`CONSTANTS`] with the types in the compiled object.
+//! Long because the contract stands in one place, as it does in C.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -23,6 +24,8 @@ pub const FLAG_DEFERRED: u16 = 4;
 pub const WISH_IGNORE: u8 = 1;
 /// `enum wish`: copy calls whole.
 pub const WISH_WHOLE: u8 = 2;
+/// `enum wish`: record no more bytes; ends, errors and states are recorded.
+pub const WISH_IGNORE_DATA: u8 = 3;
 /// Most bytes of a call that are copied where calls are copied whole: what the steps of a copy suffice for.
 pub const WHOLE_BYTES_MAX: u32 = 1 << 20;
 
@@ -36,6 +39,33 @@ pub const RECORD_FORK: u16 = 3;
 pub const RECORD_EXEC: u16 = 4;
 /// `enum record_kind`.
 pub const RECORD_EXIT: u16 = 5;
+
+/// `enum record_kind`.
+pub const RECORD_TLS_CALL: u16 = 6;
+
+/// `enum tls_site`: a call that reads and gives the length.
+pub const TLS_SITE_READ: u64 = 1;
+/// `enum tls_site`: a call that reads and tells the length through its fourth argument.
+pub const TLS_SITE_READ_EX: u64 = 2;
+/// `enum tls_site`: a call that writes and gives the length.
+pub const TLS_SITE_WRITE: u64 = 3;
+/// `enum tls_site`: a call that writes and tells the length through its fourth argument.
+pub const TLS_SITE_WRITE_EX: u64 = 4;
+/// `enum tls_site`: a step of the handshake.
+pub const TLS_SITE_HANDSHAKE: u64 = 5;
+/// `enum tls_site`: behind a call that reads or writes.
+pub const TLS_SITE_RETURN: u64 = 6;
+/// `enum tls_site`: the library's object is given up.
+pub const TLS_SITE_FREE: u64 = 7;
+
+/// `enum tls_call_kind`.
+pub const TLS_CALL_READ: u8 = 0;
+/// `enum tls_call_kind`.
+pub const TLS_CALL_WRITE: u8 = 1;
+/// `enum tls_call_kind`.
+pub const TLS_CALL_HANDSHAKE: u8 = 2;
+/// `enum tls_call_kind`.
+pub const TLS_CALL_FREE: u8 = 3;
 
 /// `enum family`.
 pub const FAMILY_UNIX: u16 = 1;
@@ -63,7 +93,7 @@ pub const IDENTITY_LOOP: u8 = 4;
 pub const IDENTITY_ENTERED: u8 = 5;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
-pub const COUNTER_NAMES: [&str; 11] = [
+pub const COUNTER_NAMES: [&str; 12] = [
     "ring_full",
     "ring_full_bytes",
     "payload_unreadable",
@@ -75,6 +105,7 @@ pub const COUNTER_NAMES: [&str; 11] = [
     "path_unreadable",
     "ignored_calls",
     "identity_unreadable",
+    "tls_sessions_full",
 ];
 /// Where the counters of calls without content begin.
 pub const COUNTER_WITHOUT_CONTENT: u32 = 16;
@@ -158,6 +189,32 @@ pub struct SocketCall {
     pub identity: u8,
     /// Zero.
     pub reserved: u8,
+}
+
+/// A call of a TLS library; head and tail bytes of clear text follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TlsCall {
+    /// See [`RecordHeader`]; the time is that of the return.
+    pub header: RecordHeader,
+    /// The library's object.
+    pub session: u64,
+    /// When the call began.
+    pub entered_ns: u64,
+    /// Clear text bytes before this call in this direction.
+    pub position: u64,
+    /// Clear text bytes; 0: none moved.
+    pub bytes: u64,
+    /// The context's address, where the kind has one.
+    pub context: u64,
+    /// First bytes copied.
+    pub head_bytes: u32,
+    /// Last bytes copied.
+    pub tail_bytes: u16,
+    /// `TLS_CALL_*`.
+    pub call: u8,
+    /// `IDENTITY_*`.
+    pub identity: u8,
 }
 
 /// A change of TCP state.
@@ -310,6 +367,21 @@ pub const LAYOUT: &[StructLayout] = &[
         }
     ),
     layout!(
+        "tls_call",
+        TlsCall {
+            header: RecordHeader,
+            session: u64,
+            entered_ns: u64,
+            position: u64,
+            bytes: u64,
+            context: u64,
+            head_bytes: u32,
+            tail_bytes: u16,
+            call: u8,
+            identity: u8
+        }
+    ),
+    layout!(
         "socket_state",
         SocketState {
             header: RecordHeader,
@@ -353,6 +425,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),
     ("WISH_IGNORE", WISH_IGNORE as u64),
     ("WISH_WHOLE", WISH_WHOLE as u64),
+    ("WISH_IGNORE_DATA", WISH_IGNORE_DATA as u64),
     ("IDENTITY_THREAD", IDENTITY_THREAD as u64),
     ("IDENTITY_UNREADABLE", IDENTITY_UNREADABLE as u64),
     ("IDENTITY_BASE", IDENTITY_BASE as u64),
@@ -364,6 +437,18 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("RECORD_FORK", RECORD_FORK as u64),
     ("RECORD_EXEC", RECORD_EXEC as u64),
     ("RECORD_EXIT", RECORD_EXIT as u64),
+    ("RECORD_TLS_CALL", RECORD_TLS_CALL as u64),
+    ("TLS_SITE_READ", TLS_SITE_READ),
+    ("TLS_SITE_READ_EX", TLS_SITE_READ_EX),
+    ("TLS_SITE_WRITE", TLS_SITE_WRITE),
+    ("TLS_SITE_WRITE_EX", TLS_SITE_WRITE_EX),
+    ("TLS_SITE_HANDSHAKE", TLS_SITE_HANDSHAKE),
+    ("TLS_SITE_RETURN", TLS_SITE_RETURN),
+    ("TLS_SITE_FREE", TLS_SITE_FREE),
+    ("TLS_CALL_READ", TLS_CALL_READ as u64),
+    ("TLS_CALL_WRITE", TLS_CALL_WRITE as u64),
+    ("TLS_CALL_HANDSHAKE", TLS_CALL_HANDSHAKE as u64),
+    ("TLS_CALL_FREE", TLS_CALL_FREE as u64),
     ("FAMILY_UNIX", FAMILY_UNIX as u64),
     ("FAMILY_INET", FAMILY_INET as u64),
     ("FAMILY_INET6", FAMILY_INET6 as u64),
@@ -372,5 +457,5 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("COUNTER_WITHOUT_CONTENT", COUNTER_WITHOUT_CONTENT as u64),
     ("COUNTERS", COUNTERS as u64),
     ("CALL_KINDS", CALL_NAMES.len() as u64),
-    ("COUNTER_IDENTITY_UNREADABLE", COUNTER_NAMES.len() as u64 - 1),
+    ("COUNTER_TLS_SESSIONS_FULL", COUNTER_NAMES.len() as u64 - 1),
 ];

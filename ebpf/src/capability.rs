@@ -32,6 +32,17 @@ impl fmt::Display for Way {
     }
 }
 
+/// How programs are put on instructions of user code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserProbes {
+    /// One link for all sites of a file: Linux 6.6 and later.
+    Multi,
+    /// One link for each site: Linux 5.15 to 6.5.
+    Single,
+    /// Not at all: a site could not be told from another.
+    None,
+}
+
 /// `/sys/kernel/security/lockdown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lockdown {
@@ -55,6 +66,8 @@ pub struct Capabilities {
     pub socket_functions: bool,
     /// tracefs is mounted and lists the socket system calls.
     pub syscall_tracepoints: bool,
+    /// The best way to probe user code.
+    pub user_probes: UserProbes,
     /// Lockdown's mode.
     pub lockdown: Lockdown,
 }
@@ -72,7 +85,15 @@ impl Capabilities {
         let socket_tracepoints = has_tracepoint("sock_recv_length") && has_tracepoint("sock_send_length");
         let socket_functions =
             ["sock_recvmsg", "tcp_sendmsg", "unix_stream_sendmsg"].iter().all(|name| has_function(name));
+        let user_probes = if has_function("bpf_uprobe_multi_link_attach") {
+            UserProbes::Multi
+        } else if has_function("bpf_get_attach_cookie_trace") {
+            UserProbes::Single
+        } else {
+            UserProbes::None
+        };
         Self {
+            user_probes,
             socket_tracepoints,
             socket_functions,
             syscall_tracepoints: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]

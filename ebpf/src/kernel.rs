@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
-    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, PrintLevel, Program, ProgramImpl, RingBuffer,
-    RingBufferBuilder,
+    Link, MapCore, MapFlags, OpenObject, OpenProgramMut, PrintLevel, Program, ProgramAttachType, ProgramImpl,
+    RingBuffer, RingBufferBuilder,
 };
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use crate::abi;
-use crate::capability::Way;
+use crate::capability::{UserProbes, Way};
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
 /// How to load.
@@ -26,6 +26,8 @@ use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 pub struct Options {
     /// The way in.
     pub way: Way,
+    /// How user code is probed.
+    pub user_probes: UserProbes,
     /// Keep connection state on the socket; else in a table.
     pub socket_storage: bool,
     /// The ring's size: a power of two and a multiple of the page size.
@@ -57,6 +59,9 @@ pub enum LoadError {
         /// libbpf's words.
         source: libbpf_rs::Error,
     },
+    /// The kernel cannot tell one probe of user code from another.
+    #[error("this kernel has no cookies for probes of user code (they came with Linux 5.15)")]
+    NoUserProbes,
     /// A map does not answer.
     #[error("cannot use the map {map}: {source}")]
     Map {
@@ -80,7 +85,8 @@ pub struct ProgramStatus {
 pub struct Kernel {
     // Before the skeleton: detached first.
     links: Vec<Link>,
-    skeleton: ProbeSkel<'static>,
+    pub(crate) skeleton: ProbeSkel<'static>,
+    pub(crate) user_probes: UserProbes,
 }
 
 impl Kernel {
@@ -92,16 +98,19 @@ impl Kernel {
         let mut open = ProbeSkelBuilder::default().open(object).map_err(LoadError::Open)?;
         configure(&mut open, options)?;
         for mut program in open.open_object_mut().progs_mut() {
-            select(&mut program, options.way);
+            select(&mut program, options);
         }
         let skeleton = open.load().map_err(LoadError::Load)?;
-        Ok(Self { links: Vec::new(), skeleton })
+        Ok(Self { links: Vec::new(), skeleton, user_probes: options.user_probes })
     }
 
-    /// Attaches the loaded programs. On an error those already attached are detached again.
+    /// Attaches the loaded programs but those for user code, which go where they are told to. On an error those already attached are detached again.
     pub fn attach(&mut self) -> Result<(), LoadError> {
         let mut links = Vec::new();
         for program in self.skeleton.object_mut().progs_mut().filter(|program| program.autoload()) {
+            if user_probes_of(&program.name().to_string_lossy()).is_some() {
+                continue;
+            }
             let link = program.attach().map_err(|source| LoadError::Attach {
                 program: program.name().to_string_lossy().into_owned(),
                 source,
@@ -151,6 +160,11 @@ impl Kernel {
     /// Copies the calls on these connections whole from now on, as far as [`Options::whole_bytes`] goes.
     pub fn copy_whole(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
         self.wish(connections, abi::WISH_WHOLE)
+    }
+
+    /// Records no more bytes of these connections, only how they end.
+    pub fn ignore_data(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
+        self.wish(connections, abi::WISH_IGNORE_DATA)
     }
 
     fn wish(&mut self, connections: impl IntoIterator<Item = u64>, wish: u8) -> Result<(), LoadError> {
@@ -229,6 +243,13 @@ impl Kernel {
     }
 }
 
+/// Tells the socket programs to ask which thread is in a call of a TLS library.
+pub(crate) fn tls_is_probed(kernel: &mut Kernel) {
+    if let Some(bss) = kernel.skeleton.maps.bss_data.as_deref_mut() {
+        shared(&mut bss.tls_is_probed).store(1, Ordering::Release);
+    }
+}
+
 /// A variable that the kernel programs read and write at the same time.
 fn shared(variable: &mut u32) -> &AtomicU32 {
     // SAFETY: the reference is unique, aligned and lives as long as the result; the other side is the kernel, whose
@@ -255,8 +276,15 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
 }
 
 /// Programs of the other ways are not loaded at all.
-fn select(program: &mut OpenProgramMut<'_>, way: Way) {
+fn select(program: &mut OpenProgramMut<'_>, options: &Options) {
     let name = program.name().to_string_lossy().into_owned();
+    if let Some(of) = user_probes_of(&name) {
+        program.set_autoload(of == options.user_probes);
+        if of == UserProbes::Multi {
+            program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+        }
+        return;
+    }
     let of = if name.starts_with("tp_") {
         Some(Way::TpBtf)
     } else if name.starts_with("fexit_") {
@@ -266,7 +294,13 @@ fn select(program: &mut OpenProgramMut<'_>, way: Way) {
     } else {
         None
     };
-    program.set_autoload(of.is_none_or(|of| of == way));
+    program.set_autoload(of.is_none_or(|of| of == options.way));
+}
+
+/// `None`: not a program for user code.
+fn user_probes_of(name: &str) -> Option<UserProbes> {
+    let name = name.strip_prefix("user_")?;
+    Some(if name.ends_with("_multi") { UserProbes::Multi } else { UserProbes::Single })
 }
 
 fn counter_name(index: u32) -> Option<String> {

@@ -9,11 +9,15 @@ mod capability;
 mod kernel;
 #[cfg(feature = "kernel")]
 mod skeleton;
+#[cfg(feature = "kernel")]
+mod user_probe;
 
 pub mod abi;
 pub mod record;
 
 #[cfg(feature = "kernel")]
-pub use capability::{Capabilities, Lockdown, Way};
+pub use capability::{Capabilities, Lockdown, UserProbes, Way};
 #[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
+#[cfg(feature = "kernel")]
+pub use user_probe::{UserProbe, UserProgram, UserSite};

@@ -5,7 +5,9 @@
 use thiserror::Error;
 use zerocopy::FromBytes;
 
-use crate::abi::{self, ProcessExec, ProcessExit, ProcessFork, RecordHeader, SocketCall, SocketState};
+use crate::abi::{
+    self, ProcessExec, ProcessExit, ProcessFork, RecordHeader, SocketCall, SocketState, TlsCall,
+};
 
 /// A record, its variable parts cut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,15 @@ pub enum Record<'a> {
         tail: &'a [u8],
         /// A unix socket's path; empty if it has none or it was told before.
         path: &'a [u8],
+    },
+    /// A call of a TLS library returned.
+    TlsCall {
+        /// The fixed part.
+        call: TlsCall,
+        /// The first bytes of clear text.
+        head: &'a [u8],
+        /// The last bytes.
+        tail: &'a [u8],
     },
     /// A TCP state changed.
     SocketState(SocketState),
@@ -55,6 +66,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let (header, _) = prefix::<RecordHeader>(bytes)?;
     Ok(match header.kind {
         abi::RECORD_SOCKET_CALL => return decode_call(bytes),
+        abi::RECORD_TLS_CALL => return decode_tls_call(bytes),
         abi::RECORD_SOCKET_STATE => Record::SocketState(prefix(bytes)?.0),
         abi::RECORD_FORK => Record::Fork(prefix(bytes)?.0),
         abi::RECORD_EXEC => Record::Exec(prefix(bytes)?.0),
@@ -82,6 +94,22 @@ fn decode_call(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let (tail, rest) = split(bytes, rest, usize::from(call.tail_bytes))?;
     let (path, _) = split(bytes, rest, usize::from(call.path_bytes))?;
     Ok(Record::SocketCall { call, head, tail, path })
+}
+
+fn decode_tls_call(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
+    let (call, rest) = prefix::<TlsCall>(bytes)?;
+    if call.head_bytes > abi::HEAD_BYTES_MAX {
+        return Err(Malformed::Range("head_bytes"));
+    }
+    if u32::from(call.tail_bytes) > abi::TAIL_BYTES_MAX {
+        return Err(Malformed::Range("tail_bytes"));
+    }
+    if u64::from(call.head_bytes) + u64::from(call.tail_bytes) > call.bytes {
+        return Err(Malformed::Range("bytes"));
+    }
+    let (head, rest) = split(bytes, rest, call.head_bytes as usize)?;
+    let (tail, _) = split(bytes, rest, usize::from(call.tail_bytes))?;
+    Ok(Record::TlsCall { call, head, tail })
 }
 
 fn prefix<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), Malformed> {
@@ -131,6 +159,13 @@ mod tests {
         assert_eq!(decode(&call(b"x", b"", b"", -104)), Err(Malformed::Range("result")));
         assert_eq!(decode(&call(b"", &[0; 17], b"", 17)), Err(Malformed::Range("tail_bytes")));
         assert_eq!(decode(&call(b"", b"", &[0; 109], 0)), Err(Malformed::Range("path_bytes")));
+        let mut tls = TlsCall::new_zeroed();
+        tls.header.kind = abi::RECORD_TLS_CALL;
+        (tls.head_bytes, tls.bytes) = (3, 3);
+        let bytes = [tls.as_bytes(), b"GET"].concat();
+        assert_eq!(decode(&bytes), Ok(Record::TlsCall { call: tls, head: b"GET", tail: b"" }));
+        tls.bytes = 2;
+        assert_eq!(decode(tls.as_bytes()), Err(Malformed::Range("bytes")));
         let mut unknown = call(b"", b"", b"", 0);
         unknown[12] = 99;
         assert_eq!(decode(&unknown), Err(Malformed::Kind(99)));

@@ -11,7 +11,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
+use crate::certificate::certificate;
 use crate::clock::monotonic_ns;
 use crate::framing::{self, Body};
 use crate::ledger::Entry;
@@ -71,6 +74,7 @@ pub struct Connection {
 #[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -78,12 +82,20 @@ impl Connection {
     /// Connects, without Nagle's delay.
     pub fn open(endpoint: &Endpoint) -> anyhow::Result<Self> {
         let (stream, local) = match endpoint {
-            Endpoint::Tcp(address) => {
+            Endpoint::Tcp(address) | Endpoint::Tls(address) => {
                 let stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(READ_LIMIT))?;
                 let local = stream.local_addr()?;
-                (Stream::Tcp(stream), Some(local))
+                let stream = match endpoint {
+                    Endpoint::Tls(_) => {
+                        let name = ServerName::from(address.ip()).to_owned();
+                        let session = ClientConnection::new(certificate()?.client()?, name)?;
+                        Stream::Tls(Box::new(StreamOwned::new(session, stream)))
+                    }
+                    _ => Stream::Tcp(stream),
+                };
+                (stream, Some(local))
             }
             Endpoint::Unix(path) => {
                 let stream =
@@ -211,6 +223,7 @@ impl Connection {
     pub fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
             Stream::Unix(stream) => stream.write_all(bytes),
         }
         .context("send")
@@ -220,6 +233,7 @@ impl Connection {
     pub fn finish_sending(&self) -> io::Result<()> {
         match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => stream.sock.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
@@ -229,6 +243,7 @@ impl Connection {
         let mut piece = [0; 16_384];
         let read = match &mut self.stream {
             Stream::Tcp(stream) => stream.read(&mut piece),
+            Stream::Tls(stream) => stream.read(&mut piece),
             Stream::Unix(stream) => stream.read(&mut piece),
         };
         let len = match read {

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod client;
 pub mod clock;
 pub mod command;
@@ -14,5 +15,6 @@ pub mod process;
 pub mod reported;
 pub mod server;
 pub mod stardust;
+pub mod told_client;
 pub mod venv;
 pub mod watch;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a server that was started has answered, and ends with its value.
 
+mod tls;
+
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -24,6 +26,8 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub enum Endpoint {
     /// TCP.
     Tcp(SocketAddr),
+    /// TLS over TCP.
+    Tls(SocketAddr),
     /// A unix stream socket.
     Unix(PathBuf),
 }
@@ -41,17 +45,26 @@ impl Endpoint {
         Ok(Self::Tcp(listener.local_addr()?))
     }
 
+    /// The same for TLS.
+    pub fn free_tls() -> anyhow::Result<Self> {
+        match Self::free()? {
+            Self::Tcp(address) => Ok(Self::Tls(address)),
+            other => Ok(other),
+        }
+    }
+
     /// `http://127.0.0.1:8000`; for a unix socket the host is `localhost`.
     pub fn url(&self) -> String {
         match self {
             Self::Tcp(address) => format!("http://{address}"),
+            Self::Tls(address) => format!("https://{address}"),
             Self::Unix(_) => "http://localhost".to_owned(),
         }
     }
 
     fn answers(&self) -> bool {
         match self {
-            Self::Tcp(address) => TcpStream::connect(address).is_ok(),
+            Self::Tcp(address) | Self::Tls(address) => TcpStream::connect(address).is_ok(),
             Self::Unix(path) => UnixStream::connect(path).is_ok(),
         }
     }
@@ -61,7 +74,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::Tls(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -104,7 +117,7 @@ impl Server {
 
     /// uvicorn with `app` (`fastapi_app:app`), on TCP, parsing HTTP with `http` (`h11` or `httptools`).
     pub fn uvicorn(app: &str, http: &str) -> anyhow::Result<Self> {
-        Self::uvicorn_in(&apps_folder(), app, &["--http", http, "--no-access-log"])
+        Self::uvicorn_in(&apps_folder(), app, &["--http", http, "--loop", "asyncio", "--no-access-log"])
     }
 
     /// uvicorn with an `app` of this folder, on TCP, with more arguments of its own.
@@ -199,7 +212,7 @@ impl Drop for Server {
 
 fn port_of(endpoint: &Endpoint) -> String {
     match endpoint {
-        Endpoint::Tcp(address) => address.port().to_string(),
+        Endpoint::Tcp(address) | Endpoint::Tls(address) => address.port().to_string(),
         Endpoint::Unix(_) => String::new(),
     }
 }

@@ -18,7 +18,7 @@ struct connection {
 	s32 fd;   /* known to be this socket in that process; -1: not yet */
 	u32 wish_round; /* the round in which the table of wishes was last asked */
 	u8 origin_start;
-	u8 ignored; /* not HTTP: nothing more is recorded */
+	u8 ignored; /* 0, WISH_IGNORE or WISH_IGNORE_DATA */
 	u8 path_sent;
 	u8 deferred; /* bytes that were to be sent wait in the process */
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
@@ -158,23 +158,24 @@ static __always_inline void forget_connection(struct sock *sk)
 		bpf_map_delete_elem(&connections_by_address, &address);
 }
 
-static __always_inline bool is_ignored(struct connection *connection)
+/* `is_data`: bytes have passed, not an end or a state. */
+static __always_inline bool is_ignored(struct connection *connection, bool is_data)
 {
 	const u32 round = wish_round;
 	u8 *wish;
 
-	if (connection->wish_round == round)
-		return connection->ignored;
-	connection->wish_round = round;
-	wish = bpf_map_lookup_elem(&wishes, &connection->id);
-	if (wish) {
-		if (*wish == WISH_IGNORE)
-			connection->ignored = 1;
-		else
-			connection->whole = 1;
-		bpf_map_delete_elem(&wishes, &connection->id);
+	if (connection->wish_round != round) {
+		connection->wish_round = round;
+		wish = bpf_map_lookup_elem(&wishes, &connection->id);
+		if (wish) {
+			if (*wish == WISH_WHOLE)
+				connection->whole = 1;
+			else
+				connection->ignored = *wish;
+			bpf_map_delete_elem(&wishes, &connection->id);
+		}
 	}
-	return connection->ignored;
+	return connection->ignored == WISH_IGNORE || (is_data && connection->ignored == WISH_IGNORE_DATA);
 }
 
 #endif

@@ -23,6 +23,8 @@ struct pt_regs {
 	unsigned long di;
 	unsigned long si;
 	unsigned long dx;
+	unsigned long cx;
+	unsigned long ax;
 	unsigned long r10;
 	unsigned long orig_ax;
 };
@@ -33,6 +35,13 @@ struct pt_regs {
 #define REGISTER_SECOND si
 #define REGISTER_THIRD dx
 #define REGISTER_FOURTH r10
+
+/* Of a function, in a program at one of its instructions. */
+#define ARGUMENT_FIRST di
+#define ARGUMENT_SECOND si
+#define ARGUMENT_THIRD dx
+#define ARGUMENT_FOURTH cx
+#define RESULT ax
 
 enum syscall_number {
 	NR_READ = 0,
@@ -77,6 +86,12 @@ struct pt_regs {
 #define REGISTER_SECOND regs[1]
 #define REGISTER_THIRD regs[2]
 #define REGISTER_FOURTH regs[3]
+
+#define ARGUMENT_FIRST regs[0]
+#define ARGUMENT_SECOND regs[1]
+#define ARGUMENT_THIRD regs[2]
+#define ARGUMENT_FOURTH regs[3]
+#define RESULT regs[0]
 
 enum syscall_number {
 	NR_READ = 63,

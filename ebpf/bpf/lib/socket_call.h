@@ -10,6 +10,7 @@
 #include "pieces.h"
 #include "python.h"
 #include "ring.h"
+#include "tls_thread.h"
 
 /* Errors after which the process simply tries again. */
 static __always_inline bool is_passing(s64 result)
@@ -214,6 +215,8 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 			note_refused(sk);
 		return 0;
 	}
+	if (tls_is_probed)
+		note_socket_call(id);
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
 		inode = inode_of(sk, typed);
@@ -232,7 +235,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		read_ends(sk, &connection->ends, typed);
 		connection->ends_known = 1;
 	}
-	if (is_ignored(connection)) {
+	if (is_ignored(connection, result > 0)) {
 		count(COUNTER_IGNORED_CALLS);
 		return 0;
 	}

@@ -50,6 +50,7 @@ impl Connection {
             let room = &mut piece[..left.min(PIECE_BYTES as u64) as usize];
             let len = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read(room),
+                Stream::Tls(stream) => stream.read(room),
                 Stream::Unix(stream) => stream.read(room),
             };
             let len = len.context("read the response")?;

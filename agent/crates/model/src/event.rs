@@ -24,6 +24,8 @@ pub struct Event<'a> {
 pub enum Body<'a> {
     /// A socket call returned. At most one event for one call.
     SocketCall(SocketCall<'a>),
+    /// A call of a TLS library returned.
+    TlsCall(TlsCall<'a>),
     /// A TCP connection changed its state, or any watched connection was closed.
     SocketState(SocketState),
     /// The process has a new child.
@@ -121,6 +123,40 @@ pub struct SocketCall<'a> {
     pub outcome: Outcome<'a>,
     /// What made it, where the process's interpreter tells.
     pub identity: Identity,
+}
+
+/// An object of a TLS library that stands for one connection: unique as long as the probe runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TlsSessionId(pub u64);
+
+/// What a call of a TLS library is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsCallKind {
+    /// It reads clear text.
+    Read,
+    /// It writes clear text.
+    Write,
+    /// It takes a step of the handshake. The event stands at its beginning.
+    Handshake,
+    /// It gives the object up.
+    Free,
+}
+
+/// A call of a TLS library. Which connection it is about shows by the calls of the same thread around it.
+#[derive(Debug, Clone)]
+pub struct TlsCall<'a> {
+    /// The object.
+    pub session: TlsSessionId,
+    /// What for.
+    pub kind: TlsCallKind,
+    /// When it began; the event's time is that of its return.
+    pub entered_ns: u64,
+    /// What the call belongs to.
+    pub identity: Identity,
+    /// Clear text bytes before this call in this direction, since the probe first saw the object.
+    pub position: u64,
+    /// The clear text that it moved, if any.
+    pub payload: Option<Payload<'a>>,
 }
 
 /// What a socket call gave.

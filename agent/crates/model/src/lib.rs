@@ -20,7 +20,7 @@ pub use books::{Books, DropReason};
 pub use clock::WallClock;
 pub use event::{
     Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState, Syscall,
-    TcpState,
+    TcpState, TlsCall, TlsCallKind, TlsSessionId,
 };
 pub use identity::{Blur, Identity};
 pub use process::{AppIdSource, Process};

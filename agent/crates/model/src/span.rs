@@ -110,6 +110,8 @@ pub enum Fault {
     ConnectTimedOut,
     /// The connect failed in another way; the error number is beside it.
     ConnectFailed(i32),
+    /// The TLS handshake failed; the attribute `error.type` has the alert.
+    Handshake,
     /// The peer went silent and the kernel gave the connection up.
     TimedOut,
     /// The connection was closed before the response was complete.
@@ -247,6 +249,10 @@ impl Span {
             Fault::Answer => match self.attribute("error.type") {
                 Some(kind) => format!("{} error {kind}", self.protocol.as_str()),
                 None => format!("{} error", self.protocol.as_str()),
+            },
+            Fault::Handshake => match self.attribute("error.type") {
+                Some(alert) => format!("TLS handshake failed: {alert}"),
+                None => "TLS handshake failed".to_owned(),
             },
             Fault::Reset => "connection reset".to_owned(),
             Fault::ConnectionRefused => "connection refused".to_owned(),

@@ -276,10 +276,10 @@ impl Assembler {
         Span { host: place.asked(), ..span }
     }
 
-    /// The connect has failed for good; the span's fault and duration say how and when.
-    pub(crate) fn finish_connect(&mut self, mut span: Span, out: &mut Vec<Span>) {
+    /// The connect, or the handshake after it, has failed for good; the span's fault and duration say how and when.
+    pub(crate) fn finish_connect(&mut self, mut span: Span, name: &str, out: &mut Vec<Span>) {
         span.end = End::NotConnected;
-        span.name = "connect".into();
+        span.name = name.into();
         let app = self.apps.find(&span.process.app_id);
         span.head_sampled |= self.apps.get_mut(app).flags.start(span.kind, &span.name, span.start_ns);
         self.counts.exchanges += 1;

@@ -19,6 +19,9 @@ const HOLD_NS: u64 = 50_000_000;
 const MAX_PENDING: usize = 65536;
 const MAX_HELD: usize = 1024;
 
+/// The name of their spans.
+const NAME: &str = "connect";
+
 /// Linux error numbers (`include/uapi/asm-generic/errno.h`).
 const ETIMEDOUT: i32 = 110;
 const ECONNREFUSED: i32 = 111;
@@ -109,7 +112,7 @@ impl Connects {
         if self.held.len() >= MAX_HELD
             && let Some(oldest) = self.held.pop_front()
         {
-            assembler.finish_connect(oldest.span, out);
+            assembler.finish_connect(oldest.span, NAME, out);
         }
         self.held.push_back(Held { until_ns: at_ns.saturating_add(HOLD_NS), thread, span });
     }
@@ -124,7 +127,7 @@ impl Connects {
     /// Gives out the failures that have waited long enough.
     pub(crate) fn release(&mut self, now_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
         while let Some(held) = self.held.pop_front_if(|held| held.until_ns <= now_ns) {
-            assembler.finish_connect(held.span, out);
+            assembler.finish_connect(held.span, NAME, out);
         }
     }
 

@@ -6,6 +6,7 @@ mod closing;
 mod conversation;
 mod detectors;
 mod dialogue;
+mod encryption;
 mod multiplex;
 mod opening;
 mod preface;
@@ -14,14 +15,17 @@ mod table;
 mod upgrade;
 mod websocket;
 
-use model::{Address, Direction, Origin, Outcome, SocketCall, Span, SpanKind};
+use model::{Address, Direction, Origin, Outcome, Payload, SocketCall, Span, SpanKind};
 use protocol::Chunk;
 
 use crate::assemble::Assembler;
+use crate::counts::Counts;
 use crate::place::{Place, Thread};
 pub(crate) use closing::{ECONNRESET, EPIPE};
 use conversation::{Conversation, Turn, Verdict};
 use dialogue::Dialogue;
+pub(crate) use encryption::Failed;
+use encryption::{Encryption, looks_encrypted};
 use multiplex::Multiplex;
 use opening::{Judgement, Opening};
 pub(crate) use table::Connections;
@@ -32,6 +36,17 @@ pub(crate) struct Passage<'a> {
     pub(crate) direction: Direction,
     pub(crate) thread: Thread,
     pub(crate) chunk: Chunk<'a>,
+}
+
+/// What came of encrypted bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Encrypted {
+    /// They end the handshake in failure.
+    pub(crate) failed: Option<Failed>,
+    /// No clear text of the connection has been seen, and some may be to come.
+    pub(crate) is_unbound: bool,
+    /// Nothing more is wanted of it.
+    pub(crate) is_let_go: bool,
 }
 
 /// Most changes of protocol on one connection.
@@ -52,6 +67,8 @@ pub(crate) struct Connection {
     stage: Stage,
     /// Its calls should be copied whole from now on, and nobody has been told yet.
     wants_whole_calls: bool,
+    /// Set once encrypted bytes have passed: what is read then is their clear text.
+    encryption: Option<Box<Encryption>>,
     /// Where the conversation began, if it is not the connection's first.
     turned: Option<Box<Turned>>,
 }
@@ -85,8 +102,82 @@ impl Connection {
             peer: call.peer.clone(),
             stage: Stage::Opening(Opening::default()),
             wants_whole_calls: false,
+            encryption: None,
             turned: None,
         }
+    }
+
+    /// Takes the bytes of a call if they are encrypted.
+    pub(crate) fn pass_encrypted(
+        &mut self,
+        (at_ns, thread): (u64, Thread),
+        call: &SocketCall<'_>,
+    ) -> Option<Encrypted> {
+        let Outcome::Bytes(Payload { len, head, tail }) = call.outcome else { return None };
+        if self.encryption.is_none() {
+            if !matches!(self.stage, Stage::Opening(_)) || !looks_encrypted(call, head) {
+                return None;
+            }
+            self.encryption = Some(Box::default());
+        }
+        let encryption = self.encryption.as_mut()?;
+        self.last_ns = at_ns;
+        self.owner = thread;
+        self.fd = call.fd.or(self.fd);
+        let chunk = Chunk { at_ns, position: call.position, len, head, tail };
+        let failed = encryption.pass(call.direction, &chunk);
+        if encryption.is_hopeless() {
+            self.stage = Stage::LetGo;
+        }
+        Some(Encrypted { failed, is_unbound: encryption.is_unbound(), is_let_go: self.is_let_go() })
+    }
+
+    /// Takes clear text. `begins`: nothing was missed before it. True if the connection has just been let go.
+    pub(crate) fn pass_clear(
+        &mut self,
+        passage: &Passage<'_>,
+        begins: bool,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> bool {
+        let encryption = self.encryption.get_or_insert_default();
+        if encryption.becomes_clear() {
+            self.origin = if begins { Origin::Start } else { Origin::Midway };
+            // Clear text is counted from its own beginning.
+            if let Some(turned) = &mut self.turned {
+                (turned.received, turned.sent) = (0, 0);
+            }
+        }
+        self.last_ns = passage.chunk.at_ns;
+        self.owner = passage.thread;
+        self.pass_turned(passage, assembler, out)
+    }
+
+    /// Nothing more can be learned from encrypted bytes of it. True once.
+    pub(crate) fn settles(&mut self) -> bool {
+        self.encryption.as_mut().is_some_and(|encryption| encryption.settles())
+    }
+
+    /// The connection ends: encrypted bytes that never became clear are counted.
+    pub(crate) fn count_unbound(&self, counts: &mut Counts) {
+        if let Some(encryption) = self.encryption.as_ref().filter(|encryption| encryption.is_unbound()) {
+            counts.tls_unbound_connections += 1;
+            counts.tls_unbound_bytes += encryption.bytes;
+        }
+    }
+
+    /// Writes into spans of it what is known of its encryption.
+    pub(crate) fn describe(&mut self, spans: &mut [Span]) {
+        if let Some(encryption) = &mut self.encryption {
+            for span in spans {
+                encryption.describe(span);
+            }
+        }
+    }
+
+    /// Where the connection is, for a span of its handshake.
+    pub(crate) fn place(&self, kind: SpanKind) -> Place {
+        Place { kind, local: self.local.clone(), peer: self.peer.clone(), client: None }
     }
 
     /// A socket call has returned. True if the connection has just been let go.
@@ -108,13 +199,7 @@ impl Connection {
                     thread,
                     chunk: Chunk { at_ns, position, len, head, tail },
                 };
-                match &self.turned {
-                    None => self.pass(&passage, assembler, out),
-                    Some(turned) => match passage.since(turned.received, turned.sent) {
-                        Some(passage) => self.pass(&passage, assembler, out),
-                        None => false,
-                    },
-                }
+                self.pass_turned(&passage, assembler, out)
             }
             Outcome::EndOfStream => {
                 if let Some(conversation) = self.conversation() {
@@ -128,6 +213,16 @@ impl Connection {
                 }
                 false
             }
+        }
+    }
+
+    fn pass_turned(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) -> bool {
+        match &self.turned {
+            None => self.pass(passage, assembler, out),
+            Some(turned) => match passage.since(turned.received, turned.sent) {
+                Some(passage) => self.pass(&passage, assembler, out),
+                None => false,
+            },
         }
     }
 

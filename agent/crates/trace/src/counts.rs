@@ -21,6 +21,16 @@ pub struct Counts {
     pub overrun_connections: u64,
     /// Requests not followed because too many were open on their connection.
     pub overrun_requests: u64,
+    /// Encrypted connections of which no clear text was seen: no library of the process could be probed.
+    pub tls_unbound_connections: u64,
+    /// Encrypted bytes of such connections, until the source stopped telling of them.
+    pub tls_unbound_bytes: u64,
+    /// Clear text that was given up because its connection did not become known.
+    pub tls_unknown_peer_bytes: u64,
+    /// Signs that clear text belongs to one connection and to another.
+    pub tls_contradictions: u64,
+    /// TLS handshakes that ended with an alert.
+    pub tls_failed_handshakes: u64,
     /// Places where bytes are missing.
     pub gaps: u64,
     /// Bytes missing in them.

@@ -7,6 +7,7 @@
 
 mod app;
 mod assemble;
+mod binding;
 mod client_address;
 mod connect;
 mod connection;

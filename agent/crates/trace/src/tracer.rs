@@ -1,13 +1,18 @@
 //! Events in, spans out. Invariant: the outcome depends on the events, the settings and the seed alone.
 
+mod encrypted;
+
 use std::collections::BTreeSet;
 
-use model::{Body, ConnectionId, End, Event, SocketCall, SocketState, Span, TcpState, WallClock};
+use model::{
+    Body, ConnectionId, Direction, End, Event, SocketCall, SocketState, Span, TcpState, TlsCall, WallClock,
+};
 use rustc_hash::FxHashSet;
 
 use crate::assemble::Assembler;
+use crate::binding::{Binding, Held, Joined};
 use crate::connect::Connects;
-use crate::connection::{Connection, Connections};
+use crate::connection::{Connection, Connections, Passage};
 use crate::counts::Counts;
 use crate::place::Thread;
 use crate::resets::Resets;
@@ -24,6 +29,11 @@ pub struct Tracer {
     connections: Connections,
     connects: Connects,
     resets: Resets,
+    binding: Binding,
+    /// Processes with encrypted connections of which no clear text was seen yet, and connections whose encrypted
+    /// bytes are of no more use: told once to whoever asks.
+    encrypted: BTreeSet<u32>,
+    settled: Vec<ConnectionId>,
     let_go: Vec<ConnectionId>,
     /// Connections whose calls are to be copied whole.
     whole: Vec<ConnectionId>,
@@ -44,6 +54,9 @@ impl Tracer {
             connections: Connections::default(),
             connects: Connects::default(),
             resets: Resets::default(),
+            binding: Binding::default(),
+            encrypted: BTreeSet::new(),
+            settled: Vec::new(),
             let_go: Vec::new(),
             whole: Vec::new(),
             unclosed: BTreeSet::new(),
@@ -64,6 +77,7 @@ impl Tracer {
         let thread = Thread { pid: event.pid, tid: event.tid };
         match &event.body {
             Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
+            Body::TlsCall(call) => self.tls_call((event.at_ns, thread), call, out),
             Body::SocketState(state) => self.state((event.at_ns, thread), state, out),
             Body::Fork { child } => self.assembler.processes.fork(event.pid, *child),
             // What the process is now follows as `Process`.
@@ -90,17 +104,29 @@ impl Tracer {
         if connection.owner.pid != thread.pid {
             self.talkers.insert(thread.pid);
         }
-        let let_go = connection.call((at_ns, thread), call, &mut self.assembler, out);
-        let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
-        if let_go && self.let_go.len() < self.assembler.policy.max_connections {
-            self.let_go.push(id);
+        if let Some(passed) = connection.pass_encrypted((at_ns, thread), call) {
+            self.encrypted((at_ns, thread), call, passed, out);
+            return;
         }
+        let before = out.len();
+        let let_go = connection.call((at_ns, thread), call, &mut self.assembler, out);
+        connection.describe(&mut out[before..]);
+        let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
         if connection.asks_for_whole_calls() && self.whole.len() < self.assembler.policy.max_connections {
             self.whole.push(id);
+        }
+        if let_go {
+            self.note_let_go(id);
         }
         self.mark_unclosed(id, unclosed);
         if let Some((reset_ns, state)) = self.resets.of(id) {
             self.settle(reset_ns, &state, out);
+        }
+    }
+
+    fn note_let_go(&mut self, id: ConnectionId) {
+        if self.let_go.len() < self.assembler.policy.max_connections {
+            self.let_go.push(id);
         }
     }
 
@@ -121,10 +147,14 @@ impl Tracer {
         let gone = state.new == TcpState::Close;
         let Some(connection) = self.connections.map.get_mut(&id) else { return };
         connection.last_ns = at_ns;
+        let before = out.len();
         if let Some(conversation) = connection.conversation() {
             conversation.state(at_ns, (state.new, state.errno), &mut self.assembler, out);
         }
+        connection.describe(&mut out[before..]);
         if gone {
+            connection.count_unbound(&mut self.assembler.counts);
+            self.binding.close(id);
             self.connections.map.remove(&id);
             self.mark_unclosed(id, false);
         }
@@ -137,6 +167,7 @@ impl Tracer {
                 self.abandon(id, End::ProcessExited, out);
             }
             self.connects.exit(pid);
+            self.binding.exit(pid);
         }
         self.assembler.processes.exit(pid);
     }
@@ -161,6 +192,8 @@ impl Tracer {
             self.swept_ns = now_ns;
             self.connections.age(now_ns, &mut self.assembler, out);
             self.connects.age(now_ns, self.assembler.policy.idle_timeout_ns);
+            self.binding.age(now_ns, self.assembler.policy.idle_timeout_ns);
+            self.count_binding();
             self.unclosed.retain(|id| self.connections.map.contains_key(id));
         }
     }
@@ -173,9 +206,12 @@ impl Tracer {
         }
         self.looked_ns = now_ns;
         for id in self.connections.open(|_| true) {
-            if let Some(conversation) = self.connections.map.get_mut(&id).and_then(Connection::conversation) {
+            let Some(connection) = self.connections.map.get_mut(&id) else { continue };
+            let before = out.len();
+            if let Some(conversation) = connection.conversation() {
                 conversation.progress(now_ns, period_ns, &mut self.assembler, out);
             }
+            connection.describe(&mut out[before..]);
         }
     }
 
@@ -187,11 +223,20 @@ impl Tracer {
         for id in self.connections.open(|_| true) {
             self.abandon(id, End::ProbeStopped, out);
         }
+        for connection in self.connections.map.values() {
+            connection.count_unbound(&mut self.assembler.counts);
+        }
+        self.binding.age(u64::MAX, 0);
+        self.count_binding();
     }
 
     fn abandon(&mut self, id: ConnectionId, end: End, out: &mut Vec<Span>) {
-        if let Some(conversation) = self.connections.map.get_mut(&id).and_then(Connection::conversation) {
-            conversation.abandon(end, &mut self.assembler, out);
+        if let Some(connection) = self.connections.map.get_mut(&id) {
+            let before = out.len();
+            if let Some(conversation) = connection.conversation() {
+                conversation.abandon(end, &mut self.assembler, out);
+            }
+            connection.describe(&mut out[before..]);
         }
         self.mark_unclosed(id, false);
     }

@@ -16,6 +16,9 @@ const MAX_NAME_BYTES: usize = 255;
 pub struct Version(pub u16);
 
 impl Version {
+    /// TLS 1.3, where most of the handshake is encrypted.
+    pub const TLS_1_3: Self = Self(0x0304);
+
     /// `1.3`, as the attribute `tls.protocol.version` has it; `None` for a version that is none.
     pub const fn as_str(self) -> Option<&'static str> {
         Some(match self.0 {

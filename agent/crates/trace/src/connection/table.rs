@@ -75,11 +75,13 @@ impl Connections {
     }
 
     fn forget(&mut self, id: ConnectionId, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        if let Some(mut connection) = self.map.remove(&id)
-            && let Some(conversation) = connection.conversation()
-        {
+        let Some(mut connection) = self.map.remove(&id) else { return };
+        connection.count_unbound(&mut assembler.counts);
+        let before = out.len();
+        if let Some(conversation) = connection.conversation() {
             conversation.abandon(model::End::ProbeLost, assembler, out);
         }
+        connection.describe(&mut out[before..]);
     }
 }
 

@@ -1,0 +1,130 @@
+//! Calls of one thread, in many orders.
+
+use Direction::{Received, Sent};
+use TlsCallKind::{Free, Handshake, Read, Write};
+
+use super::*;
+
+const THREAD: Thread = Thread { pid: 1, tid: 1 };
+
+/// A thread's calls, in order: on a socket, or of the library (with the time at which it was entered).
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Socket(u64, Direction),
+    Library(u64, TlsCallKind),
+    /// The library is entered, makes a socket call and returns.
+    Inside(u64, TlsCallKind, u64),
+}
+use Step::{Inside, Library, Socket};
+
+fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
+    let (mut binding, mut joins, mut now) = (Binding::default(), Vec::new(), 0);
+    for step in steps {
+        now += 10;
+        let mut found = Vec::new();
+        match *step {
+            Socket(connection, direction) => {
+                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), direction));
+            }
+            Library(session, kind) => {
+                let session = TlsSessionId(session);
+                found.push(binding.library_call((now, THREAD), session, kind, (now - 1, true)));
+            }
+            Inside(session, kind, connection) => {
+                let id = ConnectionId(connection);
+                let direction = if kind == Read { Received } else { Sent };
+                found.push(binding.socket_call((now, THREAD), id, direction));
+                let session = TlsSessionId(session);
+                found.push(binding.library_call((now + 2, THREAD), session, kind, (now - 1, true)));
+            }
+        }
+        joins.extend(found.into_iter().flatten().map(|joined| (joined.session.0, joined.connection.0)));
+    }
+    joins
+}
+
+#[test]
+fn a_socket_call_inside_is_proof() {
+    assert_eq!(joins(&[Inside(1, Write, 7), Inside(2, Read, 8)]), [(1, 7), (2, 8)]);
+}
+
+#[test]
+fn a_handshake_over_memory_joins_before_the_first_clear_text() {
+    let server = [Socket(7, Received), Library(1, Handshake), Socket(7, Sent)];
+    assert_eq!(joins(&server), [(1, 7)]);
+    let client = [Library(1, Handshake), Socket(7, Sent), Socket(7, Received), Library(1, Handshake)];
+    assert_eq!(joins(&client), [(1, 7)]);
+}
+
+#[test]
+fn joined_midway_two_steps_that_agree_are_needed() {
+    let steps = [Socket(7, Received), Library(1, Read), Library(1, Write), Socket(7, Sent)];
+    assert_eq!(joins(&steps[..3]), []);
+    assert_eq!(joins(&steps), [(1, 7)]);
+}
+
+#[test]
+fn interleaved_connections_are_not_mixed() {
+    // Both have received before either object is asked: nobody knows which is whose.
+    let blurred = [Socket(7, Received), Socket(8, Received), Library(2, Read), Library(1, Read)];
+    let mut steps = [blurred, blurred].concat();
+    assert_eq!(joins(&steps), []);
+    // The answers go out one by one.
+    for _ in 0..2 {
+        steps.extend([Library(1, Write), Socket(7, Sent), Library(2, Write), Socket(8, Sent)]);
+    }
+    assert_eq!(joins(&steps), [(1, 7), (2, 8)]);
+}
+
+#[test]
+fn a_connection_that_is_taken_is_no_candidate() {
+    let steps = [
+        Inside(1, Read, 7),
+        Socket(7, Received),
+        Socket(8, Received),
+        Library(2, Read),
+        Library(2, Write),
+        Socket(8, Sent),
+    ];
+    assert_eq!(joins(&steps), [(1, 7), (2, 8)]);
+}
+
+#[test]
+fn contradictions_start_anew() {
+    let steps = [Socket(7, Received), Library(1, Read), Socket(8, Received), Library(1, Read)];
+    assert_eq!(joins(&steps), []);
+    let steps = [&steps[..], &[Library(1, Write), Socket(8, Sent)]].concat();
+    assert_eq!(joins(&steps), [(1, 8)]);
+}
+
+#[test]
+fn an_object_that_is_given_up_is_forgotten() {
+    let steps = [Inside(1, Read, 7), Library(1, Free), Inside(2, Read, 7)];
+    assert_eq!(joins(&steps), [(1, 7), (2, 7)]);
+    assert_eq!(joins(&[Inside(1, Read, 7), Inside(2, Read, 7)]), [(1, 7)]);
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_counted() {
+    let mut binding = Binding::default();
+    let session = TlsSessionId(1);
+    binding.library_call((1, THREAD), session, Read, (1, true));
+    let held = |len: usize| Held {
+        at_ns: 1,
+        thread: THREAD,
+        direction: Received,
+        position: 0,
+        len: len as u64,
+        head: vec![0; len],
+        tail: Vec::new(),
+    };
+    binding.hold(session, held(1000));
+    assert_eq!(binding.take_held(session).len(), 1);
+    binding.hold(session, held(1000));
+    binding.hold(session, held(MAX_HELD_BYTES));
+    assert_eq!(binding.unbound_bytes, 1000 + MAX_HELD_BYTES as u64);
+    binding.hold(session, held(5));
+    binding.exit(1);
+    assert_eq!(binding.unbound_bytes, 1005 + MAX_HELD_BYTES as u64);
+    assert!(binding.sessions.is_empty() && binding.threads.is_empty());
+}

@@ -1,0 +1,151 @@
+//! Encrypted connections: their clear text is brought to them, and told from their encrypted bytes.
+
+use model::{Fault, Span, SpanKind, TlsCallKind};
+
+use super::{ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, Tracer};
+use crate::connection::{Connection, Encrypted, Failed};
+use protocol::Chunk;
+
+/// The name of spans of handshakes that failed.
+const HANDSHAKE: &str = "TLS handshake";
+/// Most processes, and most connections, that wait to be told of.
+const MAX_TOLD: usize = 65536;
+
+impl Tracer {
+    /// Encrypted bytes have passed.
+    pub(super) fn encrypted(
+        &mut self,
+        (at_ns, thread): (u64, Thread),
+        call: &SocketCall<'_>,
+        passed: Encrypted,
+        out: &mut Vec<Span>,
+    ) {
+        let id = call.connection;
+        if let Some(failed) = passed.failed {
+            self.handshake_failed(thread, id, failed, out);
+        }
+        if passed.is_let_go {
+            self.note_let_go(id);
+            return;
+        }
+        if passed.is_unbound && self.encrypted.len() < MAX_TOLD {
+            self.encrypted.insert(thread.pid);
+        }
+        let joined = self.binding.socket_call((at_ns, thread), id, call.direction);
+        self.joined(joined, out);
+        self.settle_encryption(id);
+    }
+
+    /// A TLS library was called.
+    pub(super) fn tls_call(
+        &mut self,
+        (at_ns, thread): (u64, Thread),
+        call: &TlsCall<'_>,
+        out: &mut Vec<Span>,
+    ) {
+        let moved = call.payload.is_some();
+        let joined =
+            self.binding.library_call((at_ns, thread), call.session, call.kind, (call.entered_ns, moved));
+        self.joined(joined, out);
+        let Some(payload) = call.payload else { return };
+        let direction = if call.kind == TlsCallKind::Read { Direction::Received } else { Direction::Sent };
+        let chunk = Chunk {
+            at_ns,
+            position: call.position,
+            len: payload.len,
+            head: payload.head,
+            tail: payload.tail,
+        };
+        let passage = Passage { direction, thread, chunk };
+        match self.binding.connection_of(call.session) {
+            Some(connection) => {
+                self.pass_clear(Joined { session: call.session, connection }, &passage, out);
+            }
+            None => self.binding.hold(call.session, Held::of(&passage)),
+        }
+    }
+
+    /// What waited for its connection goes on.
+    fn joined(&mut self, joined: Option<Joined>, out: &mut Vec<Span>) {
+        let Some(joined) = joined else { return };
+        for held in self.binding.take_held(joined.session) {
+            self.pass_clear(joined, &held.passage(), out);
+        }
+    }
+
+    fn pass_clear(&mut self, joined: Joined, passage: &Passage<'_>, out: &mut Vec<Span>) {
+        let id = joined.connection;
+        let Some(connection) = self.connections.map.get_mut(&id) else {
+            self.assembler.counts.tls_unknown_peer_bytes += passage.chunk.len;
+            return;
+        };
+        let begins = self.binding.is_from_start(joined.session);
+        let before = out.len();
+        let let_go = connection.pass_clear(passage, begins, &mut self.assembler, out);
+        connection.describe(&mut out[before..]);
+        if let_go {
+            self.note_let_go(id);
+        }
+        self.settle_encryption(id);
+    }
+
+    fn settle_encryption(&mut self, id: ConnectionId) {
+        let settles = self.connections.map.get_mut(&id).is_some_and(Connection::settles);
+        if settles && self.settled.len() < MAX_TOLD {
+            self.settled.push(id);
+        }
+    }
+
+    /// A client's request never came about: the handshake is all there is to tell of it.
+    fn handshake_failed(&mut self, thread: Thread, id: ConnectionId, failed: Failed, out: &mut Vec<Span>) {
+        self.assembler.counts.tls_failed_handshakes += 1;
+        let Some(connection) = self.connections.map.get_mut(&id).filter(|_| failed.by_client) else { return };
+        let place = connection.place(SpanKind::Client);
+        let mut span = self.assembler.open_connect(&place, thread, failed.begun_ns);
+        span.duration_ns = failed.at_ns.saturating_sub(failed.begun_ns);
+        span.fault = Some(Fault::Handshake);
+        let number = || format!("alert {}", failed.alert.description);
+        span.set("error.type", failed.alert.name().map_or_else(number, str::to_owned));
+        connection.describe(std::slice::from_mut(&mut span));
+        self.assembler.finish_connect(span, HANDSHAKE, out);
+    }
+
+    /// Takes over what the binding has counted.
+    pub(super) fn count_binding(&mut self) {
+        let counts = &mut self.assembler.counts;
+        counts.tls_unknown_peer_bytes += std::mem::take(&mut self.binding.unbound_bytes);
+        counts.tls_contradictions += std::mem::take(&mut self.binding.contradictions);
+    }
+
+    /// Processes with encrypted connections of which no clear text has been seen, since the last call.
+    pub fn encrypted_processes(&mut self) -> impl Iterator<Item = u32> {
+        std::mem::take(&mut self.encrypted).into_iter()
+    }
+
+    /// Connections whose encrypted bytes are of no more use, since the last call. Their ends still are.
+    pub fn settled(&mut self) -> std::vec::Drain<'_, ConnectionId> {
+        self.settled.drain(..)
+    }
+}
+
+impl Held {
+    fn of(passage: &Passage<'_>) -> Self {
+        let Chunk { at_ns, position, len, head, tail } = passage.chunk;
+        let (head, tail) = (head.to_vec(), tail.to_vec());
+        Self { at_ns, thread: passage.thread, direction: passage.direction, position, len, head, tail }
+    }
+
+    fn passage(&self) -> Passage<'_> {
+        Passage {
+            direction: self.direction,
+            thread: self.thread,
+            chunk: Chunk {
+                at_ns: self.at_ns,
+                position: self.position,
+                len: self.len,
+                head: &self.head,
+                tail: &self.tail,
+            },
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Encrypted connections: their clear text comes from calls of a TLS library, and is told of the right one.
+
+use model::{Body, Direction, End, Identity, Payload, Span, TcpState, TlsCall, TlsCallKind, TlsSessionId};
+use trace::Settings;
+
+use crate::conversation::{MS, Socket, World, socket};
+
+use Direction::{Received, Sent};
+use TlsCallKind::{Handshake, Read, Write};
+
+/// A handshake of OpenSSL 3.0: see `crates/protocol/tests/tls`.
+const TLS_1_3: &[u8] = include_bytes!("../../../protocol/tests/tls/recorded/tls_1_3_ok.bin");
+const REFUSED: &[u8] = include_bytes!("../../../protocol/tests/tls/recorded/tls_1_3_bad.bin");
+const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+/// The beginning of a record of encrypted data.
+const DATA: &[u8] = b"\x17\x03\x03\x00\x40";
+
+/// The flights of a recorded handshake: the client's are first, third and so on.
+fn flights(recorded: &[u8]) -> Vec<&[u8]> {
+    let (mut flights, mut rest) = (Vec::new(), recorded);
+    while let [_, a, b, c, d, behind @ ..] = rest {
+        let (flight, next) = behind.split_at(u32::from_le_bytes([*a, *b, *c, *d]) as usize);
+        flights.push(flight);
+        rest = next;
+    }
+    flights
+}
+
+/// An object of the library, and how much clear text it has moved.
+struct Session {
+    id: u64,
+    moved: [u64; 2],
+}
+
+impl Session {
+    fn new(id: u64) -> Self {
+        Self { id, moved: [0; 2] }
+    }
+
+    fn call(&mut self, world: &mut World, socket: &Socket, kind: TlsCallKind, text: &[u8]) {
+        let moved = &mut self.moved[usize::from(kind == Write)];
+        let len = text.len() as u64;
+        let payload = (len > 0).then_some(Payload { len, head: text, tail: b"" });
+        let entered_ns = world.now_ns + MS / 2;
+        let session = TlsSessionId(self.id);
+        let call =
+            TlsCall { session, kind, entered_ns, identity: Identity::Thread, position: *moved, payload };
+        *moved += len;
+        world.feed(socket.pid, socket.tid, Body::TlsCall(call));
+    }
+}
+
+/// A server that moves the encrypted bytes itself: everything up to its first request.
+fn accept(world: &mut World, socket: &Socket, session: &mut Session) {
+    let flights = flights(TLS_1_3);
+    world.bytes(socket, Received, flights[0]);
+    session.call(world, socket, Handshake, b"");
+    world.bytes(socket, Sent, flights[1]);
+    world.bytes(socket, Received, flights[2]);
+    session.call(world, socket, Handshake, b"");
+}
+
+fn request(world: &mut World, socket: &Socket, session: &mut Session) {
+    world.bytes(socket, Received, DATA);
+    session.call(world, socket, Read, GET);
+    session.call(world, socket, Write, OK);
+    world.bytes(socket, Sent, DATA);
+}
+
+fn world() -> World {
+    World::new(&Settings::default())
+}
+
+fn text(span: &Span, name: &str) -> Option<String> {
+    span.attribute(name).map(ToString::to_string)
+}
+
+#[test]
+fn a_request_inside_is_told_with_its_encryption() {
+    let (mut world, socket, mut session) = (world(), socket(1), Session::new(9));
+    accept(&mut world, &socket, &mut session);
+    request(&mut world, &socket, &mut session);
+    request(&mut world, &socket, &mut session);
+    assert_eq!(
+        world.lines(),
+        ["server GET /a 200 complete - 28/40 1/1", "server GET /a 200 complete - 28/40 1/1"]
+    );
+    let [first, second] = &world.spans[..] else { panic!("two spans") };
+    for span in [first, second] {
+        assert_eq!((span.scheme, &span.peer), ("https", &socket.peer));
+        assert_eq!(text(span, "tls.protocol.version").as_deref(), Some("1.3"));
+        assert_eq!(text(span, "tls.cipher").as_deref(), Some("TLS_AES_256_GCM_SHA384"));
+        assert_eq!(text(span, "tls.client.server_name").as_deref(), Some("localhost"));
+    }
+    // From the client's hello to its last flight, three steps later.
+    assert_eq!(text(first, "tls.handshake.duration_ns"), Some((3 * MS).to_string()));
+    assert_eq!(text(second, "tls.handshake.duration_ns"), None);
+    assert_eq!(world.tracer.settled().map(|id| id.0).collect::<Vec<_>>(), [1]);
+    world.state(&socket, TcpState::Established, TcpState::Close, 0);
+    assert_eq!(world.tracer.counts().tls_unbound_connections, 0);
+}
+
+#[test]
+fn two_connections_of_a_thread_are_not_mixed() {
+    let (mut world, one, other) = (world(), socket(1), socket(2).peer("192.0.2.9:50001"));
+    let (mut first, mut second) = (Session::new(9), Session::new(8));
+    accept(&mut world, &one, &mut first);
+    accept(&mut world, &other, &mut second);
+    for _ in 0..3 {
+        world.bytes(&one, Received, DATA);
+        world.bytes(&other, Received, DATA);
+        second.call(&mut world, &other, Read, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+        first.call(&mut world, &one, Read, GET);
+        second.call(&mut world, &other, Write, OK);
+        first.call(&mut world, &one, Write, OK);
+    }
+    assert_eq!(world.spans.len(), 6);
+    for span in &world.spans {
+        let want = if &*span.name == "GET /a" { &one.peer } else { &other.peer };
+        assert_eq!(&span.peer, want, "{}", span.name);
+    }
+}
+
+#[test]
+fn a_connection_that_is_joined_midway_waits_for_its_proof() {
+    let (mut world, socket, mut session) = (world(), socket(1).midway(), Session::new(9));
+    world.bytes(&socket, Received, DATA);
+    session.call(&mut world, &socket, Read, GET);
+    session.call(&mut world, &socket, Write, OK);
+    assert_eq!(world.spans.len(), 0);
+    world.bytes(&socket, Sent, DATA);
+    assert_eq!(world.lines(), ["server GET /a 200 complete - 28/40 1/1"]);
+    assert_eq!((world.spans[0].scheme, text(&world.spans[0], "tls.cipher")), ("https", None));
+}
+
+#[test]
+fn encrypted_bytes_without_clear_text_are_counted_as_unbound() {
+    let (mut world, socket) = (world(), socket(1));
+    for (index, flight) in flights(TLS_1_3).into_iter().enumerate() {
+        world.bytes(&socket, if index % 2 == 0 { Received } else { Sent }, flight);
+    }
+    assert_eq!(world.tracer.encrypted_processes().collect::<Vec<_>>(), [socket.pid]);
+    assert_eq!(world.tracer.encrypted_processes().count(), 0);
+    world.state(&socket, TcpState::Established, TcpState::Close, 0);
+    let counts = world.tracer.counts();
+    let bytes: usize = flights(TLS_1_3).iter().map(|flight| flight.len()).sum();
+    assert_eq!((counts.tls_unbound_connections, counts.tls_unbound_bytes), (1, bytes as u64));
+    assert_eq!(world.spans.len(), 0);
+}
+
+#[test]
+fn clear_text_without_a_connection_is_counted() {
+    let (mut world, socket, mut session) = (world(), socket(1), Session::new(9));
+    session.call(&mut world, &socket, Read, GET);
+    let mut out = Vec::new();
+    world.tracer.drain(world.now_ns, &mut out);
+    assert_eq!((out.len(), world.tracer.counts().tls_unknown_peer_bytes), (0, GET.len() as u64));
+}
+
+#[test]
+fn a_certificate_that_a_client_refuses_is_its_error() {
+    let (mut world, socket) = (world(), socket(1));
+    for (index, flight) in flights(REFUSED).into_iter().enumerate() {
+        world.bytes(&socket, if index % 2 == 0 { Sent } else { Received }, flight);
+    }
+    let [span] = &world.spans[..] else { panic!("one span") };
+    assert_eq!((&*span.name, span.end, span.scheme), ("TLS handshake", End::NotConnected, "https"));
+    assert_eq!(span.error().as_deref(), Some("TLS handshake failed: unknown_ca"));
+    assert_eq!(span.duration_ns, 2 * MS);
+    assert_eq!(world.tracer.counts().tls_failed_handshakes, 1);
+    world.state(&socket, TcpState::Established, TcpState::Close, 0);
+    assert_eq!(world.tracer.counts().tls_unbound_connections, 0);
+}

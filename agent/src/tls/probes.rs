@@ -1,0 +1,64 @@
+//! The probes in place. Invariant: a file is probed once, for all processes that have it or will have it.
+
+use std::collections::BTreeMap;
+
+use ebpf::{Kernel, UserProbe, UserProgram, UserSite};
+use rustc_hash::FxHashMap;
+
+use super::{Plan, Planner};
+use crate::discover::{FileId, Proc};
+
+/// A process is looked at again at most so often: it may have loaded a library since.
+const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
+/// Most processes of which that is remembered.
+const MAX_PROCESSES: usize = 16384;
+
+/// What is probed, and when each process was looked at last.
+#[derive(Debug, Default)]
+pub struct Probes {
+    planner: Planner,
+    /// `None`: the file cannot be probed.
+    files: BTreeMap<FileId, Option<UserProbe>>,
+    looked_ns: FxHashMap<u32, u64>,
+}
+
+impl Probes {
+    /// Probes the libraries that a process has loaded by now.
+    pub fn look_at(&mut self, kernel: &mut Kernel, pid: u32, now_ns: u64) {
+        let looked = self.looked_ns.get(&pid);
+        if looked.is_some_and(|looked_ns| now_ns.saturating_sub(*looked_ns) < LOOK_INTERVAL_NS) {
+            return;
+        }
+        if self.looked_ns.len() >= MAX_PROCESSES {
+            self.looked_ns.clear();
+        }
+        self.looked_ns.insert(pid, now_ns);
+        for plan in self.planner.plan(&Proc::default().mapped_files(pid)) {
+            self.files.entry(plan.file.id).or_insert_with(|| probe(kernel, &plan));
+        }
+    }
+}
+
+fn probe(kernel: &mut Kernel, plan: &Plan) -> Option<UserProbe> {
+    let name = plan.file.shown.display();
+    for reason in &plan.refused {
+        tracing::warn!("{name}: {reason}; what passes there is not seen");
+    }
+    // Behind two calls there may be one instruction.
+    let sites: BTreeMap<u64, u64> =
+        plan.sites.iter().map(|placed| (placed.site.offset, placed.kind.cookie())).collect();
+    let sites: Vec<_> = sites.into_iter().map(|(offset, cookie)| UserSite { offset, cookie }).collect();
+    if sites.is_empty() {
+        return None;
+    }
+    match kernel.probe_user(UserProgram::Tls, &plan.file.path, &sites) {
+        Ok(probe) => {
+            tracing::info!("{name}: TLS is seen at {} instructions", sites.len());
+            Some(probe)
+        }
+        Err(error) => {
+            tracing::warn!("{name}: TLS is not seen: {error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,260 @@
+/* Clear text at the calls of a TLS library. One program at every site; the cookie says what the site stands for.
+ *
+ * Nothing here knows sockets: the agent finds out from the order of a thread's calls which connection an object of
+ * the library belongs to.
+ */
+#ifndef STARDUST_PROBE_TLS_H
+#define STARDUST_PROBE_TLS_H
+
+#include "lib/payload.h"
+#include "lib/python.h"
+#include "lib/ring.h"
+#include "lib/tls_thread.h"
+
+enum {
+	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
+	TLS_FIRST_CALLS = 32,
+	TLS_MEDIUM_BYTES = 2048,
+};
+
+/* An object of the library. */
+struct tls_session {
+	u64 id;
+	u64 received;
+	u64 sent;
+	u32 calls;
+	u32 reserved;
+};
+
+struct tls_object {
+	u64 address;
+	u32 tgid;
+	u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tls_object);
+	__type(value, struct tls_session);
+} tls_sessions SEC(".maps");
+
+u64 last_tls_session;
+
+/* Records are written in place: a program at a user's instruction can be interrupted by another of its kind, so
+ * nothing per CPU is safe.
+ */
+struct tls_small {
+	struct tls_call call;
+	u8 payload[SMALL_PAYLOAD_BYTES];
+};
+
+struct tls_medium {
+	struct tls_call call;
+	u8 payload[TLS_MEDIUM_BYTES];
+};
+
+struct tls_large {
+	struct tls_call call;
+	/* Twice the head: the verifier adds the largest offset to the largest length. */
+	u8 payload[HEAD_BYTES_MAX + TAIL_BYTES_MAX];
+};
+
+/* NULL: no room (counted). */
+static __always_inline struct tls_session *tls_session_of(u64 address, u32 tgid)
+{
+	const struct tls_object object = { .address = address, .tgid = tgid };
+	struct tls_session *session = bpf_map_lookup_elem(&tls_sessions, &object);
+	struct tls_session fresh = {};
+
+	if (session)
+		return session;
+	fresh.id = __sync_fetch_and_add(&last_tls_session, 1) + 1;
+	bpf_map_update_elem(&tls_sessions, &object, &fresh, BPF_NOEXIST);
+	session = bpf_map_lookup_elem(&tls_sessions, &object);
+	if (!session)
+		count(COUNTER_TLS_SESSIONS_FULL);
+	return session;
+}
+
+static __always_inline void fill_tls_call(struct tls_call *record, u64 id, u32 call, u64 session, u64 entered_ns,
+					   u64 moved_ns)
+{
+	fill_header(&record->header, RECORD_TLS_CALL, sizeof(*record), id >> 32, id);
+	record->session = session;
+	record->entered_ns = entered_ns ? entered_ns : record->header.at_ns;
+	if (moved_ns)
+		record->header.at_ns = moved_ns;
+	record->position = 0;
+	record->bytes = 0;
+	record->head_bytes = 0;
+	record->tail_bytes = 0;
+	record->context = 0;
+	record->call = call;
+	record->identity = IDENTITY_THREAD;
+}
+
+static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 entered_ns)
+{
+	struct tls_call *record = reserve(sizeof(*record));
+
+	if (!record)
+		return;
+	fill_tls_call(record, id, call, session, entered_ns, 0);
+	submit(record, sizeof(*record));
+}
+
+/* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
+static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload, u64 room, u64 buffer, u64 head,
+					    u64 tail)
+{
+	/* Never true; the verifier cannot know, the compiler must not. */
+	barrier_var(head);
+	if (head > room - TAIL_BYTES_MAX)
+		head = room - TAIL_BYTES_MAX;
+	if (bpf_probe_read_user(payload, head, (void *)buffer)) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+		return;
+	}
+	record->head_bytes = head;
+	record->header.size += head;
+	barrier_var(tail);
+	if (tail == 0 || tail > TAIL_BYTES_MAX)
+		return;
+	barrier_var(head);
+	if (head > room - TAIL_BYTES_MAX)
+		return;
+	if (bpf_probe_read_user(payload + head, tail, (void *)buffer + record->bytes - tail))
+		return;
+	record->tail_bytes = tail;
+	record->header.size += tail;
+}
+
+#define TELL_CLEAR_TEXT(type)                                                                                          \
+	do {                                                                                                           \
+		struct type *record = reserve(sizeof(*record));                                                        \
+		if (!record)                                                                                           \
+			return;                                                                                        \
+		fill_tls_call(&record->call, id, pending->call, session->id, pending->entered_ns, pending->moved_ns);  \
+		record->call.position = position;                                                                      \
+		record->call.bytes = bytes;                                                                            \
+		record->call.identity = read_identity(id >> 32, &record->call.context);                                \
+		copy_clear_text(&record->call, record->payload, sizeof(record->payload), pending->buffer, head, tail); \
+		submit(record, sizeof(*record));                                                                       \
+	} while (0)
+
+static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pending, struct tls_session *session,
+					    u64 bytes)
+{
+	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
+	const u64 head = bytes < limit ? bytes : limit;
+	const u64 left = bytes - head;
+	const u64 tail = left < TAIL_BYTES_MAX ? left : TAIL_BYTES_MAX;
+	const u64 position =
+		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
+
+	if (head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
+		TELL_CLEAR_TEXT(tls_small);
+	else if (head <= TLS_MEDIUM_BYTES - TAIL_BYTES_MAX)
+		TELL_CLEAR_TEXT(tls_medium);
+	else
+		TELL_CLEAR_TEXT(tls_large);
+}
+
+static __always_inline void leave_tls_call(u64 id, s32 result)
+{
+	struct tls_pending *pending = bpf_map_lookup_elem(&tls_threads, &id);
+	struct tls_session *session;
+	u64 bytes = 0;
+
+	if (!pending || !pending->is_open)
+		return;
+	pending->is_open = 0;
+	session = tls_session_of(pending->object, id >> 32);
+	if (!session)
+		return;
+	if (result > 0) {
+		if (!pending->moved)
+			bytes = result;
+		else if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)pending->moved))
+			count(COUNTER_PAYLOAD_UNREADABLE);
+	}
+	if (bytes)
+		tell_clear_text(id, pending, session, bytes);
+	else if (session->calls < TLS_FIRST_CALLS)
+		tell_tls_call(id, pending->call, session->id, pending->entered_ns);
+	session->calls++;
+}
+
+static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, bool ex)
+{
+	struct tls_pending *known = bpf_map_lookup_elem(&tls_threads, &id);
+	struct tls_pending pending = {
+		.object = registers->ARGUMENT_FIRST,
+		.buffer = registers->ARGUMENT_SECOND,
+		.moved = ex ? registers->ARGUMENT_FOURTH : 0,
+		.entered_ns = bpf_ktime_get_ns(),
+		.call = call,
+		.is_open = 1,
+	};
+
+	if (known)
+		*known = pending;
+	else
+		bpf_map_update_elem(&tls_threads, &id, &pending, BPF_ANY);
+}
+
+static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	struct tls_session *session;
+	struct tls_object object;
+
+	if (!is_watched(id >> 32))
+		return 0;
+	switch (site) {
+	case TLS_SITE_READ:
+	case TLS_SITE_READ_EX:
+		enter_tls_call(id, registers, TLS_CALL_READ, site == TLS_SITE_READ_EX);
+		break;
+	case TLS_SITE_WRITE:
+	case TLS_SITE_WRITE_EX:
+		enter_tls_call(id, registers, TLS_CALL_WRITE, site == TLS_SITE_WRITE_EX);
+		break;
+	case TLS_SITE_RETURN:
+		leave_tls_call(id, registers->RESULT);
+		break;
+	case TLS_SITE_HANDSHAKE:
+		session = tls_session_of(registers->ARGUMENT_FIRST, id >> 32);
+		if (session && session->calls < TLS_FIRST_CALLS)
+			tell_tls_call(id, TLS_CALL_HANDSHAKE, session->id, 0);
+		if (session)
+			session->calls++;
+		break;
+	case TLS_SITE_FREE:
+		object = (struct tls_object){ .address = registers->ARGUMENT_FIRST, .tgid = id >> 32 };
+		session = bpf_map_lookup_elem(&tls_sessions, &object);
+		if (!session)
+			break;
+		tell_tls_call(id, TLS_CALL_FREE, session->id, 0);
+		bpf_map_delete_elem(&tls_sessions, &object);
+		break;
+	}
+	return 0;
+}
+
+/* Linux 6.6 and later: one link for all sites of a file. The loader sets its attach type. */
+SEC("uprobe")
+int user_tls_multi(struct pt_regs *registers)
+{
+	return tls_site(registers, bpf_get_attach_cookie(registers));
+}
+
+/* Since 5.15 (cookies): one link for each site. */
+SEC("uprobe")
+int user_tls_single(struct pt_regs *registers)
+{
+	return tls_site(registers, bpf_get_attach_cookie(registers));
+}
+
+#endif

@@ -1,0 +1,78 @@
+//! Programs on instructions of user code.
+//!
+//! Invariant: a probe is where it was put or nowhere; it goes when its handle goes.
+
+use std::path::Path;
+
+use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
+
+use crate::capability::UserProbes;
+use crate::kernel::{Kernel, LoadError, tls_is_probed};
+
+/// The process number that stands for every process.
+const EVERY_PROCESS: i32 = -1;
+
+/// A program that can be put on user code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserProgram {
+    /// Calls of a TLS library; cookies are `TLS_SITE_*`.
+    Tls,
+}
+
+/// An instruction in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserSite {
+    /// From the start of the file.
+    pub offset: u64,
+    /// What the program is told when it runs there.
+    pub cookie: u64,
+}
+
+/// A program in place; dropped, it is taken off again.
+#[derive(Debug)]
+pub struct UserProbe {
+    _links: Vec<Link>,
+}
+
+impl Kernel {
+    /// Puts a program on instructions of a file, in every process that has it mapped now or later; what it does
+    /// with processes that are not watched is its own affair. All sites or none.
+    pub fn probe_user(
+        &mut self,
+        program: UserProgram,
+        file: &Path,
+        sites: &[UserSite],
+    ) -> Result<UserProbe, LoadError> {
+        let programs = &self.skeleton.progs;
+        let (multi, single) = match program {
+            UserProgram::Tls => (&programs.user_tls_multi, &programs.user_tls_single),
+        };
+        let links = match self.user_probes {
+            UserProbes::Multi => multi_link(multi, file, sites).map(|link| vec![link]),
+            UserProbes::Single => sites.iter().map(|site| single_link(single, file, *site)).collect(),
+            UserProbes::None => return Err(LoadError::NoUserProbes),
+        };
+        if program == UserProgram::Tls {
+            tls_is_probed(self);
+        }
+        let links = links.map_err(|source| LoadError::Attach {
+            program: format!("{program:?} to {}", file.display()),
+            source,
+        })?;
+        Ok(UserProbe { _links: links })
+    }
+}
+
+fn multi_link(program: &ProgramMut<'_>, file: &Path, sites: &[UserSite]) -> libbpf_rs::Result<Link> {
+    let options = UprobeMultiOpts {
+        offsets: sites.iter().map(|site| site.offset as usize).collect(),
+        cookies: sites.iter().map(|site| site.cookie).collect(),
+        ..UprobeMultiOpts::default()
+    };
+    program.attach_uprobe_multi_with_opts(EVERY_PROCESS, file, "", options)
+}
+
+fn single_link(program: &ProgramMut<'_>, file: &Path, site: UserSite) -> libbpf_rs::Result<Link> {
+    let options = UprobeOpts { cookie: site.cookie, ..UprobeOpts::default() };
+    program.attach_uprobe_with_opts(EVERY_PROCESS, file, site.offset as usize, options)
+}

@@ -1,0 +1,122 @@
+"""HTTPS clients that are watched: `tls_clients.py requests|urllib3|httpx|aiohttp|streams URL CERTIFICATE COUNT`.
+
+Prints `ready`, waits for a line, sends its requests, and prints one JSON object a line for each: method, target,
+status, body_bytes, start_ns, last_ns (CLOCK_MONOTONIC), and local, its address, where it knows it.
+"""
+
+import asyncio
+import json
+import ssl
+import sys
+import time
+
+CONNECTIONS = 50
+
+
+def entry(target, status, body_bytes, start_ns, local=None):
+    return {
+        "method": "GET",
+        "target": target,
+        "status": status,
+        "body_bytes": body_bytes,
+        "start_ns": start_ns,
+        "last_ns": time.monotonic_ns(),
+        "local": local,
+    }
+
+
+def targets(count):
+    for n in range(count):
+        yield [f"/items/{n}", f"/big?bytes=70000&n={n}", f"/missing?n={n}", f"/stream?chunks=3&size=1000&n={n}"][n % 4]
+
+
+def blocking(kind, base, certificate, count):
+    if kind == "requests":
+        import requests
+
+        session = requests.Session()
+        # Of the session's own setting the environment may know better.
+        ask = lambda url: session.get(url, timeout=30, verify=certificate)
+        read = lambda answer: (answer.status_code, len(answer.content))
+    elif kind == "urllib3":
+        import urllib3
+
+        pool = urllib3.PoolManager(ca_certs=certificate, retries=False)
+        ask = lambda url: pool.request("GET", url, timeout=30)
+        read = lambda answer: (answer.status, len(answer.data))
+    else:
+        import httpx
+
+        client = httpx.Client(verify=ssl.create_default_context(cafile=certificate), timeout=30)
+        ask = client.get
+        read = lambda answer: (answer.status_code, len(answer.content))
+    wait()
+    for target in targets(count):
+        start_ns = time.monotonic_ns()
+        status, length = read(ask(base + target))
+        yield entry(target, status, length, start_ns)
+
+
+async def with_aiohttp(base, certificate, count):
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=8, ssl=ssl.create_default_context(cafile=certificate))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        wait()
+
+        async def ask(target):
+            start_ns = time.monotonic_ns()
+            async with session.get(base + target) as answer:
+                body = await answer.read()
+                return entry(target, answer.status, len(body), start_ns)
+
+        return await asyncio.gather(*map(ask, targets(count)))
+
+
+async def with_streams(base, certificate, count):
+    """All connections at once on one thread, each with its own targets, in turns with the others."""
+    host, port = base.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=certificate)
+    wait()
+
+    async def connection(number):
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+        local = "%s:%d" % writer.get_extra_info("sockname")[:2]
+        entries = []
+        for n in range(count):
+            target = f"/items/{number * 1000 + n}"
+            start_ns = time.monotonic_ns()
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: app.test\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head.split()[1])
+            fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:-2])
+            body = await reader.readexactly(int(fields[b"content-length"]))
+            entries.append(entry(target, status, len(body), start_ns, local))
+        writer.close()
+        return entries
+
+    lists = await asyncio.gather(*map(connection, range(CONNECTIONS)))
+    return [entry for entries in lists for entry in entries]
+
+
+def wait():
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+def main(kind, base, certificate, count):
+    if kind == "aiohttp":
+        entries = asyncio.run(with_aiohttp(base, certificate, count))
+    elif kind == "streams":
+        entries = asyncio.run(with_streams(base, certificate, count))
+    else:
+        entries = blocking(kind, base, certificate, count)
+    for found in list(entries):
+        print(json.dumps(found))
+    # Until the books are closed, so that the end of the process is not what ends anything.
+    print("done", flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

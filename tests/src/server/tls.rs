@@ -1,0 +1,104 @@
+//! Servers that speak TLS themselves. Their folder holds `cert.pem`, which a client must trust.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::{Endpoint, Server, port_of};
+use crate::certificate::certificate;
+use crate::venv::{Venv, apps_folder};
+
+impl Server {
+    /// gunicorn with `app`, with more arguments of its own.
+    pub fn gunicorn_tls(app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free_tls()?;
+        let (folder, files) = Self::tls_folder("--certfile", "--keyfile")?;
+        let mut command = Command::new(Venv::open()?.program("gunicorn"));
+        command.args(["--bind", &endpoint.to_string(), "--no-control-socket"]).args(files);
+        command.args(arguments).arg(app).current_dir(apps_folder());
+        Self::start_in(command, endpoint, folder)
+    }
+
+    /// uvicorn with `app` on an event loop (`asyncio` or `uvloop`).
+    pub fn uvicorn_tls(app: &str, event_loop: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free_tls()?;
+        let (folder, files) = Self::tls_folder("--ssl-certfile", "--ssl-keyfile")?;
+        let mut command = Command::new(Venv::open()?.program("uvicorn"));
+        command.args(["--loop", event_loop, "--no-access-log", "--port", &port_of(&endpoint)]).args(files);
+        command.arg(app).current_dir(apps_folder());
+        Self::start_in(command, endpoint, folder)
+    }
+
+    /// hypercorn with `app`.
+    pub fn hypercorn_tls(app: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free_tls()?;
+        let (folder, files) = Self::tls_folder("--certfile", "--keyfile")?;
+        let mut command = Command::new(Venv::open()?.program("hypercorn"));
+        command.args(["--bind", &endpoint.to_string()]).args(files).arg(app).current_dir(apps_folder());
+        Self::start_in(command, endpoint, folder)
+    }
+
+    /// nginx before the `upstream`, speaking this version of TLS (`TLSv1.2`).
+    pub fn nginx_tls(upstream: &Endpoint, version: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free_tls()?;
+        let (folder, _) = Self::tls_folder("", "")?;
+        let config = folder.path().join("nginx.conf");
+        fs::write(&config, nginx_config(folder.path(), &endpoint, upstream, version))
+            .context("write nginx.conf")?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
+        Self::start_in(command, endpoint, folder)
+    }
+
+    /// What a client must trust.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.folder().join("cert.pem")
+    }
+
+    /// A folder with the certificate, and the arguments that name it.
+    fn tls_folder(
+        certificate_flag: &str,
+        key_flag: &str,
+    ) -> anyhow::Result<(tempfile::TempDir, [String; 4])> {
+        let folder = tempfile::tempdir().context("make a folder")?;
+        certificate()?.write(folder.path())?;
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let files = [certificate_flag.to_owned(), path("cert.pem"), key_flag.to_owned(), path("key.pem")];
+        Ok((folder, files))
+    }
+}
+
+fn nginx_config(folder: &Path, endpoint: &Endpoint, upstream: &Endpoint, version: &str) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off;
+user root;
+worker_processes 1;
+pid {folder}/nginx.pid;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    upstream app {{ server {upstream}; keepalive 8; }}
+    server {{
+        listen {endpoint} ssl;
+        ssl_certificate {folder}/cert.pem;
+        ssl_certificate_key {folder}/key.pem;
+        ssl_protocols {version};
+        keepalive_requests 10000;
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+        }}
+    }}
+}}
+"
+    )
+}

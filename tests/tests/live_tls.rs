@@ -1,0 +1,247 @@
+//! HTTPS seen from outside: servers that speak TLS themselves, clients of such servers, versions 1.2 and 1.3, many
+//! connections on one thread. The spans are those of plain HTTP, with what is known of the encryption.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::Value;
+use tests::client::{Connection, Request};
+use tests::ledger::{Entry, assert_agree};
+use tests::probe::{Probe, SpanLine};
+use tests::server::{Endpoint, Server};
+use tests::told_client::ToldClient;
+use tests::venv::Venv;
+use tests::watch::{Watch, can_run};
+
+const SPAN_LIMIT: Duration = Duration::from_secs(5);
+
+fn start(kind: &str) -> Server {
+    let server = match kind {
+        "uvicorn" => Server::uvicorn_tls("fastapi_app:app", "asyncio"),
+        "uvloop" => Server::uvicorn_tls("fastapi_app:app", "uvloop"),
+        "hypercorn" => Server::hypercorn_tls("fastapi_app:app"),
+        "sync" => Server::gunicorn_tls("flask_app:app", &["--workers", "2"]),
+        "gthread" => Server::gunicorn_tls("flask_app:app", &["--workers", "2", "--threads", "4"]),
+        _ => Server::gunicorn_tls("flask_app:app", &["--worker-class", "gevent"]),
+    };
+    server.unwrap()
+}
+
+fn client(kind: &str, server: &Server, count: usize) -> ToldClient {
+    let mut command = Venv::open().unwrap().script("tls_clients.py");
+    command.args([kind, &server.endpoint.url()]).arg(server.certificate_file()).arg(count.to_string());
+    ToldClient::start(command).unwrap()
+}
+
+fn attribute<'a>(span: &'a SpanLine, name: &str) -> Option<&'a str> {
+    span.attributes.get(name).and_then(Value::as_str)
+}
+
+/// Spans of a TLS connection say so; the first of each says how long the handshake took.
+fn assert_encrypted(spans: &[SpanLine], version: &str) {
+    let mut handshakes: HashMap<(&str, &str), usize> = HashMap::new();
+    for span in spans {
+        assert_eq!(
+            (span.scheme.as_str(), attribute(span, "tls.protocol.version")),
+            ("https", Some(version)),
+            "{span:?}"
+        );
+        assert!(attribute(span, "tls.cipher").is_some_and(|cipher| cipher.starts_with("TLS_")), "{span:?}");
+        let ends = (span.local.as_deref().unwrap(), span.peer.as_deref().unwrap());
+        let told = span.attributes.get("tls.handshake.duration_ns").and_then(Value::as_u64);
+        assert!(told.is_none_or(|duration_ns| (1..10_000_000_000).contains(&duration_ns)), "{span:?}");
+        *handshakes.entry(ends).or_default() += usize::from(told.is_some());
+    }
+    assert!(handshakes.values().all(|count| *count == 1), "{handshakes:?}");
+}
+
+#[rstest]
+#[case::uvicorn("uvicorn")]
+#[case::uvicorn_on_uvloop("uvloop")]
+#[case::hypercorn("hypercorn")]
+#[case::gunicorn_sync("sync")]
+#[case::gunicorn_gthread("gthread")]
+#[case::gunicorn_gevent("gevent")]
+fn a_server_that_speaks_tls_itself(#[case] kind: &str) {
+    if !can_run() {
+        return;
+    }
+    let mut watch = Watch::on(start(kind)).unwrap();
+    for n in 0..15 {
+        watch.get(&format!("/items/{n}"), 200, "GET /items/{id}").unwrap();
+        watch.get(&format!("/missing?n={n}"), 404, "GET /missing").unwrap();
+        watch.get(&format!("/big?bytes=300000&n={n}"), 200, "GET /big").unwrap();
+        // A loop's timers count from the start of its round, which is before the request is read.
+        watch.get(&format!("/slow?ms=20&n={n}"), 200, "GET /slow").unwrap().least_us = 15_000;
+        watch.get(&format!("/stream?chunks=4&size=100&ms=5&n={n}"), 200, "GET /stream").unwrap();
+        "POST /echo"
+            .clone_into(&mut watch.ask(Request::post(&format!("/echo?n={n}"), 100_000)).unwrap().name);
+        if n % 5 == 4 {
+            watch.hang_up();
+        }
+    }
+    let (entries, spans) = watch.finish(0).unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
+}
+
+#[rstest]
+#[case::requests("requests", "TLSv1.3")]
+#[case::requests_12("requests", "TLSv1.2")]
+#[case::urllib3("urllib3", "TLSv1.3")]
+#[case::urllib3_12("urllib3", "TLSv1.2")]
+#[case::httpx("httpx", "TLSv1.3")]
+#[case::httpx_12("httpx", "TLSv1.2")]
+#[case::aiohttp("aiohttp", "TLSv1.3")]
+#[case::aiohttp_12("aiohttp", "TLSv1.2")]
+fn a_client_of_nginx(#[case] kind: &str, #[case] version: &str) {
+    if !can_run() {
+        return;
+    }
+    let app = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
+    let nginx = Server::nginx_tls(&app.endpoint, version).unwrap();
+    let mut client = client(kind, &nginx, 60);
+    let probe = Probe::attach(&[client.pid()], &[]).unwrap();
+    let entries = client.run().unwrap();
+    probe.wait_for_spans(entries.len(), SPAN_LIMIT);
+    let spans = probe.stop().unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, version.trim_start_matches("TLSv"));
+    let Endpoint::Tls(address) = nginx.endpoint else { panic!("nginx listens with TLS") };
+    for span in &spans {
+        assert_eq!((span.kind.as_str(), span.peer.as_deref()), ("client", Some(&*address.to_string())));
+    }
+}
+
+/// Fifty connections take turns on one thread; every request must be told of its own connection.
+#[rstest]
+#[case::client(true)]
+#[case::server(false)]
+fn many_connections_on_one_thread_are_not_mixed(#[case] watch_client: bool) {
+    if !can_run() {
+        return;
+    }
+    let server = start("uvicorn");
+    let mut client = client("streams", &server, 20);
+    let watched = if watch_client { client.pid() } else { server.pid() };
+    let probe = Probe::attach(&[watched], &[]).unwrap();
+    let entries = client.run().unwrap();
+    assert_eq!(entries.len(), 1000);
+    probe.wait_for_spans(entries.len(), SPAN_LIMIT);
+    let spans = probe.stop().unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
+    let owners: HashMap<&str, String> =
+        entries.iter().map(|entry| (entry.target.as_str(), entry.local.unwrap().to_string())).collect();
+    for span in &spans {
+        let end = if watch_client { &span.local } else { &span.peer };
+        assert_eq!(end.as_ref(), owners.get(span.target.as_deref().unwrap()), "{span:?}");
+    }
+}
+
+/// curl reads its list of requests from a pipe, and has its library loaded by then.
+#[rstest]
+#[case("1.2")]
+#[case("1.3")]
+fn curl_with_the_library_itself(#[case] version: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = start("gthread");
+    let mut curl = Command::new("curl")
+        .args(["-sS", "--http1.1", "--tls-max", version, "-K", "-", "--cacert"])
+        .arg(server.certificate_file())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let probe = Probe::attach(&[curl.id()], &[]).unwrap();
+    let mut entries = Vec::new();
+    let mut list = String::new();
+    for n in 0..40 {
+        let target = if n % 2 == 0 { format!("/items/{n}") } else { format!("/big?bytes=100000&n={n}") };
+        let url = server.endpoint.url();
+        list.extend(["url = \"", &url, &target, "\"\noutput = \"/dev/null\"\n"]);
+        let entry =
+            Entry { method: "GET".to_owned(), target, status: Some(200), complete: true, ..Entry::default() };
+        entries.push(entry);
+    }
+    curl.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+    assert!(curl.wait().unwrap().success());
+    probe.wait_for_spans(entries.len(), SPAN_LIMIT);
+    let spans = probe.stop().unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, version);
+}
+
+#[test]
+fn nginx_itself_is_a_tls_server_and_a_plain_client() {
+    if !can_run() {
+        return;
+    }
+    let app = Server::plain().unwrap();
+    let mut watch = Watch::on(Server::nginx_tls(&app.endpoint, "TLSv1.3").unwrap()).unwrap();
+    for n in 0..20 {
+        watch.get(&format!("/items/{n}"), 200, "GET /items/{id}").unwrap();
+    }
+    let (entries, spans) = watch.finish(20).unwrap();
+    let (calls, served): (Vec<_>, Vec<_>) = spans.into_iter().partition(|span| span.kind == "client");
+    assert_agree(&entries, &served);
+    assert_encrypted(&served, "1.3");
+    assert_eq!(calls.iter().filter(|call| call.scheme == "http").count(), 20);
+}
+
+/// The probe comes to a connection that is open already: its next request is told, and told right.
+#[rstest]
+#[case::memory("uvicorn")]
+#[case::blocking("gthread")]
+fn a_connection_that_is_open_already(#[case] kind: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = start(kind);
+    let mut connection = Connection::open(&server.endpoint).unwrap();
+    assert_eq!(connection.exchange(Request::get("/items/1")).unwrap().status, Some(200));
+    let mut watch = Watch::on(server).unwrap();
+    for n in 2..12 {
+        let entry = connection.exchange(Request::get(&format!("/items/{n}"))).unwrap();
+        watch.entries.push(entry.named("GET /items/{id}"));
+    }
+    let (entries, spans) = watch.finish(0).unwrap();
+    assert_agree(&entries, &spans);
+    assert!(spans.iter().all(|span| span.scheme == "https"), "{spans:?}");
+}
+
+#[test]
+fn a_certificate_that_is_refused_is_an_error_of_the_client() {
+    if !can_run() {
+        return;
+    }
+    let server = start("gthread");
+    let mut command = Command::new(Venv::open().unwrap().program("python"));
+    command.args([
+        "-c",
+        "import ssl, sys, urllib.request\nprint('ready', flush=True)\nsys.stdin.readline()\n\
+        try:\n    urllib.request.urlopen(sys.argv[1], timeout=10)\nexcept OSError:\n    pass\n\
+        print('done', flush=True)\nsys.stdin.readline()",
+    ]);
+    command.arg(format!("{}/fast", server.endpoint.url()));
+    command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+    let mut client = ToldClient::start(command).unwrap();
+    let probe = Probe::attach(&[client.pid()], &[]).unwrap();
+    assert!(client.run().unwrap().is_empty());
+    probe.wait_for_spans(1, SPAN_LIMIT);
+    let spans = probe.stop().unwrap();
+    let [span] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!(
+        (span.kind.as_str(), span.name.as_str(), span.end.as_str()),
+        ("client", "TLS handshake", "not_connected")
+    );
+    assert_eq!(span.error.as_deref(), Some("TLS handshake failed: unknown_ca"));
+    assert_eq!(span.peer, Some(server.endpoint.to_string()));
+    assert_eq!(span.scheme, "https");
+}
