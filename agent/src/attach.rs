@@ -70,7 +70,7 @@ pub const fn source_of(source: AppIdSource) -> &'static str {
 }
 
 /// Watches processes and all their descendants. Gives the pids watched, those named first.
-pub fn watch(kernel: &Kernel, roots: &[u32]) -> Result<Vec<u32>, Failure> {
+pub fn watch(kernel: &mut Kernel, roots: &[u32]) -> Result<Vec<u32>, Failure> {
     let own = std::process::id();
     let proc = Proc::default();
     let mut watched: Vec<u32> = Vec::new();

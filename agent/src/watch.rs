@@ -52,7 +52,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     }
     let recorder = file.map(create_recording).transpose()?;
     let mut attached = attach::attach(&config.kernel)?;
-    let watched = attach::watch(&attached.kernel, pids)?;
+    let watched = attach::watch(&mut attached.kernel, pids)?;
     let processes = identify_all(config, pids, &watched)?;
 
     let (wish, wishes) = mpsc::channel();

@@ -13,6 +13,8 @@ enum limit {
 	TAIL_BYTES_MAX = 16,
 	PATH_BYTES_MAX = 108, /* sizeof(sockaddr_un.sun_path) */
 	SEGMENTS_MAX = 16,
+	WATCHED_SLOTS = 8192,
+	SLOT_ASK_TABLE = 0x7fffffff, /* some process with this slot was watched: the table knows */
 };
 
 enum record_kind {
@@ -216,6 +218,8 @@ struct probe_config {
 	u32 wake_bytes; /* unread bytes in the ring that wake the reader */
 	u32 use_socket_storage;
 	u32 whole_bytes; /* copied of each call where calls are copied whole */
+	u32 use_slots;   /* that of TCP connections stands in slots first */
+	u32 ask_mask;    /* how many records, less one, ask once how full the ring is: a power of two, less one */
 	u32 reserved;
 };
 

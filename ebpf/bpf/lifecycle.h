@@ -40,12 +40,10 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exited, struct task_struct *task)
 {
 	struct process_exit record = {};
-	u32 tgid = task->tgid;
+	const u32 tgid = task->tgid;
 
 	/* kernel/exit.c counts the thread out before it calls this. */
-	if (task->signal->live.counter > 0 || !is_watched(tgid))
-		return 0;
-	if (bpf_map_delete_elem(&watched, &tgid))
+	if (task->signal->live.counter > 0 || !is_watched(tgid) || !unwatch(tgid))
 		return 0;
 	forget_interpreter(tgid);
 	fill_header(&record.header, RECORD_EXIT, sizeof(record), tgid, 0);

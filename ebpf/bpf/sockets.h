@@ -94,13 +94,14 @@ EXIT_OF(splice, DIRECTION_SENT)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 {
-	const u64 id = bpf_get_current_pid_tgid();
 	struct connection *connection = 0;
 	struct socket_state state = {};
 	u64 context = 0;
+	u64 id;
 
 	switch (new) {
 	case STATE_SYN_SENT:
+		id = bpf_get_current_pid_tgid();
 		if (!is_watched(id >> 32) || !is_stream(sk, true))
 			return 0;
 		connection = open_connection(sk, inode_of(sk, true));
@@ -124,6 +125,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		/* A closed socket has lost its port. */
 		if (!connection->ends_known && new != STATE_CLOSE)
 			read_ends(sk, &connection->ends, true);
+		id = bpf_get_current_pid_tgid();
 		fill_header(&state.header, RECORD_SOCKET_STATE, sizeof(state), connection->tgid,
 			    (u32)(id >> 32) == connection->tgid ? (u32)id : 0);
 		state.connection = connection->id;
@@ -133,8 +135,14 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		state.new_state = new;
 		emit(&state.header, sizeof(state));
 	}
-	if (new == STATE_CLOSE)
-		forget_connection(sk);
+	return 0;
+}
+
+/* include/trace/events/tcp.h, since 4.16. The last that is heard of a socket: after CLOSE its process may still read. */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed, struct sock *sk)
+{
+	forget_connection(sk);
 	return 0;
 }
 

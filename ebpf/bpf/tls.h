@@ -101,7 +101,7 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 	if (!record)
 		return;
 	fill_tls_call(record, id, call, session, entered_ns, 0);
-	submit(record, sizeof(*record));
+	submit(&record->header);
 }
 
 /* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
@@ -140,7 +140,7 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 		record->call.bytes = bytes;                                                                            \
 		record->call.identity = read_identity(id >> 32, &record->call.context);                                \
 		copy_clear_text(&record->call, record->payload, sizeof(record->payload), pending->buffer, head, tail); \
-		submit(record, sizeof(*record));                                                                       \
+		submit(&record->call.header);                                                                          \
 	} while (0)
 
 static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pending, struct tls_session *session,

@@ -11,6 +11,10 @@ pub const HEAD_BYTES_MAX: u32 = 8192;
 pub const TAIL_BYTES_MAX: u32 = 16;
 /// Longest path of a unix socket (`sockaddr_un.sun_path`).
 pub const PATH_BYTES_MAX: u32 = 108;
+/// How many processes the short form of the table of watched ones tells apart.
+pub const WATCHED_SLOTS: u32 = 8192;
+/// No pid: some process with this slot was watched, the table knows.
+pub const SLOT_ASK_TABLE: u32 = 0x7fff_ffff;
 
 /// Positions count from the connection's first byte.
 pub const FLAG_ORIGIN_START: u16 = 1;
@@ -303,7 +307,11 @@ pub struct ProbeConfig {
     pub use_socket_storage: u32,
     /// Copied of each call where calls are copied whole.
     pub whole_bytes: u32,
-    /// 0.
+    /// 1: that of TCP connections stands in slots first.
+    pub use_slots: u32,
+    /// How many records, less one, ask once how full the ring is: a power of two, less one.
+    pub ask_mask: u32,
+    /// Zero.
     pub reserved: u32,
 }
 
@@ -410,6 +418,8 @@ pub const LAYOUT: &[StructLayout] = &[
             wake_bytes: u32,
             use_socket_storage: u32,
             whole_bytes: u32,
+            use_slots: u32,
+            ask_mask: u32,
             reserved: u32
         }
     ),
@@ -420,6 +430,8 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("HEAD_BYTES_MAX", HEAD_BYTES_MAX as u64),
     ("TAIL_BYTES_MAX", TAIL_BYTES_MAX as u64),
     ("PATH_BYTES_MAX", PATH_BYTES_MAX as u64),
+    ("WATCHED_SLOTS", WATCHED_SLOTS as u64),
+    ("SLOT_ASK_TABLE", SLOT_ASK_TABLE as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),

@@ -19,6 +19,7 @@ use zerocopy::IntoBytes;
 
 use crate::abi;
 use crate::capability::{UserProbes, Way};
+use crate::record;
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
 /// How to load.
@@ -127,16 +128,33 @@ impl Kernel {
     }
 
     /// Watches a process. Its children follow by themselves.
-    pub fn watch(&self, pid: u32) -> Result<(), LoadError> {
+    pub fn watch(&mut self, pid: u32) -> Result<(), LoadError> {
+        // First, or an exit in between would not find the process in the table.
+        self.set_slot(pid, abi::SLOT_ASK_TABLE);
         let map = &self.skeleton.maps.watched;
-        map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
-            .map_err(|source| LoadError::Map { map: "watched", source })
+        let fail = |source| LoadError::Map { map: "watched", source };
+        map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY).map_err(fail)?;
+        self.set_slot(pid, pid);
+        // Gone in between: its number may be another's one day.
+        if self.skeleton.maps.watched.lookup(&pid.to_ne_bytes(), MapFlags::ANY).map_err(fail)?.is_none() {
+            self.set_slot(pid, abi::SLOT_ASK_TABLE);
+        }
+        Ok(())
     }
 
     /// Watches a process no more.
-    pub fn unwatch(&self, pid: u32) {
+    pub fn unwatch(&mut self, pid: u32) {
         // Not there is as good as gone.
         let _ = self.skeleton.maps.watched.delete(&pid.to_ne_bytes());
+        self.set_slot(pid, abi::SLOT_ASK_TABLE);
+    }
+
+    /// The table of watched processes in short (`lib/filter.h`).
+    fn set_slot(&mut self, pid: u32, value: u32) {
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            let slot = &mut bss.watched_slots[(pid % abi::WATCHED_SLOTS) as usize];
+            shared(slot).store(value, Ordering::SeqCst);
+        }
     }
 
     /// Has the calls of a process say what its interpreter was running. Its forks follow by themselves.
@@ -187,7 +205,7 @@ impl Kernel {
         let fail = |source| LoadError::Map { map: "ring", source };
         builder
             .add(&self.skeleton.maps.ring, move |record| {
-                on_record(record);
+                on_record(record::trimmed(record));
                 0
             })
             .map_err(fail)?;
@@ -262,6 +280,11 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
     maps.ring.set_max_entries(options.ring_bytes).map_err(LoadError::Open)?;
     maps.watched.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
     maps.interpreters.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
+    // The programs take a slot with an atomic operation that came with 5.12; the tracepoints came later.
+    let use_slots = options.socket_storage && options.way == Way::TpBtf;
+    if !use_slots {
+        maps.connection_slots.set_max_entries(1).map_err(LoadError::Open)?;
+    }
     // An LRU table that is not asked for shrinks to almost nothing.
     let table = if options.socket_storage { 1 } else { options.max_connections };
     maps.connections_by_address.set_max_entries(table).map_err(LoadError::Open)?;
@@ -270,9 +293,19 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
         rodata.config.head_bytes = options.head_bytes.min(abi::HEAD_BYTES_MAX);
         rodata.config.whole_bytes = options.whole_bytes.min(abi::WHOLE_BYTES_MAX);
         rodata.config.wake_bytes = options.ring_bytes / 4;
+        rodata.config.ask_mask = ask_mask(options.ring_bytes / 4);
         rodata.config.use_socket_storage = u32::from(options.socket_storage);
+        rodata.config.use_slots = u32::from(use_slots);
     }
     Ok(())
+}
+
+/// Of the small records that fill the ring up to its mark, several dozens ask; each one where there are not so many.
+fn ask_mask(wake_bytes: u32) -> u32 {
+    const SMALL_RECORD_BYTES: u32 = 512;
+    const ASKERS: u32 = 64;
+    let records = wake_bytes / SMALL_RECORD_BYTES / ASKERS;
+    records.clamp(1, 16).next_power_of_two() - 1
 }
 
 /// Programs of the other ways are not loaded at all.

@@ -61,6 +61,12 @@ pub enum Malformed {
     Range(&'static str),
 }
 
+/// A record without the room behind it: those written in place are reserved at their largest.
+pub fn trimmed(bytes: &[u8]) -> &[u8] {
+    let size = prefix::<RecordHeader>(bytes).map_or(bytes.len(), |(header, _)| header.size as usize);
+    bytes.get(..size).unwrap_or(bytes)
+}
+
 /// Reads one record from the start of `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let (header, _) = prefix::<RecordHeader>(bytes)?;

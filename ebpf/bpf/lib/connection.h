@@ -1,7 +1,9 @@
 /* What is kept for each live connection of a watched process, and how it is found.
  *
  * Where the kernel lets tracing programs use socket storage, the state hangs on the socket itself and goes with it.
- * Elsewhere a bounded LRU table is keyed by the socket's address; its inode number tells a reused address apart.
+ * Before that come, for TCP, slots: an array with one place for each remainder of the socket's cookie. A place is
+ * found without a search and had without an allocation; who finds it taken uses socket storage. Elsewhere a bounded
+ * LRU table is keyed by the socket's address; its inode number tells a reused address apart.
  */
 #ifndef STARDUST_PROBE_CONNECTION_H
 #define STARDUST_PROBE_CONNECTION_H
@@ -38,6 +40,25 @@ struct {
 	__type(key, u64);
 	__type(value, struct connection);
 } connections_by_address SEC(".maps");
+
+enum {
+	CONNECTION_SLOTS_BITS = 14,
+	CONNECTION_SLOTS = 1 << CONNECTION_SLOTS_BITS,
+};
+
+struct connection_slot {
+	u64 owner; /* the socket's cookie, never given twice; 0: free, and all of it zero */
+	struct connection connection;
+	u64 reserved[2];
+};
+_Static_assert(sizeof(struct connection_slot) == 128, "two cache lines");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CONNECTION_SLOTS);
+	__type(key, u32);
+	__type(value, struct connection_slot);
+} connection_slots SEC(".maps");
 
 /* What the agent asks for (enum wish), by the connection's id. */
 struct {
@@ -115,25 +136,67 @@ static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result,
 	return received == 0 && before == (u32)result;
 }
 
+static __always_inline struct connection_slot *slot_of(u64 cookie)
+{
+	const u32 index = cookie % CONNECTION_SLOTS;
+
+	return bpf_map_lookup_elem(&connection_slots, &index);
+}
+
+/* NULL: it has none. */
+static __always_inline struct connection_slot *find_slot(struct sock *sk)
+{
+	struct connection_slot *slot;
+	u64 cookie;
+
+	if (!config.use_slots)
+		return 0;
+	/* A socket gets its cookie when the first asks for it. */
+	cookie = sk->__sk_common.skc_cookie.counter;
+	if (!cookie)
+		return 0;
+	slot = slot_of(cookie);
+	return slot && slot->owner == cookie ? slot : 0;
+}
+
 /* NULL: not known. */
 static __always_inline struct connection *find_connection(struct sock *sk)
 {
+	struct connection_slot *slot = find_slot(sk);
 	u64 address = (u64)sk;
 
+	if (slot)
+		return &slot->connection;
 	if (config.use_socket_storage)
 		return bpf_sk_storage_get(&connections, sk, 0, 0);
 	return bpf_map_lookup_elem(&connections_by_address, &address);
 }
 
+/* NULL: taken, or not for this socket. */
+static __always_inline struct connection *take_slot(struct sock *sk)
+{
+	struct connection_slot *slot;
+	u64 cookie;
+
+	/* Not MPTCP: nothing tells of its sockets' end. */
+	if (!config.use_slots || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	cookie = bpf_get_socket_cookie(sk);
+	slot = slot_of(cookie);
+	if (!slot || __sync_val_compare_and_swap(&slot->owner, 0, cookie) != 0)
+		return 0;
+	return &slot->connection;
+}
+
 /* NULL: not a stream socket of the process, or no room (counted). */
 static __always_inline struct connection *open_connection(struct sock *sk, u64 inode)
 {
-	struct connection *connection;
+	struct connection *connection = take_slot(sk);
 	u64 address = (u64)sk;
 
-	if (config.use_socket_storage) {
+	if (!connection && config.use_socket_storage) {
 		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	} else {
+	} else if (!connection) {
 		struct connection empty = {};
 
 		bpf_map_update_elem(&connections_by_address, &address, &empty, BPF_ANY);
@@ -146,14 +209,22 @@ static __always_inline struct connection *open_connection(struct sock *sk, u64 i
 	connection->id = __sync_fetch_and_add(&last_connection_id, 1) + 1;
 	connection->inode = inode;
 	connection->fd = -1;
+	/* Nobody can have wished for anything yet. */
+	connection->wish_round = wish_round;
 	return connection;
 }
 
+/* The socket is gone. */
 static __always_inline void forget_connection(struct sock *sk)
 {
+	struct connection_slot *slot = find_slot(sk);
 	u64 address = (u64)sk;
 
-	/* Socket storage is freed by the kernel, with the socket. */
+	if (slot) {
+		__builtin_memset(&slot->connection, 0, sizeof(slot->connection));
+		slot->owner = 0;
+	}
+	/* Socket storage is freed by the kernel. */
 	if (!config.use_socket_storage)
 		bpf_map_delete_elem(&connections_by_address, &address);
 }

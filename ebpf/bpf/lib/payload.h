@@ -42,6 +42,9 @@ struct scratch {
 enum {
 	/* A record of this payload takes 512 bytes of the ring, its own header of 8 included. */
 	SMALL_PAYLOAD_BYTES = 384,
+	/* What is copied of a call unless set otherwise. */
+	MEDIUM_PAYLOAD_BYTES = 2048,
+	PAIR = 2,
 };
 
 enum program_slot {
@@ -99,6 +102,19 @@ static __always_inline u32 classify(u64 number)
 	return CALL_OTHER;
 }
 
+/* An array of one segment is as good as none. */
+static __always_inline bool find_single(struct buffer *buffer)
+{
+	if (buffer->count != 1)
+		return true;
+	if (bpf_probe_read_user(&buffer->single, sizeof(buffer->single), (void *)buffer->segments)) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+		return false;
+	}
+	buffer->segments = 0;
+	return true;
+}
+
 /* False: the call has no user buffer that could be read (the bytes are then counted only). */
 static __always_inline bool find_buffer(const struct arguments *arguments, struct buffer *buffer)
 {
@@ -120,7 +136,7 @@ static __always_inline bool find_buffer(const struct arguments *arguments, struc
 	case NR_PWRITEV2:
 		buffer->segments = arguments->second;
 		buffer->count = arguments->third;
-		return true;
+		return find_single(buffer);
 	case NR_RECVMMSG:
 	case NR_SENDMMSG:
 		/* Which message of several this is cannot be told. */
@@ -139,7 +155,7 @@ static __always_inline bool find_buffer(const struct arguments *arguments, struc
 	}
 	buffer->segments = message.segments;
 	buffer->count = message.segment_count;
-	return true;
+	return find_single(buffer);
 }
 
 /* Copies the part of one segment that lies in [from, to) of the call's bytes to `offset` of the payload. */
@@ -164,14 +180,21 @@ static __always_inline bool copy_part(struct scratch *scratch, const struct user
 	return bpf_probe_read_user(&scratch->payload[offset], length, (void *)segment->base + (from - begin)) == 0;
 }
 
-/* Fills `head_bytes` and `tail_bytes` of the record from the call's `total` bytes. */
-static __always_inline void copy_payload(struct scratch *scratch, const struct buffer *buffer, u64 total)
+/* Fills `head_bytes` and `tail_bytes` of the record from the call's `total` bytes, found by its `walk.buffer`. A
+ * function of its own, and the buffer in a map: so the verifier looks at it once.
+ */
+__noinline int copy_payload(u32 slot, u64 total)
 {
 	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
 	const u64 head_end = total < limit ? total : limit;
 	const u64 tail_begin = total < head_end + TAIL_BYTES_MAX ? head_end : total - TAIL_BYTES_MAX;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	const struct buffer *buffer;
 	u64 seen = 0;
 
+	if (!scratch)
+		return 0;
+	buffer = &scratch->walk.buffer;
 	for (u32 i = 0; i < SEGMENTS_MAX && i < buffer->count && seen < total; i++) {
 		struct user_iovec segment = buffer->single;
 
@@ -186,11 +209,12 @@ static __always_inline void copy_payload(struct scratch *scratch, const struct b
 	if (seen >= total) {
 		scratch->call.head_bytes = head_end;
 		scratch->call.tail_bytes = total - tail_begin;
-		return;
+		return 0;
 	}
 	/* Unreadable, or in more segments than are looked at: what was copied in one run from the start still counts. */
 	count(buffer->count > SEGMENTS_MAX ? COUNTER_SEGMENTS_UNREAD : COUNTER_PAYLOAD_UNREADABLE);
 	scratch->call.head_bytes = seen < head_end ? seen : head_end;
+	return 0;
 }
 
 #endif

@@ -97,12 +97,15 @@ __noinline bool copy_step(u32 slot)
 	return true;
 }
 
-/* Copies a call's `total` bytes; the record's other fields are filled in already. */
-static __always_inline void copy_whole(struct scratch *scratch, const struct buffer *buffer, u64 total, u32 slot)
+/* Copies a call's `total` bytes, found by `walk.buffer`; the record's other fields are filled in already. */
+__noinline int copy_whole(u32 slot, u64 total)
 {
-	struct walk *walk = &scratch->walk;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct walk *walk;
 
-	walk->buffer = *buffer;
+	if (!scratch)
+		return 0;
+	walk = &scratch->walk;
 	walk->wanted = total < config.whole_bytes ? total : config.whole_bytes;
 	walk->done = 0;
 	walk->begin = 0;
@@ -112,6 +115,7 @@ static __always_inline void copy_whole(struct scratch *scratch, const struct buf
 	for (u32 i = 0; i < PIECE_STEPS_MAX && copy_step(slot); i++)
 		;
 	emit_piece(scratch, total - walk->begin);
+	return 0;
 }
 
 #endif

@@ -54,12 +54,19 @@ static __always_inline void *reserve(u64 size)
 	return room;
 }
 
-static __always_inline void submit(void *room, u64 size)
+/* Asking how full the ring is has its price: in a large ring one record of several asks, picked by the clock. */
+static __always_inline bool asks(const struct record_header *header)
 {
-	/* A reserved record counts as unread already. */
-	const u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	return (header->at_ns >> 4 & config.ask_mask) == 0;
+}
 
-	bpf_ringbuf_submit(room, wake_flag(unread - room_of(size), unread));
+static __always_inline void submit(struct record_header *record)
+{
+	u64 flag = BPF_RB_NO_WAKEUP;
+
+	if (asks(record) && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= config.wake_bytes)
+		flag = BPF_RB_FORCE_WAKEUP;
+	bpf_ringbuf_submit(record, flag);
 	/* After the record is out: the agent looks for records after it has set this. */
 	if (reader_sleeps)
 		wake_reader();

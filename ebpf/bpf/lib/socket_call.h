@@ -66,6 +66,7 @@ static __always_inline bool asked_for_nothing(const struct buffer *buffer)
 
 /* What a call's record says, beside what the connection knows. */
 struct call_facts {
+	u64 id; /* tgid and tid */
 	u64 position;
 	s64 result;
 	s32 fd;
@@ -75,16 +76,28 @@ struct call_facts {
 	bool deferred;
 };
 
-/* The usual call: one buffer, few bytes. It is written to the ring in place; the rest is put together aside. */
+/* The usual calls, of few bytes, are written to the ring in place. */
 struct small_record {
 	struct socket_call call;
 	u8 payload[SMALL_PAYLOAD_BYTES];
 };
 
+/* From two buffers. Twice the room, as the verifier adds the largest offset to the largest length. */
+struct pair_record {
+	struct socket_call call;
+	u8 payload[PAIR * SMALL_PAYLOAD_BYTES];
+};
+
+/* One buffer of more bytes, also written in place. The rest is put together aside. */
+struct medium_record {
+	struct socket_call call;
+	u8 payload[MEDIUM_PAYLOAD_BYTES + TAIL_BYTES_MAX];
+};
+
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
-				      const struct connection *connection, u64 id)
+				      const struct connection *connection)
 {
-	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), id >> 32, (u32)id);
+	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), facts->id >> 32, (u32)facts->id);
 	if (connection->origin_start)
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
@@ -100,61 +113,113 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->identity = read_identity(id >> 32, &call->context);
+	call->identity = read_identity(facts->id >> 32, &call->context);
 	call->reserved = 0;
 }
 
-static __always_inline bool is_small(const struct call_facts *facts, const struct buffer *buffer,
-				     const struct connection *connection)
+/* A length that the verifier is to see bounded. Never true; the verifier cannot know, the compiler must not. */
+static __always_inline u64 bounded(u64 length, u64 most)
 {
-	if (connection->ends.family == FAMILY_UNIX && !connection->path_sent)
+	barrier_var(length);
+	return length > most ? most : length;
+}
+
+static __always_inline void add_head(struct socket_call *call, u64 length)
+{
+	call->head_bytes += length;
+	call->header.size += length;
+}
+
+/* Often a head and a body that a server writes at once. False: unreadable from some byte on. */
+static __always_inline bool copy_pair(struct pair_record *record, u64 segments, u64 total)
+{
+	struct user_iovec pair[PAIR];
+	u64 first, second;
+
+	if (bpf_probe_read_user(pair, sizeof(pair), (void *)segments))
 		return false;
-	if (facts->result <= 0 || !facts->has_buffer)
-		return true;
-	return !buffer->segments && facts->result <= SMALL_PAYLOAD_BYTES && facts->result <= config.head_bytes;
+	first = bounded(pair[0].length < total ? pair[0].length : total, SMALL_PAYLOAD_BYTES);
+	if (bpf_probe_read_user(record->payload, first, (void *)pair[0].base))
+		return false;
+	add_head(&record->call, first);
+	second = bounded(total - first, SMALL_PAYLOAD_BYTES);
+	if (bpf_probe_read_user(&record->payload[first], second, (void *)pair[1].base))
+		return false;
+	add_head(&record->call, second);
+	return true;
+}
+
+static __always_inline bool copy_single(struct pair_record *record, u64 base, u64 total)
+{
+	total = bounded(total, SMALL_PAYLOAD_BYTES);
+	if (bpf_probe_read_user(record->payload, total, (void *)base))
+		return false;
+	add_head(&record->call, total);
+	return true;
 }
 
 static __always_inline void write_small(const struct call_facts *facts, const struct buffer *buffer,
-					const struct connection *connection, u64 id)
+					const struct connection *connection)
 {
-	struct small_record *record = reserve(sizeof(*record));
-	u64 length = facts->result;
+	const bool copies = facts->result > 0 && facts->has_buffer;
+	const u64 segments = copies ? buffer->segments : 0;
+	/* What stands behind the pointer is as large as what was reserved: the verifier keeps count. */
+	struct pair_record *record = segments ? reserve(sizeof(struct pair_record)) :
+						reserve(sizeof(struct small_record));
 
 	if (!record)
 		return;
-	fill_call(&record->call, facts, connection, id);
-	if (facts->result > 0 && facts->has_buffer) {
-		/* Never true; the verifier cannot know, the compiler must not. */
-		barrier_var(length);
-		if (length > SMALL_PAYLOAD_BYTES)
-			length = SMALL_PAYLOAD_BYTES;
-		if (bpf_probe_read_user(record->payload, length, (void *)buffer->single.base)) {
-			count(COUNTER_PAYLOAD_UNREADABLE);
-		} else {
-			record->call.head_bytes = length;
-			record->call.header.size += length;
-		}
-	}
-	submit(record, sizeof(*record));
+	fill_call(&record->call, facts, connection);
+	if (copies && !(segments ? copy_pair(record, segments, facts->result) :
+				   copy_single(record, buffer->single.base, facts->result)))
+		count(COUNTER_PAYLOAD_UNREADABLE);
+	submit(&record->call.header);
 }
 
-static __always_inline void write_large(const struct call_facts *facts, const struct buffer *buffer,
-					struct connection *connection, u64 id, struct sock *sk, u32 slot)
+static __noinline int write_medium(const struct call_facts *facts, const struct buffer *buffer,
+				   const struct connection *connection)
+{
+	struct medium_record *record = reserve(sizeof(*record));
+	const u64 total = facts->result;
+	const u64 head = bounded(total < config.head_bytes ? total : config.head_bytes, MEDIUM_PAYLOAD_BYTES);
+	const u64 tail = bounded(total - head, TAIL_BYTES_MAX);
+
+	if (!record)
+		return 0;
+	fill_call(&record->call, facts, connection);
+	if (bpf_probe_read_user(record->payload, head, (void *)buffer->single.base)) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+	} else {
+		add_head(&record->call, head);
+		if (bpf_probe_read_user(&record->payload[head], tail,
+					(void *)buffer->single.base + (total - tail))) {
+			count(COUNTER_PAYLOAD_UNREADABLE);
+		} else {
+			record->call.tail_bytes = tail;
+			record->call.header.size += tail;
+		}
+	}
+	submit(&record->call.header);
+	return 0;
+}
+
+static __noinline int write_large(const struct call_facts *facts, const struct buffer *buffer,
+				  struct connection *connection, struct sock *sk, u32 slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct socket_call *call;
 	u64 size;
 
 	if (!scratch)
-		return;
+		return 0;
 	call = &scratch->call;
-	fill_call(call, facts, connection, id);
-	if (connection->whole && facts->result > 0 && facts->has_buffer) {
-		copy_whole(scratch, buffer, facts->result, slot);
-		return;
+	fill_call(call, facts, connection);
+	if (facts->result > 0 && facts->has_buffer) {
+		scratch->walk.buffer = *buffer;
+		if (connection->whole)
+			return copy_whole(slot, facts->result);
+		copy_payload(slot, facts->result);
 	}
-	if (facts->result > 0 && facts->has_buffer)
-		copy_payload(scratch, buffer, facts->result);
 	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {
 		connection->path_sent = 1;
 		copy_path(scratch, sk);
@@ -162,9 +227,26 @@ static __always_inline void write_large(const struct call_facts *facts, const st
 	size = sizeof(*call) + (u64)call->head_bytes + call->tail_bytes + call->path_bytes;
 	/* Never true; the verifier cannot know. */
 	if (size > sizeof(*scratch))
-		return;
+		return 0;
 	call->header.size = size;
 	emit(&call->header, size);
+	return 0;
+}
+
+static __always_inline void write_record(const struct call_facts *facts, const struct buffer *buffer,
+					 struct connection *connection, struct sock *sk, u32 slot)
+{
+	const bool few = facts->result <= SMALL_PAYLOAD_BYTES && facts->result <= config.head_bytes;
+	const bool none = facts->result <= 0 || !facts->has_buffer;
+
+	if (unlikely(connection->ends.family == FAMILY_UNIX && !connection->path_sent))
+		write_large(facts, buffer, connection, sk, slot);
+	else if (likely(none || (few && (!buffer->segments || buffer->count == PAIR))))
+		write_small(facts, buffer, connection);
+	else if (!buffer->segments && !connection->whole && config.head_bytes <= MEDIUM_PAYLOAD_BYTES)
+		write_medium(facts, buffer, connection);
+	else
+		write_large(facts, buffer, connection, sk, slot);
 }
 
 /* What is in the first segments, together; more than any send takes if there are more. A function of its own, so that
@@ -223,7 +305,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		if (!inode)
 			return 0;
 	}
-	if (!connection || (!config.use_socket_storage && connection->inode != inode)) {
+	if (unlikely(!connection || (!config.use_socket_storage && connection->inode != inode))) {
 		if (!is_stream(sk, typed))
 			return 0;
 		connection = open_connection(sk, inode);
@@ -231,31 +313,37 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 			return 0;
 		connection->origin_start = is_first(sk, direction, result, typed);
 	}
-	if (!connection->ends_known) {
+	/* Another thread is about to fill it in. */
+	if (unlikely(!connection->id)) {
+		count(COUNTER_CONNECTIONS_FULL);
+		return 0;
+	}
+	if (unlikely(!connection->ends_known)) {
 		read_ends(sk, &connection->ends, typed);
 		connection->ends_known = 1;
 	}
-	if (is_ignored(connection, result > 0)) {
+	if (unlikely(is_ignored(connection, result > 0))) {
 		count(COUNTER_IGNORED_CALLS);
 		return 0;
 	}
-	if (connection->tgid != tgid) {
+	if (unlikely(connection->tgid != tgid)) {
 		connection->tgid = tgid;
 		connection->fd = -1;
 	}
+	facts.id = id;
 	facts.result = result;
 	facts.direction = direction;
 	facts.fd = -1;
-	if (read_arguments(&arguments)) {
+	if (likely(read_arguments(&arguments))) {
 		s32 fd = arguments.first;
 
 		facts.kind = classify(arguments.number);
 		if (facts.kind == CALL_SPLICE)
 			fd = arguments.third;
 		/* The running call may not be the one that moved these bytes (io_uring, a file on a network). */
-		if (connection->fd != fd && is_socket(fd, sk, typed))
+		if (unlikely(connection->fd != fd) && is_socket(fd, sk, typed))
 			connection->fd = fd;
-		if (connection->fd == fd) {
+		if (likely(connection->fd == fd)) {
 			facts.fd = fd;
 			facts.has_buffer = find_buffer(&arguments, &buffer);
 		} else if (facts.kind != CALL_IO_URING) {
@@ -265,7 +353,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	} else {
 		facts.kind = CALL_IO_URING;
 	}
-	if (result == 0 && (direction == DIRECTION_SENT || (facts.has_buffer && asked_for_nothing(&buffer))))
+	if (unlikely(result == 0) && (direction == DIRECTION_SENT || (facts.has_buffer && asked_for_nothing(&buffer))))
 		return 0;
 	if (result > 0) {
 		facts.position = __sync_fetch_and_add(direction == DIRECTION_RECEIVED ? &connection->received :
@@ -283,10 +371,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	/* Only a connection's first call holds it: what follows an upgrade is told by the agent. */
 	if (result > 0 && facts.position == 0 && facts.has_buffer && begins_with_preface(&buffer, result))
 		connection->whole = 1;
-	if (is_small(&facts, &buffer, connection))
-		write_small(&facts, &buffer, connection, id);
-	else
-		write_large(&facts, &buffer, connection, id, sk, slot);
+	write_record(&facts, &buffer, connection, sk, slot);
 	return 0;
 }
 
