@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod client;
 pub mod clock;
 pub mod command;
+pub mod database;
 pub mod framing;
 pub mod ledger;
 pub mod probe;

@@ -12,6 +12,10 @@ use crate::shell;
 enum Sign {
     /// A program of this name.
     Program(&'static str),
+    /// A program of this name, on the path or in the folder `bin` of a version below this one.
+    ProgramBelow(&'static str, &'static str),
+    /// `Python.h` of the interpreter.
+    PythonHeaders,
     /// A C header that the compiler finds.
     Header(&'static str),
     /// A module that Debian splits off the interpreter.
@@ -55,12 +59,42 @@ const BPFTOOL: Need = program("bpftool", ["bpftool", "bpftool", "bpftool", "bpf"
 const STRACE: Need = program("strace", ["strace", "strace", "strace", "strace"]);
 const TASKSET: Need = program("taskset", ["util-linux", "util-linux", "util-linux-misc", "util-linux"]);
 
+const POSTGRESQL: Need = Need {
+    sign: Sign::ProgramBelow("initdb", "/usr/lib/postgresql"),
+    packages: ["postgresql", "postgresql-server", "postgresql", "postgresql"],
+};
+const MARIADB: Need =
+    program("mariadbd", ["mariadb-server", "mariadb-server", "mariadb mariadb-client", "mariadb"]);
+const REDIS: Need = program("redis-server", ["redis-server", "redis", "redis", "redis"]);
+const MEMCACHED: Need = program("memcached", ["memcached", "memcached", "memcached", "memcached"]);
+/// The Python package mysqlclient is built from source.
+const MARIADB_CLIENT: Need = Need {
+    sign: Sign::Header("mariadb/mysql.h"),
+    packages: ["libmariadb-dev", "mariadb-connector-c-devel", "mariadb-connector-c-dev", "mariadb-libs"],
+};
+const PYTHON_HEADERS: Need =
+    Need { sign: Sign::PythonHeaders, packages: ["python3-dev", "python3-devel", "python3-dev", "python"] };
+
 /// To build the probe.
 pub const BUILD: &[Need] = &[CC, MAKE, PKG_CONFIG, CLANG, LIBELF, ZLIB];
 /// To run Python web apps.
 pub const PYTHON_APPS: &[Need] = &[PYTHON, VENV];
 /// To run the live tests.
-pub const TEST: &[Need] = &[NGINX, CURL, IP, BPFTOOL, FAKETIME];
+pub const TEST: &[Need] = &[
+    NGINX,
+    CURL,
+    IP,
+    BPFTOOL,
+    FAKETIME,
+    POSTGRESQL,
+    MARIADB,
+    REDIS,
+    MEMCACHED,
+    MARIADB_CLIENT,
+    PYTHON_HEADERS,
+    PKG_CONFIG,
+    CC,
+];
 /// To measure.
 pub const BENCH: &[Need] = &[WRK, BPFTOOL, STRACE, TASKSET];
 
@@ -76,6 +110,15 @@ impl Sign {
     fn is_there(&self) -> bool {
         match self {
             Self::Program(name) => shell::find(name).is_some(),
+            Self::ProgramBelow(name, folder) => {
+                let versions = std::fs::read_dir(folder).into_iter().flatten().flatten();
+                let below = versions.map(|version| version.path().join("bin").join(name));
+                shell::find(name).is_some() || below.into_iter().any(|program| program.exists())
+            }
+            Self::PythonHeaders => shell::succeeds(Command::new("python3").args([
+                "-c",
+                "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))",
+            ])),
             Self::Header(name) => shell::succeeds(Command::new("cc").args([
                 "-fsyntax-only",
                 "-include",

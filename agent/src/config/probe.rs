@@ -50,6 +50,8 @@ pub struct TraceConfig {
     pub redact_headers: Vec<String>,
     /// Patterns of further query parameters whose values are never shown.
     pub redact_query: Vec<String>,
+    /// Record what databases are asked, without literals.
+    pub database_statements: bool,
     /// Patterns (`*`, `?`) of span names, routes or paths that are not reported.
     pub excludes: Vec<String>,
     /// A connection of which nothing was heard for so many seconds is forgotten.
@@ -67,6 +69,7 @@ impl Default for TraceConfig {
             headers: Vec::new(),
             redact_headers: Vec::new(),
             redact_query: Vec::new(),
+            database_statements: false,
             excludes: Vec::new(),
             idle_timeout_s: 3600,
             progress_s: 60,
@@ -105,6 +108,7 @@ impl Config {
             headers: trace.headers.clone(),
             redact_headers: trace.redact_headers.clone(),
             redact_query: trace.redact_query.clone(),
+            database_statements: trace.database_statements,
             excludes: trace.excludes.clone(),
             max_connections: self.kernel.max_connections as usize,
             idle_timeout_s: trace.idle_timeout_s.into(),

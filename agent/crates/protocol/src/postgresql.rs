@@ -113,6 +113,9 @@ impl Parser {
         if lost {
             self.lose_client(sink);
         }
+        if self.phase == Phase::Over {
+            return;
+        }
         if self.client.is_lost() && input.begins {
             let (bytes, whole) = input.ahead();
             if looks_like_commands(bytes, input.left(), whole) {
@@ -188,6 +191,10 @@ impl Parser {
         }
         let joins = self.open.last().is_some_and(|last| last.state.point != Point::Synced);
         if !joins {
+            // A `Flush` behind a `Sync` asks for nothing.
+            if kind == b'H' {
+                return;
+            }
             self.settle_server(sink);
             if !self.open.begin(Cycle::default(), frame.start_ns, frame.position) {
                 return self.let_go(LetGo::Overrun, sink);

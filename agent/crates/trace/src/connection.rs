@@ -4,6 +4,7 @@
 mod answers;
 mod closing;
 mod conversation;
+mod database;
 mod detectors;
 mod dialogue;
 mod encryption;

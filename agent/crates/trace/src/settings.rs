@@ -31,6 +31,9 @@ pub struct Settings {
     pub redact_headers: Vec<String>,
     /// Patterns of more query keys whose values are hidden. Default none beside the built-in ones.
     pub redact_query: Vec<String>,
+    /// Record what databases are asked: statements without their literals, keys. Default false: verbs and tables
+    /// only.
+    pub database_statements: bool,
     /// Patterns (`*` and `?`, case does not matter) of names, routes or paths not to report. Default none.
     pub excludes: Vec<String>,
     /// Most connections followed at once. Default 65536.
@@ -53,6 +56,7 @@ impl Default for Settings {
             headers: Vec::new(),
             redact_headers: Vec::new(),
             redact_query: Vec::new(),
+            database_statements: false,
             excludes: Vec::new(),
             max_connections: 65536,
             idle_timeout_s: 3600,
@@ -95,6 +99,7 @@ pub(crate) struct Policy {
     /// In lower case.
     pub(crate) headers: Vec<String>,
     pub(crate) redactor: Redactor,
+    pub(crate) database_statements: bool,
     pub(crate) excludes: Vec<Pattern>,
     pub(crate) max_connections: usize,
     pub(crate) idle_timeout_ns: u64,
@@ -128,6 +133,7 @@ impl Policy {
                 headers: parse_patterns("redact_headers", &settings.redact_headers)?,
                 query: parse_patterns("redact_query", &settings.redact_query)?,
             },
+            database_statements: settings.database_statements,
             excludes: parse_patterns("excludes", &settings.excludes)?,
             max_connections: settings.max_connections,
             idle_timeout_ns: settings.idle_timeout_s.saturating_mul(1_000_000_000),

@@ -94,7 +94,10 @@ impl Parser {
         }
         let Some(first) = self.open.first() else { return };
         match kind {
-            b'Z' => self.open.finish((frame.end_ns, frame.end()), EndBy::Framing, sink),
+            b'Z' => {
+                self.open.finish((frame.end_ns, frame.end()), EndBy::Framing, sink);
+                self.end_flushed((frame.end_ns, frame.end()), sink);
+            }
             b'E' => {
                 first.state.failed = true;
                 first.error.get_or_insert_with(|| code(&frame.payload));

@@ -78,7 +78,8 @@ fn whole_name(span: &Span) -> Name<'_> {
 fn query_name(span: &Span) -> Name<'_> {
     let database = text_of(span, "db.namespace").unwrap_or(&span.host);
     let operation = text_of(span, "db.operation.name").unwrap_or(span.protocol.as_str());
-    let mut action = operation.to_ascii_lowercase();
+    // Many of one kind count as one of it.
+    let mut action = operation.strip_prefix("BATCH ").unwrap_or(operation).to_ascii_lowercase();
     if let Some(first) = action.get_mut(..1) {
         first.make_ascii_uppercase();
     }
@@ -91,7 +92,10 @@ fn query_name(span: &Span) -> Name<'_> {
 
 /// `redis:{host}:{COMMAND}`; the usual ports are left out.
 fn command_name(span: &Span) -> Name<'_> {
-    let operation = text_of(span, "db.operation.name").unwrap_or("unknown");
+    let operation = match text_of(span, "db.operation.name").unwrap_or("unknown") {
+        several if several.starts_with("PIPELINE") || several.starts_with("MULTI ") => "Pipeline",
+        one => one.strip_prefix("BATCH ").unwrap_or(one),
+    };
     let asked = span.host.strip_suffix(":6379").or_else(|| span.host.strip_suffix(":11211"));
     let host = format!("{}:{}", span.protocol.scheme(), part(asked.unwrap_or(&span.host)));
     bounded(&host, &format!("{host}:{}", part(operation)))

@@ -2,9 +2,11 @@
 //! does not say no decides, so a row before another must tell its own bytes from the other's.
 
 use model::{Address, Direction, Origin, SpanKind};
+use protocol::database::Kind;
 use protocol::{http1, http2};
 
 use super::conversation::Conversation;
+use super::database::{self, Database};
 use super::preface::{self, Preface};
 use super::{Dialogue, Multiplex};
 use crate::place::Place;
@@ -14,12 +16,13 @@ use crate::place::Place;
 pub(super) struct First<'a> {
     pub(super) direction: Direction,
     pub(super) bytes: &'a [u8],
-    /// How many bytes passed with them: the rest was not copied.
+    /// How many bytes there are; only the first of them may have been copied.
     pub(super) len: u64,
+    /// What the other direction has said before, if a row said `Maybe` to that.
+    pub(super) other: &'a [u8],
     /// They are the very first of their direction: nothing has been missed before them.
     pub(super) begins: bool,
     /// The end that is asked if the process asks: its port may confirm what few bytes leave open.
-    #[expect(dead_code, reason = "the first row that needs it reads it")]
     pub(super) peer: &'a Address,
 }
 
@@ -28,7 +31,7 @@ pub(super) struct First<'a> {
 pub(super) enum Guess {
     /// They are this protocol's, and the process has this role.
     Yes(SpanKind),
-    /// More bytes of the direction are needed. They are held back meanwhile.
+    /// More bytes are needed, of this direction or of the other. They are held back meanwhile.
     Maybe,
     /// They are not.
     No,
@@ -43,9 +46,25 @@ pub(super) struct Detector {
     pub(super) begin: fn(Place, Origin) -> Box<dyn Conversation>,
 }
 
-/// Every protocol, in the order of asking.
-const DETECTORS: [Detector; 3] = [
+/// Every protocol, in the order of asking. Memcached's commands are text, as HTTP's are, and tell themselves apart.
+const DETECTORS: [Detector; 7] = [
     Detector { guess: preface::guess, begin: |place, _| Box::new(Preface::new(place)) },
+    Detector {
+        guess: |first| database::guess(Kind::Postgresql, first),
+        begin: |place, origin| Box::new(Database::new(Kind::Postgresql, place, origin)),
+    },
+    Detector {
+        guess: |first| database::guess(Kind::Mysql, first),
+        begin: |place, origin| Box::new(Database::new(Kind::Mysql, place, origin)),
+    },
+    Detector {
+        guess: |first| database::guess(Kind::Redis, first),
+        begin: |place, origin| Box::new(Database::new(Kind::Redis, place, origin)),
+    },
+    Detector {
+        guess: |first| database::guess(Kind::Memcached, first),
+        begin: |place, origin| Box::new(Database::new(Kind::Memcached, place, origin)),
+    },
     Detector { guess: http2, begin: |place, origin| Box::new(Multiplex::new(place, origin)) },
     Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(place, origin)) },
 ];

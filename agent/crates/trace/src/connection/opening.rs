@@ -57,16 +57,17 @@ impl Opening {
         self.turns += u32::from(self.direction.is_some_and(|before| before != passage.direction));
         let direction = passage.direction;
         self.direction = Some(direction);
-        let (bytes, position) = self.first_bytes(passage);
+        let (bytes, position, len) = self.first_bytes(passage);
+        let other: Vec<u8> =
+            self.held_of(!is_sent(direction)).flat_map(|held| held.head.iter().copied()).collect();
         // The very first bytes are known.
         let begins = origin == Origin::Start && position == 0;
-        let len = passage.chunk.len.saturating_add((bytes.len() - passage.chunk.head.len()) as u64);
-        let answer = match ask(&First { direction, bytes: &bytes, len, begins, peer }) {
+        let answer = match ask(&First { direction, bytes: &bytes, len, other: &other, begins, peer }) {
             // Joined in the middle of something: each call may be the beginning of the next message.
             (Guess::No, _) if bytes.len() > passage.chunk.head.len() && origin == Origin::Midway => {
                 self.held.retain(|held| held.direction != direction);
                 let (bytes, len) = (passage.chunk.head, passage.chunk.len);
-                ask(&First { direction, bytes, len, begins: false, peer })
+                ask(&First { direction, bytes, len, other: &other, begins: false, peer })
             }
             answer => answer,
         };
@@ -80,21 +81,26 @@ impl Opening {
         if self.calls >= MAX_CALLS || self.turns >= MAX_TURNS { Judgement::Stranger } else { Judgement::Wait }
     }
 
-    /// The bytes held of this direction with the new ones behind them, and where they begin.
-    fn first_bytes<'a>(&self, passage: &Passage<'a>) -> (Cow<'a, [u8]>, u64) {
+    /// The bytes held of this direction with the new ones behind them, where they begin and how many there are.
+    fn first_bytes<'a>(&self, passage: &Passage<'a>) -> (Cow<'a, [u8]>, u64, u64) {
         let mut bytes = Vec::new();
-        let mut position = passage.chunk.position;
-        for held in self.held.iter().filter(|held| held.direction == passage.direction) {
+        let (mut position, mut len) = (passage.chunk.position, passage.chunk.len);
+        for held in self.held_of(is_sent(passage.direction)) {
             if bytes.is_empty() {
                 position = held.position;
             }
+            len = len.saturating_add(held.len);
             bytes.extend_from_slice(&held.head);
         }
         if bytes.is_empty() {
-            return (Cow::Borrowed(passage.chunk.head), position);
+            return (Cow::Borrowed(passage.chunk.head), position, len);
         }
         bytes.extend_from_slice(passage.chunk.head);
-        (Cow::Owned(bytes), position)
+        (Cow::Owned(bytes), position, len)
+    }
+
+    fn held_of(&self, sent: bool) -> impl Iterator<Item = &Held> {
+        self.held.iter().filter(move |held| is_sent(held.direction) == sent)
     }
 
     fn has_room(&self, passage: &Passage<'_>) -> bool {
@@ -126,6 +132,10 @@ impl Opening {
     pub(super) fn into_held(self) -> Vec<Held> {
         self.held
     }
+}
+
+fn is_sent(direction: Direction) -> bool {
+    direction == Direction::Sent
 }
 
 impl Held {

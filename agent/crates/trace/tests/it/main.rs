@@ -8,6 +8,7 @@ mod connects;
 mod context;
 mod conversation;
 mod cutting;
+mod databases;
 mod encrypted;
 mod http2;
 mod losses;

@@ -1,0 +1,394 @@
+//! Real databases asked by real drivers in a Flask view: every operation a client span, a child of the request's.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde::Deserialize;
+use tests::client::{Connection, Request};
+use tests::database::Database;
+use tests::ledger::assert_agree;
+use tests::probe::SpanLine;
+use tests::server::Server;
+use tests::watch::{Watch, can_run};
+
+/// Two clocks are read one after the other.
+const SLACK_NS: u64 = 2_000_000;
+
+/// An operation as the view has written it down.
+#[derive(Debug, Deserialize)]
+struct Operation {
+    name: String,
+    start_ns: u64,
+    end_ns: u64,
+    error: Option<String>,
+}
+
+/// A span that is expected: its operation in the view (empty: between the operations), its name, its error.
+type Expected<'a> = (&'a str, &'a str, Option<&'a str>);
+
+/// What one request to a view gave.
+struct Asked {
+    /// The database's spans, in order.
+    spans: Vec<SpanLine>,
+    operations: Vec<Operation>,
+    log: String,
+}
+
+/// Asks a view once, with the probe on.
+fn ask(target: &str, arguments: &[&str]) -> Asked {
+    ask_server(Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap(), target, arguments)
+}
+
+fn ask_server(server: Server, target: &str, arguments: &[&str]) -> Asked {
+    let mut watch = Watch::with(server, arguments).unwrap();
+    let path = target.split('?').next().unwrap();
+    let entry = watch.ask(Request::get(target)).unwrap().clone();
+    assert_eq!(entry.status, Some(200), "{target}: {}", watch.server.processes.output());
+    watch.entries[0].name = format!("GET {path}");
+    let operations: Vec<Operation> = serde_json::from_slice(&entry.body).unwrap();
+    watch.hang_up();
+    let Watch { probe, entries, server, .. } = watch;
+    probe.wait_for_spans(2, std::time::Duration::from_secs(5));
+    let (spans, log) = probe.stop_with_log().unwrap();
+    drop(server);
+    let (requests, mut spans): (Vec<_>, Vec<_>) = spans.into_iter().partition(|span| span.kind == "server");
+    assert_agree(&entries, &requests);
+    for span in &spans {
+        assert_eq!(span.parent_id.as_deref(), Some(&*requests[0].span_id), "{span:?}");
+        assert_eq!(span.parent_kind.as_deref(), Some("thread"), "{span:?}");
+        assert_eq!(span.trace_id, requests[0].trace_id);
+        assert_eq!(span.end, "complete", "{span:?}");
+    }
+    spans.sort_by_key(|span| span.start_unix_ns);
+    Asked { spans, operations, log }
+}
+
+fn text<'a>(span: &'a SpanLine, name: &str) -> Option<&'a str> {
+    span.attributes.get(name)?.as_str()
+}
+
+impl Asked {
+    /// Exactly these spans, each within its operation by the view's clock, with the errors the driver has seen.
+    fn check(&self, system: &str, namespace: Option<&str>, expected: &[Expected<'_>]) {
+        let found: Vec<(&str, Option<&str>)> =
+            self.spans.iter().map(|span| (&*span.name, text(span, "db.response.status_code"))).collect();
+        let wanted: Vec<(&str, Option<&str>)> =
+            expected.iter().map(|(_, name, error)| (*name, *error)).collect();
+        assert_eq!(found, wanted, "\n{}", self.log);
+        let first = self.spans.first().unwrap();
+        // The second clock may be read late, never early.
+        let offset = || tests::clock::unix_ns() - tests::clock::monotonic_ns();
+        let offset_ns = (0..100).map(|_| offset()).max().unwrap();
+        for (span, (operation, name, error)) in self.spans.iter().zip(expected) {
+            assert_eq!(text(span, "db.system.name"), Some(system), "{span:?}");
+            assert_eq!(span.peer, first.peer);
+            assert_eq!(text(span, "error.type"), *error, "{span:?}");
+            assert_eq!(span.error.is_some(), error.is_some(), "{span:?}");
+            if let Some(namespace) = namespace {
+                assert_eq!(text(span, "db.namespace"), Some(namespace), "{span:?}");
+            }
+            if operation.is_empty() {
+                continue;
+            }
+            let found = self.operations.iter().filter(|written| written.name == *operation).find(|written| {
+                let end_ns = span.start_unix_ns + (span.duration_us * 1000.0) as u64;
+                span.start_unix_ns + SLACK_NS >= written.start_ns + offset_ns
+                    && end_ns <= written.end_ns + offset_ns + SLACK_NS
+            });
+            let written = found.unwrap_or_else(|| {
+                panic!("{name} is not within {operation} ({:?}): {span:?}", self.times(operation, offset_ns))
+            });
+            assert_eq!(written.error.as_deref(), *error, "{operation}");
+        }
+        let shown =
+            serde_json::to_string(&self.spans.iter().map(|span| &span.attributes).collect::<Vec<_>>());
+        assert!(!shown.unwrap().contains("secret"));
+    }
+
+    /// When an operation began and ended, in Unix time.
+    fn times(&self, operation: &str, offset_ns: u64) -> Vec<(u64, u64)> {
+        let written = self.operations.iter().filter(|written| written.name == *operation);
+        written.map(|written| (written.start_ns + offset_ns, written.end_ns + offset_ns)).collect()
+    }
+
+    /// What redis-py says of itself at first, and what comes of it, differs between versions.
+    fn leave_out_introductions(&mut self) {
+        let all = self.spans.len();
+        self.spans.retain(|span| span.name != "HELLO" && !span.name.ends_with("CLIENT"));
+        assert!(self.spans.len() < all);
+    }
+
+    /// The span of an operation lasts as long as the server waited, and not much longer.
+    fn check_wait(&self, name: &str) {
+        let span = self.spans.iter().find(|span| span.name == name).unwrap();
+        assert!((200_000.0..1_000_000.0).contains(&span.duration_us), "{span:?}");
+    }
+}
+
+#[test]
+fn psycopg3() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let asked = ask(&format!("/psycopg3?port={}", database.port), &[]);
+    asked.check(
+        "postgresql",
+        Some("shop"),
+        &[
+            ("simple", "SELECT items", None),
+            ("parameters", "SELECT items", None),
+            ("prepared", "PREPARE items", None),
+            ("prepared", "SELECT items", None),
+            ("prepared again", "SELECT items", None),
+            ("many", "BATCH INSERT log", None),
+            ("pipeline", "BATCH", None),
+            ("copy", "COPY log", None),
+            ("large", "SELECT numbers", None),
+            ("missing", "SELECT missing", Some("42P01")),
+            ("duplicate", "INSERT items", Some("23505")),
+            ("sleep", "SELECT", None),
+            ("transaction", "BEGIN", None),
+            ("transaction", "DELETE log", None),
+            ("transaction", "COMMIT", None),
+        ],
+    );
+    asked.check_wait("SELECT");
+    let many = asked.spans.iter().find(|span| span.name == "BATCH INSERT log").unwrap();
+    assert_eq!(many.attributes["db.operation.batch.size"], 3);
+    assert_eq!(text(many, "db.operation.name"), Some("BATCH INSERT"));
+    assert_eq!(text(many, "db.collection.name"), Some("log"));
+    let large = asked.spans.iter().find(|span| span.name == "SELECT numbers").unwrap();
+    assert!(large.response_bytes > 5000 * 50, "{large:?}");
+}
+
+#[test]
+fn psycopg2() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let asked = ask(&format!("/psycopg2?port={}", database.port), &[]);
+    asked.check(
+        "postgresql",
+        Some("shop"),
+        &[
+            ("select", "BEGIN", None),
+            ("select", "SELECT items", None),
+            ("insert", "INSERT log", None),
+            ("commit", "COMMIT", None),
+            ("copy", "BEGIN", None),
+            ("copy", "COPY log", None),
+            ("copy", "COMMIT", None),
+            ("", "BEGIN", None),
+            ("missing", "SELECT missing", Some("42P01")),
+            ("rollback", "ROLLBACK", None),
+        ],
+    );
+}
+
+#[test]
+fn asyncpg() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let asked = ask(&format!("/asyncpg?port={}", database.port), &[]);
+    asked.check(
+        "postgresql",
+        Some("shop"),
+        &[
+            ("fetch", "PREPARE items", None),
+            ("fetch", "SELECT items", None),
+            ("fetch", "SELECT items", None),
+            ("fetch", "SELECT items", None),
+            ("many", "PREPARE log", None),
+            ("many", "BATCH INSERT log", None),
+            ("missing", "PREPARE missing", Some("42P01")),
+            ("simple", "UPDATE items", None),
+            ("sleep", "SELECT", None),
+        ],
+    );
+    asked.check_wait("SELECT");
+}
+
+fn mysql(view: &str, before: &[Expected<'_>]) {
+    let database = Database::mariadb().unwrap();
+    let asked = ask(&format!("/{view}?port={}", database.port), &[]);
+    let mut expected = before.to_vec();
+    expected.extend_from_slice(&[
+        ("select", "SELECT items", None),
+        ("insert", "INSERT log", None),
+        ("commit", "COMMIT", None),
+        ("large", "SELECT numbers", None),
+        ("missing", "SELECT missing", Some("1146")),
+        ("duplicate", "INSERT items", Some("1062")),
+        ("procedure", "CALL", None),
+        ("sleep", "SELECT", None),
+        ("ping", "PING", None),
+    ]);
+    asked.check("mariadb", Some("shop"), &expected);
+    asked.check_wait("SELECT");
+    let large = asked.spans.iter().find(|span| span.name == "SELECT numbers").unwrap();
+    assert!(large.response_bytes > 5000 * 50, "{large:?}");
+}
+
+#[test]
+fn pymysql() {
+    if can_run() {
+        mysql("pymysql", &[("", "SET", None), ("", "SET", None)]);
+    }
+}
+
+#[test]
+fn mysqlclient() {
+    if can_run() {
+        mysql("mysqlclient", &[("", "SET", None), ("", "SET", None)]);
+    }
+}
+
+#[test]
+fn prepared_statements_of_mysql_connector() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::mariadb().unwrap();
+    let asked = ask(&format!("/connector?port={}", database.port), &[]);
+    asked.check(
+        "mariadb",
+        Some("shop"),
+        &[
+            ("", "SET", None),
+            ("", "SET", None),
+            ("", "PING", None),
+            ("prepared", "PREPARE items", None),
+            ("prepared", "RESET", None),
+            ("prepared", "SELECT items", None),
+            ("prepared", "RESET", None),
+            ("prepared", "SELECT items", None),
+        ],
+    );
+}
+
+#[test]
+fn redis() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::redis().unwrap();
+    for version in [2, 3] {
+        let mut asked = ask(&format!("/redis?port={}&protocol={version}", database.port), &[]);
+        asked.leave_out_introductions();
+        asked.check(
+            "redis",
+            None,
+            &[
+                ("", "SELECT", None),
+                ("", "PING", None),
+                ("set", "SET", None),
+                ("get", "GET", None),
+                ("hash", "HSET", None),
+                ("hash", "HGETALL", None),
+                ("pipeline", "PIPELINE GET", None),
+                ("transaction", "MULTI", None),
+                ("large", "SET", None),
+                ("large", "GET", None),
+                ("wrong", "LPUSH", Some("WRONGTYPE")),
+                ("wait", "BLPOP", None),
+            ],
+        );
+        asked.check_wait("BLPOP");
+        let [select, rest @ ..] = &asked.spans[..] else { panic!("no spans") };
+        assert_eq!(text(select, "db.namespace"), Some("0"));
+        assert!(rest.iter().all(|span| text(span, "db.namespace") == Some("2")), "{rest:?}");
+        let size = |name: &str| {
+            let span = asked.spans.iter().find(|span| span.name == name).unwrap();
+            span.attributes["db.operation.batch.size"].as_u64()
+        };
+        assert_eq!((size("PIPELINE GET"), size("MULTI")), (Some(5), Some(2)));
+        let large = asked.spans.iter().rfind(|span| span.name == "GET").unwrap();
+        assert_eq!(large.response_bytes, 100_000 + 11, "{large:?}");
+    }
+}
+
+#[test]
+fn redis_asyncio() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::redis().unwrap();
+    let mut asked = ask(&format!("/redis-asyncio?port={}", database.port), &[]);
+    asked.leave_out_introductions();
+    asked.check(
+        "redis",
+        Some("0"),
+        &[("", "PING", None), ("set", "SET", None), ("pipeline", "MULTI GET", None)],
+    );
+}
+
+#[test]
+fn pymemcache() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::memcached().unwrap();
+    let asked = ask(&format!("/pymemcache?port={}", database.port), &[]);
+    asked.check(
+        "memcached",
+        None,
+        &[
+            ("set", "set", None),
+            ("get", "get", None),
+            ("get many", "get", None),
+            ("no reply", "set", None),
+            ("set many", "BATCH set", None),
+            ("large", "set", None),
+            ("large", "get", None),
+            ("wrong", "incr", Some("CLIENT_ERROR")),
+            ("delete", "delete", None),
+        ],
+    );
+}
+
+/// Connections that were open before the probe came: the next whole command is seen, and what was said before is not
+/// made up.
+#[test]
+fn connections_that_were_open_before() {
+    if !can_run() {
+        return;
+    }
+    let (postgresql, mariadb) = (Database::postgresql().unwrap(), Database::mariadb().unwrap());
+    let (redis, memcached) = (Database::redis().unwrap(), Database::memcached().unwrap());
+    let target = format!(
+        "/kept?postgresql={}&mysql={}&redis={}&memcached={}",
+        postgresql.port, mariadb.port, redis.port, memcached.port
+    );
+    let server = Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap();
+    let first = Connection::open(&server.endpoint).unwrap().exchange(Request::get(&target)).unwrap();
+    assert_eq!(first.status, Some(200), "{}", server.processes.output());
+    let asked = ask_server(server, &target, &[]);
+    let names: Vec<&str> = asked.spans.iter().map(|span| &*span.name).collect();
+    // The name of a statement that was prepared before is not known.
+    assert_eq!(names, ["SELECT items", "postgresql", "SELECT items", "GET", "get"], "{}", asked.log);
+    assert!(asked.spans.iter().all(|span| text(span, "db.namespace").is_none()));
+    assert_eq!(text(&asked.spans[1], "db.operation.name"), None);
+}
+
+#[test]
+fn statements_are_recorded_only_if_that_is_wanted() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let target = format!("/psycopg2?port={}", database.port);
+    let asked = ask(&target, &[]);
+    assert!(asked.spans.iter().all(|span| text(span, "db.query.text").is_none()));
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("probe.toml");
+    std::fs::write(&config, "[trace]\ndatabase_statements = true\n").unwrap();
+    let asked = ask(&target, &["--config", config.to_str().unwrap()]);
+    let texts: Vec<&str> = asked.spans.iter().filter_map(|span| text(span, "db.query.text")).collect();
+    assert_eq!(
+        texts[..3],
+        ["BEGIN", "SELECT id, name FROM items WHERE name = ?", "INSERT INTO log(text) VALUES(?)"]
+    );
+}
