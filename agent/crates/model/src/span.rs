@@ -83,6 +83,8 @@ pub enum ParentKind {
     Handshake,
     /// It is the exchange that this span is a part of.
     Whole,
+    /// The Python context that the call was made in is the one that read or answered it.
+    Context,
 }
 
 /// A span's parent.

@@ -1,6 +1,8 @@
 //! Builds spans: from a request's head to the finished, named, redacted and sampled value.
 //! Invariant: every exchange begun here is finished here exactly once, and counted both times.
 
+mod parents;
+
 use std::sync::Arc;
 
 use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
@@ -8,11 +10,11 @@ use protocol::http1::Headers;
 
 use crate::app::{App, AppIndex, Apps};
 use crate::client_address::client_address;
-use crate::context::{self, Incoming};
 use crate::counts::Counts;
 use crate::exchange::{Exchange, fault};
 use crate::head::{Answering, Asking};
 use crate::ids::Ids;
+use crate::lineage::{Requests, Serving, Settled};
 use crate::naming::name;
 use crate::place::{Lineage, Place, Thread};
 use crate::process::Processes;
@@ -20,7 +22,7 @@ use crate::route::{method_in_name, template};
 use crate::settings::Policy;
 use crate::target::{Target, without_user};
 use crate::text::cut;
-use crate::thread::{Serving, Threads};
+use parents::Unsettled;
 
 const MAX_TARGET_CHARS: usize = 2048;
 const MAX_HOST_CHARS: usize = 256;
@@ -55,7 +57,11 @@ pub(crate) struct Assembler {
     pub(crate) counts: Counts,
     pub(crate) processes: Processes,
     ids: Ids,
-    threads: Threads,
+    requests: Requests,
+    /// Calls that are over and among the spans that were just made, but do not know their parent.
+    unsettled: Vec<Unsettled>,
+    /// Calls of which became known whose they are, or that it will not.
+    settled: Vec<Settled>,
     apps: Apps,
     no_name: Arc<str>,
 }
@@ -69,7 +75,9 @@ impl Assembler {
             counts: Counts::default(),
             processes: Processes::default(),
             ids: Ids::new(seed),
-            threads: Threads::default(),
+            requests: Requests::default(),
+            unsettled: Vec::new(),
+            settled: Vec::new(),
             no_name: JOINED_LATE.into(),
         }
     }
@@ -95,8 +103,9 @@ impl Assembler {
         let method = head.method.unwrap_or_default();
         let target = head.target.map(|target| Target::parse(method, target));
         let template = target.as_ref().and_then(|target| target.path).map(template);
-        let caller = (!head.by_any_thread || self.threads.is_alone(thread.pid)).then_some(thread);
+        let caller = (!head.by_any_thread || self.requests.is_alone(thread.pid)).then_some(thread);
         let lineage = self.lineage(place.kind, caller, start_ns, Some(head.headers));
+        let waits = lineage.waits;
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         let policy = &self.policy;
         let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
@@ -122,8 +131,8 @@ impl Assembler {
         let name = names.peek(place.kind, method, template.as_deref());
         span.head_sampled |= flags.start(place.kind, name, start_ns);
         if place.kind == SpanKind::Server {
-            self.threads.begin(
-                (thread.pid, thread.tid),
+            self.requests.begin(
+                thread,
                 Serving {
                     span_id: span.span_id,
                     trace_id: span.trace_id.clone(),
@@ -143,6 +152,10 @@ impl Assembler {
             request_done: false,
             response_position: None,
             last_ns: start_ns,
+            identity: thread.identity,
+            begun_ns: start_ns,
+            answered: None,
+            waits,
         }
     }
 
@@ -159,6 +172,7 @@ impl Assembler {
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
         let lineage = lineage.unwrap_or_else(|| self.lineage(place.kind, Some(thread), start_ns, None));
+        let waits = lineage.waits;
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.name = name.into();
         span.host = place.asked();
@@ -175,6 +189,10 @@ impl Assembler {
             request_done: false,
             response_position: None,
             last_ns: start_ns,
+            identity: thread.identity,
+            begun_ns: start_ns,
+            answered: None,
+            waits,
         }
     }
 
@@ -188,7 +206,7 @@ impl Assembler {
     ) -> Exchange {
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
-        let lineage = Lineage { trace_id: self.ids.trace(), parent: None, flagged: false };
+        let lineage = Lineage::new(self.ids.trace());
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.host = place.asked();
         span.client_addr = (place.kind == SpanKind::Server).then(|| place.asker().ip()).flatten();
@@ -204,6 +222,10 @@ impl Assembler {
             request_done: true,
             response_position: None,
             last_ns: start_ns,
+            identity: thread.identity,
+            begun_ns: start_ns,
+            answered: None,
+            waits: None,
         }
     }
 
@@ -230,6 +252,10 @@ impl Assembler {
             request_done: true,
             response_position: None,
             last_ns: start_ns,
+            identity: whole.identity,
+            begun_ns: start_ns,
+            answered: None,
+            waits: None,
         }
     }
 
@@ -256,7 +282,8 @@ impl Assembler {
     pub(crate) fn finish(&mut self, exchange: Exchange, end: End, end_ns: u64, out: &mut Vec<Span>) {
         let mut span = exchange.span;
         if span.kind == SpanKind::Server {
-            self.threads.end((exchange.pid, span.tid), span.span_id);
+            let caller = Thread { pid: exchange.pid, tid: span.tid, identity: exchange.identity };
+            self.settled.extend(self.requests.end(caller, span.start_ns, span.span_id));
         }
         span.end = if exchange.request_position.is_some() { end } else { End::ProbeJoinedLate };
         span.duration_ns = end_ns.saturating_sub(span.start_ns);
@@ -265,25 +292,61 @@ impl Assembler {
         let seen = exchange.request_position.is_some();
         let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
         self.counts.names_over_ceiling += u64::from(over_ceiling);
-        self.give_out(span, exchange.app, out);
+        match exchange.waits {
+            Some(context) => {
+                self.unsettled.push(Unsettled {
+                    span_id: span.span_id,
+                    pid: exchange.pid,
+                    app: exchange.app,
+                    context,
+                    end_ns,
+                });
+                out.push(span);
+            }
+            None => self.give_out(span, exchange.app, out),
+        }
     }
 
-    /// A span of a connect that came to nothing, as far as it is known when the connect begins.
-    pub(crate) fn open_connect(&mut self, place: &Place, thread: Thread, start_ns: u64) -> Span {
+    /// A span of a connect that came to nothing, as far as it is known when the connect begins, and the context that
+    /// it waits for to know its parent.
+    pub(crate) fn open_connect(
+        &mut self,
+        place: &Place,
+        thread: Thread,
+        start_ns: u64,
+    ) -> (Span, Option<u64>) {
         let process = self.processes.get(thread.pid);
         let lineage = self.lineage(SpanKind::Client, Some(thread), start_ns, None);
+        let waits = lineage.waits;
         let span = self.blank((Protocol::Unknown, place), thread, process, start_ns, lineage);
-        Span { host: place.asked(), ..span }
+        (Span { host: place.asked(), ..span }, waits)
     }
 
     /// The connect, or the handshake after it, has failed for good; the span's fault and duration say how and when.
-    pub(crate) fn finish_connect(&mut self, mut span: Span, name: &str, out: &mut Vec<Span>) {
+    pub(crate) fn finish_connect(
+        &mut self,
+        (mut span, waits): (Span, Option<u64>),
+        name: &str,
+        out: &mut Vec<Span>,
+    ) {
         span.end = End::NotConnected;
         span.name = name.into();
         let app = self.apps.find(&span.process.app_id);
         span.head_sampled |= self.apps.get_mut(app).flags.start(span.kind, &span.name, span.start_ns);
         self.counts.exchanges += 1;
-        self.give_out(span, app, out);
+        match waits {
+            Some(context) => {
+                self.unsettled.push(Unsettled {
+                    span_id: span.span_id,
+                    pid: span.process.pid,
+                    app,
+                    context,
+                    end_ns: span.start_ns.saturating_add(span.duration_ns),
+                });
+                out.push(span);
+            }
+            None => self.give_out(span, app, out),
+        }
     }
 
     /// The last steps of every span: switched off, excluded, or out.
@@ -298,45 +361,6 @@ impl Assembler {
             span.sampled = sampler.keeps(&span, self.policy.slow_ns);
             self.counts.spans += 1;
             out.push(span);
-        }
-    }
-
-    /// The trace of a new span: a client's by its thread, a server's by the request's headers, else a new one.
-    fn lineage(
-        &mut self,
-        kind: SpanKind,
-        thread: Option<Thread>,
-        start_ns: u64,
-        headers: Option<&Headers>,
-    ) -> Lineage {
-        let damaged = &mut self.counts.bad_context_headers;
-        if kind == SpanKind::Server {
-            if let Some(Incoming { trace_id, parent, flagged }) =
-                headers.and_then(|headers| context::incoming(headers, damaged))
-            {
-                let parent = parent.map(|span_id| Parent { span_id, kind: ParentKind::Remote });
-                return Lineage { trace_id, parent, flagged };
-            }
-        } else if let Some(parent) =
-            thread.and_then(|thread| self.threads.parent((thread.pid, thread.tid), start_ns))
-        {
-            return Lineage {
-                trace_id: parent.trace_id.clone(),
-                parent: Some(Parent { span_id: parent.span_id.to_string().into(), kind: ParentKind::Thread }),
-                flagged: parent.head_sampled,
-            };
-        } else if let Some(found) = headers.and_then(|headers| context::outgoing(headers, damaged)) {
-            // Written by the process itself: the id in it is that of a span we do not see, which is the same
-            // call as ours and so not its parent.
-            return Lineage { trace_id: found.trace_id, parent: None, flagged: found.flagged };
-        }
-        Lineage { trace_id: self.ids.trace(), parent: None, flagged: false }
-    }
-
-    /// Takes back the parent that a call got from its thread: it turned out not to be certain.
-    pub(crate) fn disown(&mut self, exchange: &mut Exchange) {
-        if exchange.span.parent.take().is_some() {
-            exchange.span.trace_id = self.ids.trace();
         }
     }
 

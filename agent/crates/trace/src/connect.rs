@@ -37,6 +37,8 @@ pub(crate) struct Connects {
 struct Pending {
     thread: Thread,
     span: Span,
+    /// The context that tells its parent later.
+    waits: Option<u64>,
     /// Another address of the same service has answered meanwhile.
     superseded: bool,
 }
@@ -46,6 +48,8 @@ struct Held {
     until_ns: u64,
     thread: Thread,
     span: Span,
+    /// The context that tells its parent later.
+    waits: Option<u64>,
 }
 
 impl Connects {
@@ -67,8 +71,9 @@ impl Connects {
                         peer: state.peer.clone(),
                         client: None,
                     };
-                    let span = assembler.open_connect(&place, thread, at_ns);
-                    self.pending.insert(state.connection, Pending { thread, span, superseded: false });
+                    let (span, waits) = assembler.open_connect(&place, thread, at_ns);
+                    let pending = Pending { thread, span, waits, superseded: false };
+                    self.pending.insert(state.connection, pending);
                 }
             }
             (TcpState::SynSent, TcpState::Close) => {
@@ -98,7 +103,7 @@ impl Connects {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        let Pending { thread, mut span, superseded } = pending;
+        let Pending { thread, mut span, waits, superseded } = pending;
         if superseded {
             assembler.counts.superseded_connects += 1;
             return;
@@ -112,9 +117,9 @@ impl Connects {
         if self.held.len() >= MAX_HELD
             && let Some(oldest) = self.held.pop_front()
         {
-            assembler.finish_connect(oldest.span, NAME, out);
+            assembler.finish_connect((oldest.span, oldest.waits), NAME, out);
         }
-        self.held.push_back(Held { until_ns: at_ns.saturating_add(HOLD_NS), thread, span });
+        self.held.push_back(Held { until_ns: at_ns.saturating_add(HOLD_NS), thread, span, waits });
     }
 
     /// A second address is tried: failures of others of the same service by the same thread do not count.
@@ -127,7 +132,7 @@ impl Connects {
     /// Gives out the failures that have waited long enough.
     pub(crate) fn release(&mut self, now_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
         while let Some(held) = self.held.pop_front_if(|held| held.until_ns <= now_ns) {
-            assembler.finish_connect(held.span, NAME, out);
+            assembler.finish_connect((held.span, held.waits), NAME, out);
         }
     }
 

@@ -1,6 +1,6 @@
 //! One request and its response while they pass.
 
-use model::{AttributeValue, End, Fault, Span, SpanKind};
+use model::{AttributeValue, End, Fault, Identity, Span, SpanKind};
 
 use crate::app::AppIndex;
 
@@ -28,6 +28,14 @@ pub(crate) struct Exchange {
     pub(crate) response_position: Option<u64>,
     /// The last byte of it that was seen.
     pub(crate) last_ns: u64,
+    /// What began it, in its process.
+    pub(crate) identity: Identity,
+    /// A server's: its process cannot have worked for it before.
+    pub(crate) begun_ns: u64,
+    /// A server's: the context in which its response is sent, and when that was last seen.
+    pub(crate) answered: Option<(u64, u64)>,
+    /// A client's: the context in which a response is to be sent that tells its parent.
+    pub(crate) waits: Option<u64>,
 }
 
 impl Exchange {

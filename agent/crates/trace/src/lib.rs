@@ -18,6 +18,7 @@ mod exchange;
 mod fixture;
 mod head;
 mod ids;
+mod lineage;
 mod naming;
 mod network;
 mod pattern;
@@ -30,7 +31,6 @@ pub mod sample;
 mod settings;
 mod target;
 mod text;
-mod thread;
 mod tracer;
 
 pub use counts::Counts;

@@ -1,8 +1,9 @@
 //! Where and by whom a span is begun.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use model::{Address, End, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId};
+use model::{Address, Attribute, End, Identity, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId};
 
 /// Where an exchange takes place.
 #[derive(Debug, Clone)]
@@ -14,11 +15,27 @@ pub(crate) struct Place {
     pub(crate) client: Option<Address>,
 }
 
-/// A thread of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A thread of a process, and what it runs.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Thread {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
+    pub(crate) identity: Identity,
+}
+
+/// The same thread, whatever it runs.
+impl PartialEq for Thread {
+    fn eq(&self, other: &Self) -> bool {
+        (self.pid, self.tid) == (other.pid, other.tid)
+    }
+}
+
+impl Eq for Thread {}
+
+impl Hash for Thread {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.pid, self.tid).hash(state);
+    }
 }
 
 /// The trace that a new span belongs to.
@@ -28,6 +45,17 @@ pub(crate) struct Lineage {
     pub(crate) parent: Option<Parent>,
     /// The trace is to be kept.
     pub(crate) flagged: bool,
+    /// Why the parent is not known, if there may be one.
+    pub(crate) doubt: Option<&'static str>,
+    /// The context in which a response is to be sent that tells the parent.
+    pub(crate) waits: Option<u64>,
+}
+
+impl Lineage {
+    /// A trace in which nothing came before.
+    pub(crate) fn new(trace_id: TraceId) -> Self {
+        Self { trace_id, parent: None, flagged: false, doubt: None, waits: None }
+    }
 }
 
 impl Place {
@@ -69,7 +97,7 @@ impl Place {
             http_version: None,
             user_agent: None,
             headers: Vec::new(),
-            attributes: Vec::new(),
+            attributes: lineage.doubt.map(unknown_parent).into_iter().collect(),
             start_unix_ns: 0,
             start_ns,
             duration_ns: 0,
@@ -89,4 +117,9 @@ impl Place {
             end: End::Complete,
         }
     }
+}
+
+/// Says of a span why its parent is not known.
+pub(crate) fn unknown_parent(reason: &'static str) -> Attribute {
+    Attribute { name: "stardust_probe.parent", value: format!("unknown: {reason}").into() }
 }

@@ -5,7 +5,8 @@ mod encrypted;
 use std::collections::BTreeSet;
 
 use model::{
-    Body, ConnectionId, Direction, End, Event, SocketCall, SocketState, Span, TcpState, TlsCall, WallClock,
+    Body, ConnectionId, Direction, End, Event, Identity, SocketCall, SocketState, Span, TcpState, TlsCall,
+    WallClock,
 };
 use rustc_hash::FxHashSet;
 
@@ -74,7 +75,13 @@ impl Tracer {
     /// Takes one event and pushes the spans that it finishes.
     pub fn observe(&mut self, event: &Event<'_>, out: &mut Vec<Span>) {
         self.release(event.at_ns, out);
-        let thread = Thread { pid: event.pid, tid: event.tid };
+        let identity = match &event.body {
+            Body::SocketCall(call) => call.identity,
+            Body::TlsCall(call) => call.identity,
+            Body::SocketState(state) => state.identity,
+            _ => Identity::Thread,
+        };
+        let thread = Thread { pid: event.pid, tid: event.tid, identity };
         match &event.body {
             Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
             Body::TlsCall(call) => self.tls_call((event.at_ns, thread), call, out),
@@ -85,6 +92,7 @@ impl Tracer {
             Body::Exit { .. } => self.exit(event.pid, out),
             Body::Process(process) => self.assembler.processes.learn(process.clone()),
         }
+        self.assembler.give_out_settled(out);
     }
 
     fn call(&mut self, (at_ns, thread): (u64, Thread), call: &SocketCall<'_>, out: &mut Vec<Span>) {
@@ -169,6 +177,7 @@ impl Tracer {
             self.connects.exit(pid);
             self.binding.exit(pid);
         }
+        self.assembler.exit_calls(pid);
         self.assembler.processes.exit(pid);
     }
 
@@ -196,6 +205,8 @@ impl Tracer {
             self.count_binding();
             self.unclosed.retain(|id| self.connections.map.contains_key(id));
         }
+        self.assembler.age_calls(now_ns);
+        self.assembler.give_out_settled(out);
     }
 
     /// Reports exchanges that have gone on for a period. They are looked for six times in it.
@@ -228,6 +239,8 @@ impl Tracer {
         }
         self.binding.age(u64::MAX, 0);
         self.count_binding();
+        self.assembler.drain_calls();
+        self.assembler.give_out_settled(out);
     }
 
     fn abandon(&mut self, id: ConnectionId, end: End, out: &mut Vec<Span>) {

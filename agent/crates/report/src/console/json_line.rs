@@ -67,6 +67,7 @@ const fn parent_kind(kind: ParentKind) -> &'static str {
         ParentKind::Thread => "thread",
         ParentKind::Handshake => "handshake",
         ParentKind::Whole => "whole",
+        ParentKind::Context => "context",
     }
 }
 

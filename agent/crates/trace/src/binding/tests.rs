@@ -5,7 +5,7 @@ use TlsCallKind::{Free, Handshake, Read, Write};
 
 use super::*;
 
-const THREAD: Thread = Thread { pid: 1, tid: 1 };
+const THREAD: Thread = Thread { pid: 1, tid: 1, identity: model::Identity::Thread };
 
 /// A thread's calls, in order: on a socket, or of the library (with the time at which it was entered).
 #[derive(Debug, Clone, Copy)]

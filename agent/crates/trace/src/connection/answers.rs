@@ -36,6 +36,11 @@ impl Dialogue {
         out: &mut Vec<Span>,
     ) -> Verdict {
         let chunk = &passage.chunk;
+        if self.passing == Passing::First
+            && let Some(exchange) = self.exchanges.front_mut()
+        {
+            assembler.go_on(exchange, passage.thread, chunk.at_ns);
+        }
         let between = matches!(self.passing, Passing::Nothing | Passing::Unseen);
         if between && chunk.head.is_empty() {
             self.pass_unseen(chunk);
@@ -104,6 +109,7 @@ impl Dialogue {
                     && let Some(exchange) = self.exchanges.front_mut()
                 {
                     assembler.respond(exchange, &head, start_ns, position);
+                    assembler.answer(exchange, thread, head_end_ns);
                     exchange.touch(head_end_ns);
                     mark_events(&mut exchange.span, &head);
                     if head.status == 101 && !head.truncated {
@@ -118,6 +124,11 @@ impl Dialogue {
                 {
                     exchange.span.response_bytes = bytes;
                     self.settle_request(&mut exchange);
+                    // What answers the next request may have been at work on this one until then.
+                    let busy_ns = exchange.answered.map_or(end_ns, |(_, until_ns)| until_ns);
+                    if let Some(next) = self.exchanges.front_mut() {
+                        next.begun_ns = next.begun_ns.max(busy_ns);
+                    }
                     if by == EndBy::Upgrade
                         && let Some(head) = self.switching.take()
                     {

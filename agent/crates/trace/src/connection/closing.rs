@@ -141,7 +141,13 @@ impl Dialogue {
             responses.close(&mut |part| parts.push(part));
         }
         for part in parts {
-            self.take_response_part(part, Thread { pid: 0, tid: 0 }, cut, assembler, out);
+            self.take_response_part(
+                part,
+                Thread { pid: 0, tid: 0, identity: model::Identity::Thread },
+                cut,
+                assembler,
+                out,
+            );
         }
         self.abandon(cut, assembler, out);
     }

@@ -133,6 +133,7 @@ impl Dialogue {
                 let place = (Protocol::Http1, &self.place);
                 let mut exchange = assembler.open(place, first, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
+                exchange.begun_ns = head_end_ns;
                 self.exchanges.push_back(Box::new(exchange));
             }
             Part::End { end_ns, bytes, .. } => {

@@ -113,7 +113,10 @@ mod tests {
             identity: Identity::Thread,
         };
         for id in 0..50_000 {
-            connections.map.insert(ConnectionId(id), Connection::new(&call, Thread { pid: 1, tid: 1 }));
+            connections.map.insert(
+                ConnectionId(id),
+                Connection::new(&call, Thread { pid: 1, tid: 1, identity: model::Identity::Thread }),
+            );
         }
         connections.map.retain(|id, _| id.0 < 10);
         connections.age(1, &mut assembler, &mut out);

@@ -3,7 +3,7 @@
 
 mod tally;
 
-use model::{Direction, End, Fault, Parent, ParentKind, Protocol, Span, SpanKind, TcpState};
+use model::{Direction, End, Fault, Identity, Parent, ParentKind, Protocol, Span, SpanKind, TcpState};
 use protocol::http1::ResponseHead;
 use protocol::websocket::{Frame, FrameParser, Loss, Opcode, Part, Writer};
 
@@ -147,11 +147,11 @@ fn is_error(code: u16) -> bool {
 fn begin(handshake: &Handshake, place: &Place, assembler: &mut Assembler) -> Exchange {
     let Handshake { span, pid, template, end_ns, subprotocol, compressed } = handshake;
     let lineage = Lineage {
-        trace_id: span.trace_id.clone(),
         parent: Some(Parent { span_id: span.span_id.to_string().into(), kind: ParentKind::Handshake }),
         flagged: span.head_sampled,
+        ..Lineage::new(span.trace_id.clone())
     };
-    let thread = Thread { pid: *pid, tid: span.tid };
+    let thread = Thread { pid: *pid, tid: span.tid, identity: Identity::Thread };
     let beginning = Beginning { name: "WEBSOCKET", number: 0, start_ns: *end_ns, position: 0 };
     let mut exchange = assembler.begin((Protocol::WebSocket, place), thread, beginning, Some(lineage));
     exchange.template.clone_from(template);

@@ -101,13 +101,13 @@ impl Tracer {
         self.assembler.counts.tls_failed_handshakes += 1;
         let Some(connection) = self.connections.map.get_mut(&id).filter(|_| failed.by_client) else { return };
         let place = connection.place(SpanKind::Client);
-        let mut span = self.assembler.open_connect(&place, thread, failed.begun_ns);
+        let (mut span, waits) = self.assembler.open_connect(&place, thread, failed.begun_ns);
         span.duration_ns = failed.at_ns.saturating_sub(failed.begun_ns);
         span.fault = Some(Fault::Handshake);
         let number = || format!("alert {}", failed.alert.description);
         span.set("error.type", failed.alert.name().map_or_else(number, str::to_owned));
         connection.describe(std::slice::from_mut(&mut span));
-        self.assembler.finish_connect(span, HANDSHAKE, out);
+        self.assembler.finish_connect((span, waits), HANDSHAKE, out);
     }
 
     /// Takes over what the binding has counted.

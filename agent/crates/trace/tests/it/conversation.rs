@@ -35,6 +35,11 @@ impl Socket {
         Self { origin: Origin::Midway, ..self }
     }
 
+    /// What runs as it makes its calls.
+    pub fn by(self, identity: Identity) -> Self {
+        Self { identity, ..self }
+    }
+
     pub fn tid(self, tid: u32) -> Self {
         Self { tid, ..self }
     }

@@ -18,4 +18,6 @@ mod preface;
 mod remote;
 mod speed;
 mod streaming;
+mod tasks;
+mod tasks_at_random;
 mod websocket;

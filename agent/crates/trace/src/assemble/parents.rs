@@ -1,0 +1,145 @@
+//! Gives spans their traces and parents. Invariant: a span whose parent may become known later is given out once it is
+//! known, or once it is known that it will not be.
+
+use model::{Identity, Parent, ParentKind, Span, SpanId, SpanKind};
+use protocol::http1::Headers;
+
+use super::Assembler;
+use crate::app::AppIndex;
+use crate::context::{self, Incoming};
+use crate::exchange::Exchange;
+use crate::lineage::{Answer, Kin, Serving, Settled, Waiting};
+use crate::place::{Lineage, Thread, unknown_parent};
+
+/// What is said where a library has a thread of its own send what others ask for.
+const ANY_THREAD: &str = "a thread of its library sent it, for whichever other";
+
+/// A span that is to be held back until its parent is known.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    pub(super) span_id: SpanId,
+    pub(super) pid: u32,
+    pub(super) app: AppIndex,
+    pub(super) context: u64,
+    pub(super) end_ns: u64,
+}
+
+impl Assembler {
+    /// The trace of a new span: a client's by what makes the call, a server's by the request's headers, else a new
+    /// one. Without a caller it cannot be told who makes it.
+    pub(super) fn lineage(
+        &mut self,
+        kind: SpanKind,
+        caller: Option<Thread>,
+        start_ns: u64,
+        headers: Option<&Headers>,
+    ) -> Lineage {
+        let damaged = &mut self.counts.bad_context_headers;
+        if kind == SpanKind::Server {
+            if let Some(Incoming { trace_id, parent, flagged }) =
+                headers.and_then(|headers| context::incoming(headers, damaged))
+            {
+                let parent = parent.map(|span_id| Parent { span_id, kind: ParentKind::Remote });
+                return Lineage { parent, flagged, ..Lineage::new(trace_id) };
+            }
+            return Lineage::new(self.ids.trace());
+        }
+        let kin = caller.map_or(Kin::Unknown(ANY_THREAD), |caller| self.requests.kin(caller, start_ns));
+        let (doubt, waits) = match kin {
+            Kin::ByThread(serving) => return child_of(serving, ParentKind::Thread),
+            Kin::ByContext(serving) => return child_of(serving, ParentKind::Context),
+            Kin::Root => (None, None),
+            Kin::Unknown(reason) => (Some(reason), None),
+            Kin::Later(context) => (None, Some(context)),
+        };
+        // Written by the process itself: the id in it is that of a span we do not see, which is the same call as
+        // ours and so not its parent.
+        let written = headers.and_then(|headers| context::outgoing(headers, damaged));
+        let flagged = written.as_ref().is_some_and(|written| written.flagged);
+        let trace_id = written.map_or_else(|| self.ids.trace(), |written| written.trace_id);
+        Lineage { flagged, doubt, waits, ..Lineage::new(trace_id) }
+    }
+
+    /// Takes back the parent that a call got from its thread: it turned out not to be certain.
+    pub(crate) fn disown(&mut self, exchange: &mut Exchange) {
+        let waited = exchange.waits.take().is_some();
+        if exchange.span.parent.take().is_some() {
+            exchange.span.trace_id = self.ids.trace();
+        } else if !waited {
+            return;
+        }
+        exchange.span.attributes.push(unknown_parent("several requests went out in one call"));
+    }
+
+    /// A response has begun to be sent by `caller`: calls made in the same context belong to its request.
+    pub(crate) fn answer(&mut self, exchange: &mut Exchange, caller: Thread, at_ns: u64) {
+        let Identity::Task(context) = caller.identity else { return };
+        if exchange.span.kind != SpanKind::Server
+            || exchange.request_position.is_none()
+            || exchange.pid != caller.pid
+        {
+            return;
+        }
+        exchange.answered = Some((context, at_ns));
+        let Span { span_id, head_sampled, start_ns, .. } = exchange.span;
+        let serving = Serving { span_id, trace_id: exchange.span.trace_id.clone(), head_sampled, start_ns };
+        let answer = Answer { serving, from_ns: exchange.begun_ns, at_ns };
+        self.settled.extend(self.requests.answer(caller.pid, context, answer));
+    }
+
+    /// More of the response is sent.
+    pub(crate) fn go_on(&mut self, exchange: &mut Exchange, caller: Thread, at_ns: u64) {
+        let Identity::Task(context) = caller.identity else { return };
+        if exchange.answered.is_some_and(|(answered, _)| answered == context) && exchange.pid == caller.pid {
+            exchange.answered = Some((context, at_ns));
+            let span_id = exchange.span.span_id;
+            self.settled.extend(self.requests.go_on(caller.pid, context, span_id, at_ns));
+        }
+    }
+
+    /// Holds back what does not know its parent of the spans that were just made, all else being said of them; gives
+    /// out the calls of which it has become known whose they are, or that it will not.
+    pub(crate) fn give_out_settled(&mut self, out: &mut Vec<Span>) {
+        for Unsettled { span_id, pid, app, context, end_ns } in std::mem::take(&mut self.unsettled) {
+            if let Some(index) = out.iter().rposition(|span| span.span_id == span_id) {
+                let waiting = Waiting { span: out.remove(index), app, context, end_ns };
+                self.settled.extend(self.requests.settle(pid, waiting));
+            }
+        }
+        for Settled { waiting, parent } in std::mem::take(&mut self.settled) {
+            let Waiting { mut span, app, .. } = waiting;
+            match parent {
+                Ok(serving) => {
+                    let Lineage { trace_id, parent, flagged, .. } = child_of(serving, ParentKind::Context);
+                    (span.trace_id, span.parent) = (trace_id, parent);
+                    span.head_sampled |= flagged;
+                }
+                Err(reason) => span.attributes.push(unknown_parent(reason)),
+            }
+            self.give_out(span, app, out);
+        }
+    }
+
+    /// Gives up on calls that have waited too long.
+    pub(crate) fn age_calls(&mut self, now_ns: u64) {
+        self.settled.extend(self.requests.age(now_ns));
+    }
+
+    /// The process is gone.
+    pub(crate) fn exit_calls(&mut self, pid: u32) {
+        self.settled.extend(self.requests.exit(pid));
+    }
+
+    /// The probe stops.
+    pub(crate) fn drain_calls(&mut self) {
+        self.settled.extend(self.requests.drain());
+    }
+}
+
+fn child_of(serving: Serving, kind: ParentKind) -> Lineage {
+    Lineage {
+        parent: Some(Parent { span_id: serving.span_id.to_string().into(), kind }),
+        flagged: serving.head_sampled,
+        ..Lineage::new(serving.trace_id)
+    }
+}

@@ -1,0 +1,226 @@
+//! Calls of tasks and greenlets find the request that the same task answers.
+
+use model::{Attribute, Blur, Identity, ParentKind, Span, SpanKind};
+use trace::Settings;
+
+use crate::conversation::Step::{Exits, Idles, Reads, Writes};
+use crate::conversation::{MS, Socket, World, socket};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhi";
+
+/// The reader of a connection: a callback with a context of its own.
+fn reader(id: u64) -> Socket {
+    socket(id).by(Identity::Task(0x1000 + id))
+}
+
+fn task(id: u64, context: u64) -> Socket {
+    socket(id).by(Identity::Task(context))
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+fn path(span: &Span) -> &str {
+    span.target.as_deref().unwrap()
+}
+
+/// For each client span, in order of paths: its parent's path, or why there is none.
+fn parents(world: &World) -> Vec<String> {
+    let parent = |span: &Span| match &span.parent {
+        Some(parent) => {
+            let of = |other: &&Span| other.span_id.to_string() == *parent.span_id;
+            let server = world.spans.iter().find(of).unwrap();
+            assert_eq!((parent.kind, &server.trace_id), (ParentKind::Context, &span.trace_id));
+            path(server).to_owned()
+        }
+        None => match &span.attributes[..] {
+            [Attribute { name: "stardust_probe.parent", value }] => value.as_text().unwrap().to_owned(),
+            [] => "root".to_owned(),
+            other => panic!("{other:?}"),
+        },
+    };
+    let mut spans: Vec<&Span> = world.spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
+    spans.sort_by_key(|span| path(span));
+    spans.into_iter().map(|span| format!("{} {}", path(span), parent(span))).collect()
+}
+
+const UNCLAIMED: &str = "unknown: no open request was answered by the task that called";
+const ENDED: &str = "unknown: the task that called ended without an answer";
+
+#[test]
+fn concurrent_tasks_on_one_thread_keep_their_calls() {
+    let mut world = World::new(&Settings::default());
+    world.play(&reader(1), &[Reads(&get("/a"))]);
+    world.play(&reader(2), &[Reads(&get("/b"))]);
+    world.play(&task(3, 0xa0), &[Writes(&get("/of-a"))]);
+    world.play(&task(4, 0xb0), &[Writes(&get("/of-b"))]);
+    world.play(&reader(4), &[Reads(OK)]);
+    world.play(&reader(3), &[Reads(OK)]);
+    assert_eq!(world.spans.len(), 0, "they wait");
+    world.play(&task(2, 0xb0), &[Writes(OK)]);
+    world.play(&task(1, 0xa0), &[Writes(OK)]);
+    assert_eq!(parents(&world), ["/of-a /a", "/of-b /b"]);
+    // They were given out as soon as they were known, before their parents.
+    let order: Vec<&str> = world.spans.iter().map(path).collect();
+    assert_eq!(order, ["/b", "/of-b", "/a", "/of-a"]);
+}
+
+#[test]
+fn an_address_that_is_used_again_is_another_task() {
+    let mut world = World::new(&Settings::default());
+    // The first client goes away; its task is cancelled, the address goes to the next request's task.
+    world.play(&reader(1), &[Reads(&get("/gone"))]);
+    world.play(&task(3, 0xa0), &[Writes(&get("/of-gone")), Reads(OK)]);
+    world.play(&reader(2), &[Reads(&get("/next"))]);
+    world.play(&task(4, 0xa0), &[Writes(&get("/of-next")), Reads(OK)]);
+    world.play(&task(2, 0xa0), &[Writes(OK)]);
+    assert_eq!(parents(&world), [format!("/of-gone {ENDED}"), "/of-next /next".to_owned()]);
+}
+
+#[test]
+fn one_task_serves_a_kept_connection_request_by_request() {
+    let mut world = World::new(&Settings::default());
+    for number in 0..3 {
+        world.play(&reader(1), &[Reads(&get(&format!("/{number}")))]);
+        world.play(&task(2, 0xa0), &[Writes(&get(&format!("/of-{number}"))), Reads(OK)]);
+        world.play(&task(1, 0xa0), &[Writes(OK)]);
+        // After the answer and before the next request: of neither, for all that can be seen.
+        world.play(&task(3, 0xa0), &[Writes(&get(&format!("/then-{number}"))), Reads(OK)]);
+    }
+    assert_eq!(parents(&world)[..3], ["/of-0 /0", "/of-1 /1", "/of-2 /2"]);
+    assert!(parents(&world)[3..].iter().all(|line| line.ends_with("root")));
+}
+
+#[test]
+fn pipelined_requests_are_served_one_after_the_other() {
+    let mut world = World::new(&Settings::default());
+    world.play(&reader(1), &[Reads(&(get("/0") + &get("/1")))]);
+    world.play(&task(2, 0xa0), &[Writes(&get("/of-0")), Reads(OK)]);
+    world.play(&task(1, 0xa0), &[Writes(OK)]);
+    world.play(&task(2, 0xa0), &[Writes(&get("/of-1")), Reads(OK)]);
+    world.play(&task(1, 0xa0), &[Writes(OK)]);
+    assert_eq!(parents(&world), ["/of-0 /0", "/of-1 /1"]);
+}
+
+#[test]
+fn a_call_in_the_middle_of_a_response_is_the_request_s() {
+    let mut world = World::new(&Settings::default());
+    world.play(&reader(1), &[Reads(&get("/stream"))]);
+    world.play(&task(1, 0xa0), &[Writes(LONG)]);
+    world.play(&task(2, 0xa0), &[Writes(&get("/within")), Reads(OK)]);
+    world.play(&task(1, 0xa0), &[Writes("ho")]);
+    assert_eq!(parents(&world), ["/within /stream"]);
+}
+
+#[test]
+fn a_tail_that_the_loop_sends_proves_nothing() {
+    let mut world = World::new(&Settings::default());
+    let late = socket(1).by(Identity::Unknown(Blur::Deferred));
+    world.play(&reader(1), &[Reads(&get("/big"))]);
+    world.play(&task(1, 0xa0), &[Writes(LONG)]);
+    // The task is over, its address another's, while the rest of its response is still on the way.
+    world.play(&reader(2), &[Reads(&get("/next"))]);
+    world.play(&task(3, 0xa0), &[Writes(&get("/of-next")), Reads(OK)]);
+    world.play(&late, &[Writes("ho")]);
+    world.play(&task(2, 0xa0), &[Writes(OK)]);
+    assert_eq!(parents(&world), ["/of-next /next"]);
+    // A head that the loop sends tells nothing of who wrote it.
+    world.play(&reader(1), &[Reads(&get("/late"))]);
+    world.play(&task(3, 0xa0), &[Writes(&get("/of-late")), Reads(OK)]);
+    world.play(&late, &[Writes(OK)]);
+    assert_eq!(parents(&world), [format!("/of-late {UNCLAIMED}"), "/of-next /next".to_owned()]);
+}
+
+#[test]
+fn requests_that_share_a_context_share_no_calls() {
+    let mut world = World::new(&Settings::default());
+    world.play(&reader(1), &[Reads(&get("/a"))]);
+    world.play(&reader(2), &[Reads(&get("/b"))]);
+    world.play(&reader(3), &[Reads(&get("/c"))]);
+    for id in [1, 2] {
+        world.play(&task(id, 0xa0), &[Writes(OK)]);
+    }
+    world.play(&task(4, 0xa0), &[Writes(&get("/of-c")), Reads(OK)]);
+    world.play(&task(3, 0xa0), &[Writes(OK)]);
+    assert_eq!(parents(&world), ["/of-c unknown: several requests are answered in the context of the call"]);
+}
+
+#[test]
+fn what_reads_and_calls_in_one_context_needs_no_answer() {
+    let mut world = World::new(&Settings::default());
+    // Threads of 3.14 run in a context that was entered; so do tasks of trio.
+    world.play(&task(1, 0xa0), &[Reads(&get("/a"))]);
+    world.play(&task(2, 0xb0), &[Reads(&get("/b"))]);
+    world.play(&task(3, 0xa0), &[Writes(&get("/of-a")), Reads(OK)]);
+    world.play(&task(4, 0xb0), &[Writes(&get("/of-b")), Reads(OK)]);
+    assert_eq!(world.spans.len(), 2);
+    world.play(&task(2, 0xb0), &[Writes(OK)]);
+    world.play(&task(1, 0xa0), &[Writes(OK)]);
+    assert_eq!(parents(&world), ["/of-a /a", "/of-b /b"]);
+}
+
+#[test]
+fn what_cannot_be_told_says_why() {
+    let mut world = World::new(&Settings::default());
+    let call = |world: &mut World, id: u64, identity, name: &str| {
+        world.play(&socket(id).by(identity), &[Writes(&get(name)), Reads(OK)]);
+    };
+    // Nothing is served: it belongs to nothing.
+    call(&mut world, 10, Identity::Task(0xa0), "/0");
+    call(&mut world, 11, Identity::Unknown(Blur::Loop), "/1");
+    world.play(&socket(1).by(Identity::Unknown(Blur::Loop)), &[Reads(&get("/a"))]);
+    call(&mut world, 12, Identity::Unknown(Blur::Unreadable), "/2");
+    call(&mut world, 13, Identity::Greenlet(7), "/3");
+    call(&mut world, 14, Identity::Base(7), "/4");
+    call(&mut world, 15, Identity::Task(7), "/5");
+    world.play(&socket(1).by(Identity::Task(8)), &[Writes(OK)]);
+    let want = [
+        "/0 root".to_owned(),
+        "/1 root".to_owned(),
+        "/2 unknown: the interpreter's memory could not be read".to_owned(),
+        "/3 unknown: its greenlet reads no request".to_owned(),
+        "/4 unknown: no request is open on its thread".to_owned(),
+        format!("/5 {UNCLAIMED}"),
+    ];
+    assert_eq!(parents(&world), want);
+}
+
+#[test]
+fn waiting_ends_with_the_process_with_time_and_with_the_probe() {
+    let waits = |steps: &dyn Fn(&mut World)| {
+        let mut world = World::new(&Settings::default());
+        world.play(&reader(1), &[Reads(&get("/a"))]);
+        world.play(&task(2, 0xa0), &[Writes(&get("/of-a")), Reads(OK)]);
+        steps(&mut world);
+        let found = parents(&world).concat();
+        world.tracer.drain(world.now_ns, &mut world.spans);
+        let counts = world.tracer.counts();
+        assert_eq!(counts.exchanges, counts.spans);
+        found
+    };
+    assert_eq!(waits(&|_| ()), "");
+    let exits = waits(&|world| world.play(&socket(9), &[Exits]));
+    // Its requests end with it, and with them what could have claimed the call.
+    assert_eq!(exits, format!("/of-a {UNCLAIMED}"));
+    let late = waits(&|world| {
+        world.play(&socket(9), &[Idles(61_000)]);
+        world.tracer.tick(world.now_ns, &mut world.spans);
+    });
+    assert_eq!(late, "/of-a unknown: its request took too long to answer");
+}
+
+#[test]
+fn a_crowd_that_waits_is_bounded() {
+    let mut world = World::new(&Settings::default());
+    world.play(&reader(1), &[Reads(&get("/a"))]);
+    for id in 0..20_000 {
+        world.play(&task(10 + id % 100, 0xa000 + id), &[Writes(&get("/call")), Reads(OK)]);
+    }
+    let waiting = 20_000 - world.spans.len();
+    assert!((1_000..=16_384).contains(&waiting), "{waiting}");
+    assert!(world.now_ns > 20_000 * MS);
+    world.play(&task(1, 0xb0), &[Writes(OK)]);
+    assert_eq!(world.spans.len(), 20_001);
+}

@@ -1,0 +1,102 @@
+//! Whatever order requests, tasks and calls come in, and however often addresses are used again, no call gets the
+//! wrong parent; where every request is answered, every call gets the right one.
+
+use model::{Identity, SpanKind};
+use proptest::prelude::*;
+use trace::Settings;
+
+use crate::conversation::Step::{Reads, Writes};
+use crate::conversation::{World, socket};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// A connection sends a request, if it has none open; a task is made for it.
+    Ask(usize),
+    /// The task of that connection calls another service.
+    Call(usize),
+    /// The task sends the response and is over.
+    Answer(usize),
+    /// The task is cancelled and its connection closed.
+    Cancel(usize),
+}
+
+fn moves(cancel: bool) -> impl Strategy<Value = Vec<Move>> {
+    let one = (0..4_u8, 0..6_usize).prop_map(move |(kind, connection)| match kind {
+        0 => Move::Ask(connection),
+        1 => Move::Call(connection),
+        2 if cancel => Move::Cancel(connection),
+        _ => Move::Answer(connection),
+    });
+    proptest::collection::vec(one, 1..120)
+}
+
+/// Plays the moves and compares each client span's parent with the request that its path names.
+/// Gives how many calls have one, and how many there are.
+fn play(moves: &[Move]) -> (usize, usize) {
+    let mut world = World::new(&Settings::default());
+    // Addresses of contexts, the one freed last on top: that is how CPython's allocator gives them out again.
+    let mut free: Vec<u64> = (0..16).map(|slot| 0xa000 + slot * 0x40).collect();
+    let mut open: [Option<(usize, u64)>; 6] = [None; 6];
+    let mut ids: [u64; 6] = [0, 1, 2, 3, 4, 5];
+    let mut last_id = 100;
+    let mut requests = 0;
+    for step in moves {
+        match *step {
+            Move::Ask(connection) if open[connection].is_none() => {
+                requests += 1;
+                let text = format!("GET /{requests} HTTP/1.1\r\nHost: h\r\n\r\n");
+                let reader = Identity::Task(0x1000 + connection as u64);
+                world.play(&socket(ids[connection]).by(reader), &[Reads(&text)]);
+                open[connection] = Some((requests, free.pop().unwrap()));
+            }
+            Move::Call(connection) => {
+                let Some((request, context)) = open[connection] else { continue };
+                last_id += 1;
+                let text = format!("GET /{request} HTTP/1.1\r\nHost: h\r\n\r\n");
+                let call = socket(last_id).by(Identity::Task(context));
+                world.play(&call, &[Writes(&text), Reads(OK)]);
+            }
+            Move::Answer(connection) => {
+                let Some((_, context)) = open[connection].take() else { continue };
+                world.play(&socket(ids[connection]).by(Identity::Task(context)), &[Writes(OK)]);
+                free.push(context);
+            }
+            Move::Cancel(connection) => {
+                let Some((_, context)) = open[connection].take() else { continue };
+                let closed = socket(ids[connection]);
+                world.state(&closed, model::TcpState::Established, model::TcpState::Close, 104);
+                last_id += 1;
+                ids[connection] = last_id;
+                free.push(context);
+            }
+            Move::Ask(_) => {}
+        }
+    }
+    world.tracer.drain(world.now_ns, &mut world.spans);
+    let calls = || world.spans.iter().filter(|span| span.kind == SpanKind::Client);
+    let mut known = 0;
+    for call in calls() {
+        let Some(parent) = &call.parent else { continue };
+        let of = |span: &&model::Span| span.span_id.to_string() == *parent.span_id;
+        let server = world.spans.iter().find(of).unwrap();
+        assert_eq!(call.target, server.target, "a wrong parent");
+        known += 1;
+    }
+    (known, calls().count())
+}
+
+proptest! {
+    #[test]
+    fn no_parent_is_wrong(moves in moves(true)) {
+        play(&moves);
+    }
+
+    #[test]
+    fn what_is_answered_is_known(moves in moves(false)) {
+        let answers: Vec<Move> = (0..6).map(Move::Answer).collect();
+        let (known, all) = play(&[moves, answers].concat());
+        prop_assert_eq!(known, all);
+    }
+}
