@@ -13,12 +13,23 @@ use tests::watch::{Watch, can_run};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 500;
+const STEP: usize = 10;
 
 /// So many requests on a kept connection.
 fn drive(connection: &mut Connection, first: usize) {
     for n in first..first + ROUNDS {
         let entry = connection.exchange(Request::get(&format!("/items/{n}"))).unwrap();
         assert_eq!(entry.status, Some(200));
+    }
+}
+
+/// The same in steps that the ring holds, however late the probe is scheduled.
+fn drive_in_steps(connection: &mut Connection, first: usize, watch: &Watch) {
+    for n in first..first + ROUNDS {
+        let before = watch.probe.spans().len();
+        let entry = connection.exchange(Request::get(&format!("/items/{n}"))).unwrap();
+        assert_eq!(entry.status, Some(200));
+        assert!(n % STEP != 0 || watch.probe.wait_for_spans(before + 1, LIMIT), "no span of request {n}");
     }
 }
 
@@ -34,7 +45,7 @@ fn losing_records_invents_nothing() {
     let watch = Watch::with(server, &["--config", config.to_str().unwrap(), "--log-level", "debug"]).unwrap();
     let probe = Pid::from_raw(watch.probe.pid() as i32);
     let mut connection = Connection::open(&watch.server.endpoint).unwrap();
-    drive(&mut connection, 0);
+    drive_in_steps(&mut connection, 0, &watch);
     // The watched server goes on while nobody empties the ring.
     kill(probe, Signal::SIGSTOP).unwrap();
     drive(&mut connection, ROUNDS);
@@ -42,7 +53,7 @@ fn losing_records_invents_nothing() {
     assert!(watch.probe.wait_for_spans(ROUNDS, LIMIT));
     // One connection lives through the loss, another comes after it.
     drive(&mut connection, 2 * ROUNDS);
-    drive(&mut Connection::open(&watch.server.endpoint).unwrap(), 3 * ROUNDS);
+    drive_in_steps(&mut Connection::open(&watch.server.endpoint).unwrap(), 3 * ROUNDS, &watch);
     watch.probe.wait_for_spans(3 * ROUNDS, LIMIT);
     let (spans, log) = watch.probe.stop_with_log().unwrap();
     let mut seen = HashSet::new();

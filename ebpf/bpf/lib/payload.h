@@ -13,8 +13,9 @@ struct user_iovec {
 
 /* Where the process keeps the bytes. */
 struct buffer {
-	struct user_iovec single; /* used if `segments` is 0 */
-	u64 segments;             /* user address of the iovec array */
+	struct user_iovec first;  /* of at most two segments */
+	struct user_iovec second; /* of two */
+	u64 segments;             /* user address of the iovec array; 0: there is the first only */
 	u64 count;
 };
 
@@ -102,16 +103,19 @@ static __always_inline u32 classify(u64 number)
 	return CALL_OTHER;
 }
 
-/* An array of one segment is as good as none. */
-static __always_inline bool find_single(struct buffer *buffer)
+/* An array of one segment is as good as none; one of two, a head and a body, is frequent. */
+static __always_inline bool find_segments(struct buffer *buffer)
 {
-	if (buffer->count != 1)
-		return true;
-	if (bpf_probe_read_user(&buffer->single, sizeof(buffer->single), (void *)buffer->segments)) {
+	const u64 pair = sizeof(buffer->first) + sizeof(buffer->second);
+
+	if (buffer->count == 1 ?
+		    bpf_probe_read_user(&buffer->first, sizeof(buffer->first), (void *)buffer->segments) :
+		    buffer->count == PAIR && bpf_probe_read_user(&buffer->first, pair, (void *)buffer->segments)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		return false;
 	}
-	buffer->segments = 0;
+	if (buffer->count == 1)
+		buffer->segments = 0;
 	return true;
 }
 
@@ -127,8 +131,8 @@ static __always_inline bool find_buffer(const struct arguments *arguments, struc
 	case NR_WRITE:
 	case NR_RECVFROM:
 	case NR_SENDTO:
-		buffer->single.base = arguments->second;
-		buffer->single.length = arguments->third;
+		buffer->first.base = arguments->second;
+		buffer->first.length = arguments->third;
 		return true;
 	case NR_READV:
 	case NR_WRITEV:
@@ -136,7 +140,7 @@ static __always_inline bool find_buffer(const struct arguments *arguments, struc
 	case NR_PWRITEV2:
 		buffer->segments = arguments->second;
 		buffer->count = arguments->third;
-		return find_single(buffer);
+		return find_segments(buffer);
 	case NR_RECVMMSG:
 	case NR_SENDMMSG:
 		/* Which message of several this is cannot be told. */
@@ -155,7 +159,7 @@ static __always_inline bool find_buffer(const struct arguments *arguments, struc
 	}
 	buffer->segments = message.segments;
 	buffer->count = message.segment_count;
-	return find_single(buffer);
+	return find_segments(buffer);
 }
 
 /* Copies the part of one segment that lies in [from, to) of the call's bytes to `offset` of the payload. */
@@ -196,7 +200,7 @@ __noinline int copy_payload(u32 slot, u64 total)
 		return 0;
 	buffer = &scratch->walk.buffer;
 	for (u32 i = 0; i < SEGMENTS_MAX && i < buffer->count && seen < total; i++) {
-		struct user_iovec segment = buffer->single;
+		struct user_iovec segment = buffer->first;
 
 		if (buffer->segments &&
 		    bpf_probe_read_user(&segment, sizeof(segment), (void *)buffer->segments + i * sizeof(segment)))

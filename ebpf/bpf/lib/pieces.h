@@ -16,12 +16,12 @@ enum {
 /* RFC 9113 section 3.4: what an HTTP/2 client sends first. */
 static __always_inline bool begins_with_preface(const struct buffer *buffer, s64 result)
 {
-	struct user_iovec segment = buffer->single;
+	struct user_iovec segment = buffer->first;
 	u64 words[2];
 
 	if (result < PREFACE_BYTES)
 		return false;
-	if (buffer->segments && bpf_probe_read_user(&segment, sizeof(segment), (void *)buffer->segments))
+	if (buffer->count > PAIR && bpf_probe_read_user(&segment, sizeof(segment), (void *)buffer->segments))
 		return false;
 	if (segment.length < PREFACE_BYTES || bpf_probe_read_user(words, PREFACE_BYTES, (void *)segment.base))
 		return false;
@@ -67,7 +67,7 @@ __noinline bool copy_step(u32 slot)
 		emit_piece(scratch, held);
 		held = 0;
 	}
-	segment = walk->buffer.single;
+	segment = walk->buffer.first;
 	if (walk->buffer.segments &&
 	    bpf_probe_read_user(&segment, sizeof(segment),
 				(void *)walk->buffer.segments + walk->segment * sizeof(segment))) {

@@ -49,8 +49,14 @@ struct task_struct___thread {
 /* arch_prctl and clone set it; the switch to another thread saves it (arch/x86/kernel/process_64.c). */
 static __always_inline u64 thread_pointer(void)
 {
-	const struct task_struct___thread *task = (void *)bpf_get_current_task();
+	const struct task_struct___thread *task;
 
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		/* Since 5.11: a typed pointer (see FIELD). */
+		task = (void *)bpf_get_current_task_btf();
+		return task->thread.fsbase;
+	}
+	task = (void *)bpf_get_current_task();
 	return BPF_CORE_READ(task, thread.fsbase);
 }
 

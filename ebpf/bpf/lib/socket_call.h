@@ -61,7 +61,7 @@ static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
 /* A read whose buffer has no room gives 0 as well, and says nothing about the stream. */
 static __always_inline bool asked_for_nothing(const struct buffer *buffer)
 {
-	return buffer->segments == 0 ? buffer->single.length == 0 : buffer->count == 0;
+	return buffer->segments == 0 ? buffer->first.length == 0 : buffer->count == 0;
 }
 
 /* What a call's record says, beside what the connection knows. */
@@ -130,20 +130,17 @@ static __always_inline void add_head(struct socket_call *call, u64 length)
 	call->header.size += length;
 }
 
-/* Often a head and a body that a server writes at once. False: unreadable from some byte on. */
-static __always_inline bool copy_pair(struct pair_record *record, u64 segments, u64 total)
+/* False: unreadable from some byte on. */
+static __always_inline bool copy_pair(struct pair_record *record, const struct buffer *buffer, u64 total)
 {
-	struct user_iovec pair[PAIR];
-	u64 first, second;
+	u64 first = bounded(buffer->first.length < total ? buffer->first.length : total, SMALL_PAYLOAD_BYTES);
+	u64 second;
 
-	if (bpf_probe_read_user(pair, sizeof(pair), (void *)segments))
-		return false;
-	first = bounded(pair[0].length < total ? pair[0].length : total, SMALL_PAYLOAD_BYTES);
-	if (bpf_probe_read_user(record->payload, first, (void *)pair[0].base))
+	if (bpf_probe_read_user(record->payload, first, (void *)buffer->first.base))
 		return false;
 	add_head(&record->call, first);
 	second = bounded(total - first, SMALL_PAYLOAD_BYTES);
-	if (bpf_probe_read_user(&record->payload[first], second, (void *)pair[1].base))
+	if (bpf_probe_read_user(&record->payload[first], second, (void *)buffer->second.base))
 		return false;
 	add_head(&record->call, second);
 	return true;
@@ -170,8 +167,8 @@ static __always_inline void write_small(const struct call_facts *facts, const st
 	if (!record)
 		return;
 	fill_call(&record->call, facts, connection);
-	if (copies && !(segments ? copy_pair(record, segments, facts->result) :
-				   copy_single(record, buffer->single.base, facts->result)))
+	if (copies && !(segments ? copy_pair(record, buffer, facts->result) :
+				   copy_single(record, buffer->first.base, facts->result)))
 		count(COUNTER_PAYLOAD_UNREADABLE);
 	submit(&record->call.header);
 }
@@ -187,12 +184,12 @@ static __noinline int write_medium(const struct call_facts *facts, const struct 
 	if (!record)
 		return 0;
 	fill_call(&record->call, facts, connection);
-	if (bpf_probe_read_user(record->payload, head, (void *)buffer->single.base)) {
+	if (bpf_probe_read_user(record->payload, head, (void *)buffer->first.base)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 	} else {
 		add_head(&record->call, head);
 		if (bpf_probe_read_user(&record->payload[head], tail,
-					(void *)buffer->single.base + (total - tail))) {
+					(void *)buffer->first.base + (total - tail))) {
 			count(COUNTER_PAYLOAD_UNREADABLE);
 		} else {
 			record->call.tail_bytes = tail;
@@ -268,7 +265,11 @@ __noinline u64 segments_bytes(u64 segments, u64 count)
 /* Whether a send took all that it was given. Not certain is no. */
 static __always_inline bool took_all(const struct buffer *buffer, u64 result)
 {
-	return result >= (buffer->segments ? segments_bytes(buffer->segments, buffer->count) : buffer->single.length);
+	if (!buffer->segments)
+		return result >= buffer->first.length;
+	if (buffer->count == PAIR)
+		return result >= buffer->first.length + buffer->second.length;
+	return result >= segments_bytes(buffer->segments, buffer->count);
 }
 
 /* The process keeps what the socket does not take, and an event loop sends it later. */
