@@ -90,7 +90,6 @@ impl Tally {
             ("evicted_connections", self.trace.evicted_connections),
             ("overrun_connections", self.trace.overrun_connections),
             ("overrun_requests", self.trace.overrun_requests),
-            ("encrypted_databases", self.trace.encrypted_databases),
             ("compressed_databases", self.trace.compressed_databases),
             ("unsupported_databases", self.trace.unsupported_databases),
         ];

@@ -20,8 +20,8 @@ use crate::Chunk;
 use crate::database::{Command, Frame, Lane, LetGo, Open, Options, Part, Sender, Sink, Step, System};
 use crate::sql::{Dialect, Summary, summarize};
 use answer::Answering;
-pub(crate) use greeting::looks_like_greeting;
-use greeting::{Agreement, Login};
+use greeting::{Agreement, Login, is_login};
+pub(crate) use greeting::{looks_like_greeting, looks_like_login};
 use packet::framing;
 pub(crate) use packet::looks_like_command;
 
@@ -148,9 +148,9 @@ impl Parser {
     /// A packet of the client.
     fn packet(&mut self, frame: &Frame, sink: &mut Sink<'_>) {
         match self.phase {
-            // The server speaks first.
-            Phase::Greeting => self.let_go(LetGo::Strange, sink),
-            Phase::Login => match greeting::login(&frame.payload, frame.payload_bytes) {
+            // The server speaks first; but where this is the inside of TLS, it has done so before.
+            Phase::Greeting if !is_login(&frame.payload) => self.let_go(LetGo::Strange, sink),
+            Phase::Greeting | Phase::Login => match greeting::login(&frame.payload, frame.payload_bytes) {
                 Login::Encryption => self.let_go(LetGo::Encrypted, sink),
                 Login::Accepted { database, capabilities } => {
                     self.agreement.settle(capabilities);

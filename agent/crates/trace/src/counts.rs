@@ -13,8 +13,6 @@ pub struct Counts {
     pub not_http_bytes: u64,
     /// Connections that went on in another protocol: followed if it is known, else let go.
     pub upgraded: u64,
-    /// Connections to databases let go because they went on encrypted.
-    pub encrypted_databases: u64,
     /// Connections to databases let go because they went on compressed.
     pub compressed_databases: u64,
     /// Connections to databases let go because their dialect is recognised and not read: memcached's binary

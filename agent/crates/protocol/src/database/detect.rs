@@ -67,6 +67,8 @@ impl Kind {
             (Self::Mysql, Sender::Server) if begins && asked.is_empty() => {
                 mysql::looks_like_greeting(bytes, len).into()
             }
+            // Inside TLS the greeting has passed before, in the clear.
+            (Self::Mysql, Sender::Client) if begins && mysql::looks_like_login(bytes, len) => Looks::Surely,
             (Self::Mysql, Sender::Client) if !begins => Some(mysql::looks_like_command(bytes, len)).into(),
             (Self::Redis, Sender::Client) => redis::looks_like_command(bytes).into(),
             (Self::Memcached, Sender::Client) => memcached::looks_like_command(bytes, len),

@@ -51,7 +51,8 @@ impl Agreement {
     }
 
     pub(super) fn settle(&mut self, client: u32) {
-        let both = self.server & client;
+        // A client asks for nothing that the server has not offered.
+        let both = if self.server == 0 { client } else { self.server & client };
         self.deprecate_eof = Some(both & DEPRECATE_EOF != 0);
         self.compressed = both & (COMPRESS | ZSTD) != 0;
         self.query_attributes = both & QUERY_ATTRIBUTES != 0;
@@ -93,6 +94,20 @@ pub(crate) fn looks_like_greeting(bytes: &[u8], len: u64) -> Option<bool> {
         return None;
     }
     Some(Agreement::greeted(&bytes[4..]).is_some())
+}
+
+/// Whether a payload is the login of a client inside TLS: it says again that it wanted that, and fillers are zero.
+pub(super) fn is_login(payload: &[u8]) -> bool {
+    let wanted = PROTOCOL_41 | SSL | SECURE_CONNECTION;
+    let capable = u32_at(payload, 0).is_some_and(|capabilities| capabilities & wanted == wanted);
+    // Behind the greatest packet and the character set; MariaDB keeps further capabilities in the last four.
+    capable && payload.get(9..28).is_some_and(|filler| filler.iter().all(|byte| *byte == 0))
+}
+
+/// Whether a client's first bytes, out of `len`, are such a login.
+pub(crate) fn looks_like_login(bytes: &[u8], len: u64) -> bool {
+    let [a, b, 0, 1..=3, ref payload @ ..] = *bytes else { return false };
+    u64::from(u16::from_le_bytes([a, b])) + 4 == len && is_login(payload)
 }
 
 /// `Protocol::HandshakeResponse41`.

@@ -10,7 +10,7 @@ use protocol::database::{EndBy, First as Seen, Kind, LetGo, Looks, Options, Pars
 
 use super::Passage;
 use super::closing::Closing;
-use super::conversation::{Conversation, Verdict};
+use super::conversation::{Conversation, Turn, Verdict};
 use super::detectors::{First, Guess};
 use crate::assemble::{Assembler, Beginning};
 use crate::exchange::Exchange;
@@ -140,6 +140,11 @@ impl Database {
             }
             Part::Unpaired => assembler.counts.unpaired_responses += 1,
             Part::Lost => assembler.counts.lost_framings += 1,
+            // What comes next is a TLS handshake; if the clear text inside is seen, it begins anew.
+            Part::LetGo(LetGo::Encrypted) => {
+                let [received, sent] = self.expected.map(|position| position.unwrap_or(0));
+                return Verdict::Turn(Box::new(Turn { next: None, received, sent, client: None }));
+            }
             Part::LetGo(why) => return let_go(why, assembler),
         }
         Verdict::Stay
@@ -258,10 +263,9 @@ impl Conversation for Database {
 /// What becomes of a connection that cannot be read further.
 fn let_go(why: LetGo, assembler: &mut Assembler) -> Verdict {
     match why {
-        LetGo::Encrypted => assembler.counts.encrypted_databases += 1,
         LetGo::Compressed => assembler.counts.compressed_databases += 1,
         LetGo::Unsupported => assembler.counts.unsupported_databases += 1,
-        LetGo::Strange => return Verdict::Stranger,
+        LetGo::Encrypted | LetGo::Strange => return Verdict::Stranger,
         LetGo::Overrun => return Verdict::Overrun,
     }
     Verdict::Upgraded

@@ -172,3 +172,64 @@ fn a_certificate_that_a_client_refuses_is_its_error() {
     world.state(&socket, TcpState::Established, TcpState::Close, 0);
     assert_eq!(world.tracer.counts().tls_unbound_connections, 0);
 }
+
+/// The client of a database that speaks in the clear first, and then its clear text inside TLS.
+fn ask_inside(before: &[(Direction, &[u8])], inside: &[(TlsCallKind, &[u8])]) -> World {
+    let (mut world, socket, mut session) = (world(), socket(1).peer("10.0.0.5:5432"), Session::new(7));
+    for (direction, bytes) in before {
+        world.bytes(&socket, *direction, bytes);
+    }
+    let flights = flights(TLS_1_3);
+    world.bytes(&socket, Sent, flights[0]);
+    session.call(&mut world, &socket, Handshake, b"");
+    world.bytes(&socket, Received, flights[1]);
+    session.call(&mut world, &socket, Handshake, b"");
+    world.bytes(&socket, Sent, flights[2]);
+    session.call(&mut world, &socket, Handshake, b"");
+    for (kind, text) in inside {
+        if *kind == Read {
+            world.bytes(&socket, Received, DATA);
+        }
+        session.call(&mut world, &socket, *kind, text);
+        if *kind == Write {
+            world.bytes(&socket, Sent, DATA);
+        }
+    }
+    world
+}
+
+#[test]
+fn a_database_inside_is_asked_after_a_wish_in_the_clear() {
+    let postgresql = ask_inside(
+        &[(Sent, b"\0\0\0\x08\x04\xd2\x16\x2f"), (Received, b"S")],
+        &[
+            (Write, b"\0\0\0\x20\0\x03\0\0user\0app\0database\0shop\0\0"),
+            (Read, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"),
+            (Write, b"Q\0\0\0\x14SELECT a FROM t\0"),
+            (Read, b"C\0\0\0\x0dSELECT 0\0Z\0\0\0\x05I"),
+        ],
+    );
+    let greeting = b"\x4a\0\0\0\x0a8.4.3\0\x07\0\0\x0012345678\0\x08\x8a\x2d\x02\0\x28\x01\x15\0\0\0\0\0\0\0\0\0\x00123456789012\0mysql_native_password\0";
+    let wish = [&b"\x20\0\0\x01\x08\x8a\x28\0"[..], &[0; 28]].concat();
+    let login =
+        [&b"\x33\0\0\x02\x08\x8a\x28\0\0\0\0\x01\x2d"[..], &[0; 23], b"app\0\x05abcdeshop\0\0\0\0\0\0\0\0"]
+            .concat();
+    let login = [&[(login.len() - 4) as u8][..], &login[1..]].concat();
+    let mut greeting = greeting.to_vec();
+    greeting[0] = (greeting.len() - 4) as u8;
+    let mysql = ask_inside(
+        &[(Received, &greeting), (Sent, &wish)],
+        &[
+            (Write, &login),
+            (Read, b"\x07\0\0\x03\0\0\0\x02\0\0\0"),
+            (Write, b"\x10\0\0\0\x03SELECT a FROM t"),
+            (Read, b"\x07\0\0\x01\0\0\0\x02\0\0\0"),
+        ],
+    );
+    for world in [postgresql, mysql] {
+        let [span] = &world.spans[..] else { panic!("{:?} {:?}", world.lines(), world.tracer.counts()) };
+        assert_eq!((&*span.name, span.end), ("SELECT t", End::Complete));
+        assert_eq!(text(span, "db.namespace").as_deref(), Some("shop"));
+        assert_eq!(text(span, "tls.protocol.version").as_deref(), Some("1.3"));
+    }
+}
