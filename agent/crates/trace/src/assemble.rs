@@ -1,6 +1,7 @@
 //! Builds spans: from a request's head to the finished, named, redacted and sampled value.
 //! Invariant: every exchange begun here is finished here exactly once, and counted both times.
 
+mod connects;
 mod parents;
 
 use std::sync::Arc;
@@ -304,48 +305,6 @@ impl Assembler {
                 out.push(span);
             }
             None => self.give_out(span, exchange.app, out),
-        }
-    }
-
-    /// A span of a connect that came to nothing, as far as it is known when the connect begins, and the context that
-    /// it waits for to know its parent.
-    pub(crate) fn open_connect(
-        &mut self,
-        place: &Place,
-        thread: Thread,
-        start_ns: u64,
-    ) -> (Span, Option<u64>) {
-        let process = self.processes.get(thread.pid);
-        let lineage = self.lineage(SpanKind::Client, Some(thread), start_ns, None);
-        let waits = lineage.waits;
-        let span = self.blank((Protocol::Unknown, place), thread, process, start_ns, lineage);
-        (Span { host: place.asked(), ..span }, waits)
-    }
-
-    /// The connect, or the handshake after it, has failed for good; the span's fault and duration say how and when.
-    pub(crate) fn finish_connect(
-        &mut self,
-        (mut span, waits): (Span, Option<u64>),
-        name: &str,
-        out: &mut Vec<Span>,
-    ) {
-        span.end = End::NotConnected;
-        span.name = name.into();
-        let app = self.apps.find(&span.process.app_id);
-        span.head_sampled |= self.apps.get_mut(app).flags.start(span.kind, &span.name, span.start_ns);
-        self.counts.exchanges += 1;
-        match waits {
-            Some(context) => {
-                self.unsettled.push(Unsettled {
-                    span_id: span.span_id,
-                    pid: span.process.pid,
-                    app,
-                    context,
-                    end_ns: span.start_ns.saturating_add(span.duration_ns),
-                });
-                out.push(span);
-            }
-            None => self.give_out(span, app, out),
         }
     }
 
