@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod caller;
 pub mod certificate;
 pub mod client;
 pub mod clock;

@@ -145,6 +145,22 @@ impl Server {
         Self::start(command, endpoint)
     }
 
+    /// hypercorn with `app`, on TCP, speaking HTTP/1.1 and HTTP/2 in clear text.
+    pub fn hypercorn(app: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Command::new(Venv::open()?.program("hypercorn"));
+        command.args(["--bind", &endpoint.to_string(), app]);
+        Self::start(command, endpoint)
+    }
+
+    /// A gRPC server made with `library` (`grpcio` or `grpclib`).
+    pub fn grpc(library: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Venv::open()?.script("grpc_app.py");
+        command.args([library, "serve", &port_of(&endpoint)]);
+        Self::start(command, endpoint)
+    }
+
     /// The standard library's http.server with the same routes.
     pub fn plain() -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;

@@ -52,6 +52,7 @@ const VENV: Need = Need {
 const NGINX: Need = program("nginx", ["nginx-light", "nginx", "nginx", "nginx"]);
 /// Gives one process another wall clock.
 const FAKETIME: Need = program("faketime", ["faketime", "libfaketime", "libfaketime", "libfaketime"]);
+const H2LOAD: Need = program("h2load", ["nghttp2-client", "nghttp2", "nghttp2", "nghttp2"]);
 const CURL: Need = program("curl", ["curl", "curl", "curl", "curl"]);
 const IP: Need = program("ip", ["iproute2", "iproute", "iproute2", "iproute2"]);
 const WRK: Need = program("wrk", ["wrk", "wrk", "wrk", "wrk"]);
@@ -83,6 +84,7 @@ pub const PYTHON_APPS: &[Need] = &[PYTHON, VENV];
 pub const TEST: &[Need] = &[
     NGINX,
     CURL,
+    H2LOAD,
     IP,
     BPFTOOL,
     FAKETIME,

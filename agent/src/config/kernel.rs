@@ -43,7 +43,7 @@ impl Default for KernelConfig {
             way: Way::Auto,
             ring_bytes: 8 << 20,
             head_bytes: 2048,
-            http2_bytes: 65_536,
+            http2_bytes: 1 << 20,
             max_processes: 4096,
             max_connections: 65_536,
             drain_ms: 10,

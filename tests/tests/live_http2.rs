@@ -1,0 +1,276 @@
+//! HTTP/2 and gRPC in clear text, with real servers and clients: one span for each stream, as the client's books say.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Duration;
+
+use rstest::rstest;
+use serde::Deserialize;
+use tests::caller::Caller;
+use tests::ledger::{Entry, assert_agree};
+use tests::probe::{Probe, SpanLine};
+use tests::server::Server;
+use tests::venv::Venv;
+use tests::watch::{Watch, can_run, read};
+
+const SPAN_LIMIT: Duration = Duration::from_secs(10);
+/// What h2load asks; hypercorn closes a connection after a thousand.
+const REQUESTS: usize = 900;
+/// gRPC calls: twelve rounds of seven.
+const CALLS: usize = 84;
+
+/// What a line of `apps/http2_client.py` says.
+#[derive(Deserialize)]
+struct HttpLine {
+    method: String,
+    target: String,
+    status: u16,
+    request_bytes: u64,
+    response_bytes: u64,
+    start_ns: u64,
+    last_ns: u64,
+}
+
+fn entry(line: &str) -> Entry {
+    let line: HttpLine = serde_json::from_str(line).unwrap();
+    Entry {
+        method: line.method,
+        target: line.target,
+        status: Some(line.status),
+        request_bytes: line.request_bytes,
+        response_bytes: line.response_bytes,
+        start_ns: line.start_ns,
+        last_ns: line.last_ns,
+        complete: true,
+        ..Entry::default()
+    }
+}
+
+/// `apps/http2_client.py`, waiting for the word.
+fn client(kind: &str, url: &str, count: usize) -> Caller {
+    let mut command = Venv::open().unwrap().script("http2_client.py");
+    command.args([kind, url, &count.to_string()]);
+    Caller::start(command).unwrap()
+}
+
+/// The spans of each kind after the probe has seen so many.
+fn spans_of(probe: Probe, count: usize) -> (Vec<SpanLine>, Vec<SpanLine>) {
+    probe.wait_for_spans(count, SPAN_LIMIT);
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert!(log.contains("nothing missed"), "{log}");
+    spans.into_iter().partition(|span| span.kind == "server")
+}
+
+/// Fifty streams at once on one connection; the bytes are those of the frames.
+#[test]
+fn a_server_of_streams() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::hypercorn("fastapi_app:app").unwrap();
+    let caller = client("h2", &server.endpoint.url(), 400);
+    let probe = Probe::attach(&[server.pid()], &[]).unwrap();
+    let entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line)).collect();
+    assert_eq!(entries.len(), 400);
+    let (spans, calls) = spans_of(probe, 400);
+    assert_agree(&entries, &spans);
+    assert!(calls.is_empty());
+    for span in &spans {
+        assert_eq!((span.protocol.as_str(), span.http_version.as_deref()), ("http2", Some("2")));
+        assert!(span.attributes.is_empty() && span.parent_id.is_none(), "{span:?}");
+        assert!(span.ttfb_us.unwrap() <= span.duration_us);
+    }
+    let slow = spans.iter().filter(|span| span.name == "GET /slow");
+    assert_eq!(slow.filter(|span| span.duration_us >= 20_000.0).count(), 50);
+}
+
+/// Client and server are both watched: what one wrote the other read.
+#[test]
+fn a_client_of_streams() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::hypercorn("fastapi_app:app").unwrap();
+    let caller = client("httpx", &server.endpoint.url(), 200);
+    let probe = Probe::attach(&[server.pid(), caller.pid()], &[]).unwrap();
+    let entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line)).collect();
+    let (inbound, outbound) = spans_of(probe, 400);
+    assert_agree(&entries, &inbound);
+    assert_agree(&entries, &outbound);
+    let by_target = |spans: &[SpanLine]| -> BTreeMap<String, (u64, u64)> {
+        let row = |span: &SpanLine| (span.target.clone().unwrap(), (span.request_bytes, span.response_bytes));
+        spans.iter().map(row).collect()
+    };
+    assert_eq!(by_target(&inbound), by_target(&outbound));
+}
+
+/// h2load with a hundred streams at once: each request once, and all bytes of them.
+#[test]
+fn a_hundred_streams_at_once() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::hypercorn("fastapi_app:app").unwrap();
+    let mut targets = String::new();
+    for number in 0..REQUESTS {
+        writeln!(targets, "{}/items/{number}", server.endpoint.url()).unwrap();
+    }
+    let list = server.folder().join("targets");
+    std::fs::write(&list, targets).unwrap();
+    let probe = Probe::attach(&[server.pid()], &[]).unwrap();
+    let mut command = Command::new("h2load");
+    command.args(["-n", &REQUESTS.to_string(), "-c", "1", "-m", "100", "-i"]).arg(&list);
+    let report = read(&mut command).unwrap();
+    assert!(report.contains("900 succeeded") && report.contains("900 2xx"), "{report}");
+    let (spans, _) = spans_of(probe, REQUESTS);
+    let entries: Vec<Entry> = (0..REQUESTS)
+        .map(|number| Entry {
+            method: "GET".to_owned(),
+            target: format!("/items/{number}"),
+            status: Some(200),
+            complete: true,
+            name: "GET /items/{id}".to_owned(),
+            ..Entry::default()
+        })
+        .collect();
+    assert_agree(&entries, &spans);
+    // `traffic: 35.46KB (36312) total, 4.43KB (4532) headers (space savings 95.19%), 8.79KB (9000) data`
+    let traffic = report.lines().find(|line| line.starts_with("traffic:")).unwrap();
+    let numbers: Vec<u64> =
+        traffic.split('(').filter_map(|part| part.split_once(')')?.0.parse().ok()).collect();
+    let [_, headers, data] = numbers[..] else { panic!("{traffic}") };
+    // Each answer is a HEADERS frame, a DATA frame with the content, and one that ends the stream.
+    let frames = 3 * 9 * REQUESTS as u64;
+    assert_eq!(spans.iter().map(|span| span.response_bytes).sum::<u64>(), headers + data + frames);
+}
+
+/// With the preface at once, and by an upgrade from HTTP/1.1.
+#[rstest]
+#[case("--http2-prior-knowledge")]
+#[case("--http2")]
+fn curl(#[case] how: &str) {
+    if !can_run() {
+        return;
+    }
+    let mut watch = Watch::on(Server::hypercorn("fastapi_app:app").unwrap()).unwrap();
+    let url = watch.server.endpoint.url();
+    for (number, (path, status)) in [("/fast", 200), ("/missing", 404), ("/big", 200)].into_iter().enumerate()
+    {
+        let target = format!("{path}?n={number}");
+        let mut command = Command::new("curl");
+        command.args(["-sS", how, "-o", "/dev/null", "-w", "%{http_version} %{http_code}"]);
+        let told = read(command.arg(format!("{url}{target}"))).unwrap();
+        assert_eq!(told, format!("2 {status}"));
+        let name = format!("GET {path}");
+        watch.entries.push(Entry {
+            method: "GET".to_owned(),
+            target,
+            status: Some(status),
+            complete: true,
+            name,
+            ..Entry::default()
+        });
+    }
+    let (entries, spans) = watch.finish(0).unwrap();
+    assert_agree(&entries, &spans);
+    assert!(spans.iter().all(|span| span.protocol == "http2" && span.http_version.as_deref() == Some("2")));
+}
+
+/// What was said before the probe came stays unknown; nothing is wrong.
+#[test]
+fn joined_midway() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::hypercorn("fastapi_app:app").unwrap();
+    let mut caller = client("warm", &server.endpoint.url(), 40);
+    caller.line().unwrap();
+    let probe = Probe::attach(&[server.pid()], &[]).unwrap();
+    let mut entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line)).collect();
+    let (mut spans, _) = spans_of(probe, entries.len());
+    spans.sort_by_key(|span| span.start_unix_ns);
+    assert_eq!((entries.len(), spans.len()), (41, 41));
+    // The first target was sent before, and is referred to now.
+    let (again, asked) = (spans.remove(0), entries.remove(0));
+    assert_eq!((again.target, again.route, again.method.as_deref()), (None, None, Some("GET")));
+    assert_eq!((again.status, again.request_bytes), (asked.status, asked.request_bytes));
+    assert!(again.attributes["http.request.unknown_fields"].as_u64().unwrap() > 0);
+    assert_agree(&entries, &spans);
+    // The agent's name was sent before too, the number is new each time.
+    assert!(spans.iter().all(|span| span.attributes.contains_key("http.request.unknown_fields")));
+}
+
+/// What a line of `apps/grpc_app.py` says.
+#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct CallLine {
+    path: String,
+    status: u64,
+    requests: u64,
+    responses: u64,
+}
+
+impl CallLine {
+    fn of(span: &SpanLine) -> Self {
+        let number = |name: &str| span.attributes.get(name).and_then(serde_json::Value::as_u64).unwrap();
+        Self {
+            path: span.target.clone().unwrap(),
+            status: number("rpc.grpc.status_code"),
+            requests: number("rpc.requests_per_rpc"),
+            responses: number("rpc.responses_per_rpc"),
+        }
+    }
+}
+
+/// Calls of all four kinds, many at once, some with errors; both ends are watched.
+#[rstest]
+#[case("grpcio")]
+#[case("grpclib")]
+fn grpc(#[case] library: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::grpc(library).unwrap();
+    let mut command = Venv::open().unwrap().script("grpc_app.py");
+    let (_, port) = server
+        .endpoint
+        .url()
+        .rsplit_once(':')
+        .map(|(host, port)| (host.to_owned(), port.to_owned()))
+        .unwrap();
+    command.args([library, "call", &port, &CALLS.to_string()]);
+    let caller = Caller::start(command).unwrap();
+    let probe = Probe::attach(&[server.pid(), caller.pid()], &[]).unwrap();
+    let lines = caller.call().unwrap();
+    let mut books: Vec<CallLine> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    books.sort();
+    assert_eq!(books.len(), CALLS);
+    let (inbound, outbound) = spans_of(probe, 2 * CALLS);
+    for spans in [&inbound, &outbound] {
+        let mut calls: Vec<CallLine> = spans.iter().map(CallLine::of).collect();
+        calls.sort();
+        assert_eq!(calls, books);
+    }
+    for span in inbound.iter().chain(&outbound) {
+        assert_eq!((span.protocol.as_str(), span.status, span.end.as_str()), ("grpc", Some(200), "complete"));
+        assert_eq!(Some(format!("/{}", span.name)), span.target);
+        assert_eq!(span.attributes["rpc.system"], "grpc");
+        assert_eq!(span.attributes["rpc.service"], "stardust.test.Numbers");
+        // NOT_FOUND is the caller's fault, INTERNAL the server's.
+        let error = match (span.attributes["rpc.grpc.status_code"].as_u64().unwrap(), span.kind.as_str()) {
+            (13, _) => Some("grpc error INTERNAL"),
+            (5, "client") => Some("grpc error NOT_FOUND"),
+            _ => None,
+        };
+        assert_eq!(span.error.as_deref(), error);
+    }
+    // What one wrote the other read.
+    let bytes = |spans: &[SpanLine]| {
+        let mut bytes: Vec<_> = spans.iter().map(|span| (span.request_bytes, span.response_bytes)).collect();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(bytes(&inbound), bytes(&outbound));
+}
