@@ -68,7 +68,7 @@ impl Requests {
     }
 
     /// What is known of the parent of a call that begins now.
-    pub(crate) fn kin(&self, caller: Thread, start_ns: u64) -> Kin {
+    pub(crate) fn kin(&mut self, caller: Thread, start_ns: u64) -> Kin {
         let nearest = self.callers.nearest(caller, start_ns);
         match (caller.identity, nearest) {
             (Identity::Task(_), Nearest::One(serving)) => Kin::ByContext(serving.clone()),
@@ -76,7 +76,10 @@ impl Requests {
             // Requests that begin later cannot be its parent.
             _ if !self.tasks.may_belong(caller.pid, start_ns) => Kin::Root,
             (Identity::Unknown(blur), _) => Kin::Unknown(blur.as_str()),
-            (Identity::Task(context), Nearest::None) => Kin::Later(context),
+            (Identity::Task(context), Nearest::None) => {
+                self.tasks.call(caller.pid, start_ns);
+                Kin::Later(context)
+            }
             (_, Nearest::Several) => Kin::Unknown("several requests are open where it was made"),
             (Identity::Greenlet(_), Nearest::None) => Kin::Unknown("its greenlet reads no request"),
             (_, Nearest::None) => Kin::Unknown("no request is open on its thread"),

@@ -69,10 +69,15 @@ type Call = (u64, u64);
 
 #[derive(Debug, Default)]
 struct Family {
-    /// Open requests by their start.
-    open: BTreeSet<(u64, u64)>,
+    /// Open requests by their start, and the context each is answered in.
+    open: BTreeMap<(u64, u64), Option<u64>>,
     contexts: FxHashMap<u64, Context>,
+    /// Contexts of which only the time is kept until which a request was answered in them: those that were answered
+    /// while the process made no calls.
+    quiet: FxHashMap<u64, u64>,
     waiting: BTreeMap<Call, Waiting>,
+    /// When the last call began that is to wait, if that is not long ago.
+    called_ns: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -93,14 +98,21 @@ struct Answered {
 
 impl Tasks {
     pub(super) fn begin(&mut self, pid: u32, start_ns: u64, span_id: SpanId) {
-        self.processes.entry(pid).or_default().open.insert((start_ns, span_id.0));
+        self.processes.entry(pid).or_default().open.insert((start_ns, span_id.0), None);
+    }
+
+    /// A call has begun that will wait.
+    pub(super) fn call(&mut self, pid: u32, start_ns: u64) {
+        self.processes.entry(pid).or_default().called_ns = Some(start_ns);
     }
 
     /// Gives the calls that began before every request that is left.
     pub(super) fn end(&mut self, pid: u32, start_ns: u64, span_id: SpanId) -> Vec<Settled> {
         let Some(family) = self.processes.get_mut(&pid) else { return Vec::new() };
-        family.open.remove(&(start_ns, span_id.0));
-        let oldest_ns = family.open.first().map_or(u64::MAX, |(start_ns, _)| *start_ns);
+        if let Some(Some(context)) = family.open.remove(&(start_ns, span_id.0)) {
+            family.quieten(context);
+        }
+        let oldest_ns = family.open.first_key_value().map_or(u64::MAX, |((start_ns, _), _)| *start_ns);
         let mut settled = Vec::new();
         while let Some((call, _)) = family.waiting.first_key_value()
             && call.0 < oldest_ns
@@ -118,8 +130,8 @@ impl Tasks {
 
     /// Whether the process serves a request that began before.
     pub(super) fn may_belong(&self, pid: u32, start_ns: u64) -> bool {
-        let oldest = self.processes.get(&pid).and_then(|family| family.open.first());
-        oldest.is_some_and(|(oldest_ns, _)| *oldest_ns <= start_ns)
+        let oldest = self.processes.get(&pid).and_then(|family| family.open.first_key_value());
+        oldest.is_some_and(|((oldest_ns, _), _)| *oldest_ns <= start_ns)
     }
 
     pub(super) fn answer(&mut self, pid: u32, context: u64, answer: Answer) -> Vec<Settled> {
@@ -128,8 +140,13 @@ impl Tasks {
             return Vec::new();
         }
         let Answer { serving, from_ns, at_ns } = answer;
+        if let Some(answered_in) = family.open.get_mut(&(serving.start_ns, serving.span_id.0)) {
+            *answered_in = Some(context);
+        }
+        let quiet_until_ns = family.quiet.remove(&context).unwrap_or(0);
         let entry = family.contexts.entry(context).or_default();
-        entry.shared |= entry.answered.iter().any(|other| other.until_ns > from_ns);
+        entry.shared |=
+            quiet_until_ns > from_ns || entry.answered.iter().any(|other| other.until_ns > from_ns);
         if entry.answered.len() >= MAX_ANSWERED {
             entry.answered.pop_front();
         }
@@ -214,13 +231,20 @@ impl Tasks {
             for context in family.contexts.values_mut() {
                 context.answered.retain(|answered| {
                     let Serving { start_ns, span_id, .. } = answered.serving;
-                    open.contains(&(start_ns, span_id.0)) || !is_old(answered.until_ns)
+                    open.contains_key(&(start_ns, span_id.0)) || !is_old(answered.until_ns)
                 });
             }
+            family.called_ns = family.called_ns.filter(|called_ns| !is_old(*called_ns));
+            family.quiet.retain(|_, until_ns| !is_old(*until_ns));
+            family.quiet.shrink_to(2 * family.quiet.len());
             family.contexts.retain(|_, context| !context.answered.is_empty() || !context.waiting.is_empty());
+            family.contexts.shrink_to(2 * family.contexts.len());
         }
         self.processes.retain(|_, family| {
-            !family.open.is_empty() || !family.contexts.is_empty() || !family.waiting.is_empty()
+            !family.open.is_empty()
+                || !family.contexts.is_empty()
+                || !family.quiet.is_empty()
+                || !family.waiting.is_empty()
         });
         self.waiting -= settled.len();
         settled.sort_by_key(|settled| (settled.waiting.span.start_ns, settled.waiting.span.span_id.0));
@@ -243,6 +267,21 @@ impl Tasks {
 }
 
 impl Family {
+    /// A request is over that was answered in this context. Without calls that could belong to it, the time is enough.
+    fn quieten(&mut self, context: u64) {
+        if self.called_ns.is_some() || self.quiet.len() >= MAX_CONTEXTS {
+            return;
+        }
+        let Some(entry) = self.contexts.get(&context) else { return };
+        if !entry.shared
+            && entry.waiting.is_empty()
+            && let (Some(answered), 1) = (entry.answered.front(), entry.answered.len())
+        {
+            self.quiet.insert(context, answered.until_ns);
+            self.contexts.remove(&context);
+        }
+    }
+
     /// Takes the calls of a context that began in a span of time, its end not included.
     fn claim(
         &mut self,
