@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ebpf::{Kernel, ProgramStatus};
-use model::Process;
+use model::{ConnectionId, Process};
 use report::Remote;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -153,14 +153,22 @@ fn drain(
         ring.consume()?;
         let now_ns = clock::monotonic_ns()?;
         active.note(pipeline, now_ns);
+        if now_ns >= next_look_ns {
+            next_look_ns = now_ns + LOOK_INTERVAL_NS;
+            let closed = look(&mut pipeline.borrow_mut());
+            if !closed.is_empty() {
+                // What passed before the close is in the ring by now, and comes first.
+                ring.consume()?;
+                let now_ns = clock::monotonic_ns()?;
+                for (connection, pid) in closed {
+                    pipeline.borrow_mut().feed(&Frame::Closed { connection: connection.0, pid, now_ns });
+                }
+            }
+        }
         let mut pipeline = pipeline.borrow_mut();
         if now_ns >= next_clock_ns {
             next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
             pipeline.feed(&Frame::Clock { offset_ns: clock::wall_clock()?.offset_ns() });
-        }
-        if now_ns >= next_look_ns {
-            next_look_ns = now_ns + LOOK_INTERVAL_NS;
-            look(&mut pipeline, now_ns);
         }
         pipeline.feed(&Frame::Tick { now_ns });
         interpreters.expect(pipeline.newcomers(), now_ns);
@@ -230,17 +238,14 @@ impl Activity {
 }
 
 /// The kernel has no event for the end of a unix connection: `/proc` tells whether the process still holds it.
-fn look(pipeline: &mut Pipeline, now_ns: u64) {
+fn look(pipeline: &mut Pipeline) -> Vec<(ConnectionId, u32)> {
     let proc = Proc::default();
-    let closed: Vec<_> = pipeline
+    pipeline
         .tracer()
         .unclosed()
         .filter(|(_, pid, fd, inode)| !proc.socket_is_open(*pid, *fd, *inode))
         .map(|(connection, pid, ..)| (connection, pid))
-        .collect();
-    for (connection, pid) in closed {
-        pipeline.feed(&Frame::Closed { connection: connection.0, pid, now_ns });
-    }
+        .collect()
 }
 
 fn apply(pipeline: &mut Pipeline, remote: Remote) -> Result<(), String> {
