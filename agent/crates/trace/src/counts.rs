@@ -52,7 +52,7 @@ pub struct Counts {
     pub bad_context_headers: u64,
     /// Exchanges that share one name because the app has too many.
     pub names_over_ceiling: u64,
-    /// Exchanges (and failed connects) seen.
+    /// Exchanges (failed connects, and parts of exchanges that go on, among them) seen.
     pub exchanges: u64,
     /// Spans given out.
     pub spans: u64,
