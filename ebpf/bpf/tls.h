@@ -14,7 +14,6 @@
 enum {
 	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
 	TLS_FIRST_CALLS = 32,
-	TLS_MEDIUM_BYTES = 2048,
 };
 
 /* An object of the library. */
@@ -51,12 +50,11 @@ struct tls_small {
 
 struct tls_medium {
 	struct tls_call call;
-	u8 payload[TLS_MEDIUM_BYTES];
+	u8 payload[MEDIUM_PAYLOAD_BYTES + TAIL_BYTES_MAX];
 };
 
 struct tls_large {
 	struct tls_call call;
-	/* Twice the head: the verifier adds the largest offset to the largest length. */
 	u8 payload[HEAD_BYTES_MAX + TAIL_BYTES_MAX];
 };
 
@@ -108,10 +106,7 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload, u64 room, u64 buffer, u64 head,
 					    u64 tail)
 {
-	/* Never true; the verifier cannot know, the compiler must not. */
-	barrier_var(head);
-	if (head > room - TAIL_BYTES_MAX)
-		head = room - TAIL_BYTES_MAX;
+	head = bounded(head, room - TAIL_BYTES_MAX);
 	if (bpf_probe_read_user(payload, head, (void *)buffer)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		return;
@@ -155,7 +150,7 @@ static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pe
 
 	if (head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
 		TELL_CLEAR_TEXT(tls_small);
-	else if (head <= TLS_MEDIUM_BYTES - TAIL_BYTES_MAX)
+	else if (head <= MEDIUM_PAYLOAD_BYTES)
 		TELL_CLEAR_TEXT(tls_medium);
 	else
 		TELL_CLEAR_TEXT(tls_large);

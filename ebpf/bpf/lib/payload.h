@@ -103,6 +103,13 @@ static __always_inline u32 classify(u64 number)
 	return CALL_OTHER;
 }
 
+/* A length that the verifier is to see bounded. Never true; the verifier cannot know, the compiler must not. */
+static __always_inline u64 bounded(u64 length, u64 most)
+{
+	barrier_var(length);
+	return length > most ? most : length;
+}
+
 /* An array of one segment is as good as none; one of two, a head and a body, is frequent. */
 static __always_inline bool find_segments(struct buffer *buffer)
 {

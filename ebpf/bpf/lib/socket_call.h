@@ -1,5 +1,6 @@
 /* The one handler of socket calls, whichever way the kernel lets it in: from a socket, a result and a direction to
- * at most one record. `typed`: the verifier knows the socket's type (see FIELD).
+ * at most one record, or several where a call is copied whole (pieces.h). `typed`: the verifier knows the socket's type
+ * (see FIELD).
  */
 #ifndef STARDUST_PROBE_SOCKET_CALL_H
 #define STARDUST_PROBE_SOCKET_CALL_H
@@ -115,13 +116,6 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->direction = facts->direction;
 	call->identity = read_identity(facts->id >> 32, &call->context);
 	call->reserved = 0;
-}
-
-/* A length that the verifier is to see bounded. Never true; the verifier cannot know, the compiler must not. */
-static __always_inline u64 bounded(u64 length, u64 most)
-{
-	barrier_var(length);
-	return length > most ? most : length;
 }
 
 static __always_inline void add_head(struct socket_call *call, u64 length)
