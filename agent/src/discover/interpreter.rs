@@ -3,6 +3,7 @@
 //! Invariant: an interpreter is said to be followed only if its layout is known and was seen to hold in its memory.
 
 use std::fmt;
+use std::fs::File;
 
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol, ReadCache, ReadRef};
@@ -11,7 +12,7 @@ use python::{Build, DebugOffsets, Memory, Unknown};
 
 use super::Proc;
 use super::files::base_name;
-use super::memory::Mapping;
+use super::maps::Mapping;
 
 /// The interpreter of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,7 @@ struct Found {
 impl Found {
     /// `None`: it is no ELF file of 64 bits, or does not export `_PyRuntime`.
     fn read(proc: &Proc, pid: u32, mapping: &Mapping) -> Option<Self> {
-        let cache = ReadCache::new(proc.mapped_file(pid, mapping).ok()?);
+        let cache = ReadCache::new(File::open(proc.reachable(pid, mapping)).ok()?);
         let file = ElfFile64::<object::Endianness, _>::parse(&cache).ok()?;
         let symbol = |wanted: &str| file.dynamic_symbols().find(|symbol| symbol.name() == Ok(wanted));
         let runtime = symbol("_PyRuntime")?.address();

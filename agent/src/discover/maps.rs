@@ -1,9 +1,9 @@
-//! The files whose code a process has mapped, each under a name that this process can open.
+//! What files a process has mapped, each under a name that this process can open.
 
 use std::collections::HashSet;
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use super::Proc;
 use super::files::read_text;
@@ -19,6 +19,25 @@ pub struct FileId {
     inode: u64,
 }
 
+/// One line of `/proc/PID/maps` that has a file (`Documentation/filesystems/proc.rst`, section 1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// Whether it is code.
+    pub executable: bool,
+    /// Which file.
+    pub id: FileId,
+    /// The file's path as the process knows it.
+    pub path: String,
+    /// The file has lost that name.
+    pub deleted: bool,
+}
+
 /// A file whose code is mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedFile {
@@ -31,43 +50,68 @@ pub struct MappedFile {
 }
 
 impl Proc {
+    /// What files are mapped, in the order of addresses.
+    pub fn mappings(&self, pid: u32) -> io::Result<Vec<Mapping>> {
+        Ok(read_text(&self.of(pid).join("maps"), MAX_LIST_BYTES)?.lines().filter_map(parse).collect())
+    }
+
     /// Every file with executable mappings, once. Empty where the process may not be looked into.
     pub fn mapped_files(&self, pid: u32) -> Vec<MappedFile> {
-        let text = read_text(&self.of(pid).join("maps"), MAX_LIST_BYTES).unwrap_or_default();
         let mut known = HashSet::new();
-        let lines = text.lines().filter_map(parse).filter(|line| known.insert(line.id));
-        lines.map(|line| self.reachable(pid, &line)).collect()
+        let mappings = self.mappings(pid).unwrap_or_default();
+        let first = mappings.iter().filter(|mapping| mapping.executable && known.insert(mapping.id));
+        first
+            .map(|mapping| MappedFile {
+                id: mapping.id,
+                shown: mapping.shown(),
+                path: self.reachable(pid, mapping),
+            })
+            .collect()
     }
 
-    fn reachable(&self, pid: u32, line: &Line<'_>) -> MappedFile {
-        let through_root = PathBuf::from(format!("{}{}", self.of(pid).join("root").display(), line.path));
+    /// Where the file behind a mapping can be opened, even if its name now stands for another one.
+    pub fn reachable(&self, pid: u32, mapping: &Mapping) -> PathBuf {
+        let through_root = self.of(pid).join("root").join(mapping.path.trim_start_matches('/'));
         // Another file may have taken the name since.
-        let same = fs::metadata(&through_root).is_ok_and(|metadata| metadata.ino() == line.id.inode);
-        let path = if same { through_root } else { self.of(pid).join("map_files").join(line.range) };
-        MappedFile { id: line.id, shown: line.path.into(), path }
+        let same = fs::metadata(&through_root).is_ok_and(|metadata| metadata.ino() == mapping.id.inode);
+        if same { through_root } else { self.of(pid).join("map_files").join(mapping.range()) }
     }
 }
 
-/// A line of `/proc/PID/maps` (`Documentation/filesystems/proc.rst`, section 1.1).
-struct Line<'a> {
-    range: &'a str,
-    id: FileId,
-    path: &'a str,
+impl Mapping {
+    fn range(&self) -> String {
+        format!("{:x}-{:x}", self.start, self.end)
+    }
+
+    fn shown(&self) -> PathBuf {
+        PathBuf::from(if self.deleted { format!("{} (deleted)", self.path) } else { self.path.clone() })
+    }
 }
 
-/// `None`: not executable, or no file.
-fn parse(line: &str) -> Option<Line<'_>> {
+/// `7f00-7f10 r-xp 00001000 fe:00 1234   /usr/bin/python3.11`. `None`: there is no file.
+fn parse(line: &str) -> Option<Mapping> {
     let mut rest = line;
     let mut field = || {
         let (field, behind) = rest.split_once(' ')?;
         rest = behind.trim_start();
         Some(field)
     };
-    let (range, permissions, _offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
+    let (range, permissions, offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
+    let hex = |digits| u64::from_str_radix(digits, 16).ok();
+    let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
-    let number = |hex| u64::from_str_radix(hex, 16).ok();
-    let id = FileId { major: number(major)?, minor: number(minor)?, inode: inode.parse().ok()? };
-    (permissions.contains('x') && id.inode != 0).then_some(Line { range, id, path: rest })
+    let id = FileId { major: hex(major)?, minor: hex(minor)?, inode: inode.parse().ok()? };
+    let name = rest.strip_suffix(" (deleted)");
+    rest.starts_with('/').then_some(())?;
+    Some(Mapping {
+        start: hex(start)?,
+        end: hex(end)?,
+        offset: hex(offset)?,
+        executable: permissions.contains('x'),
+        id,
+        path: name.unwrap_or(rest).to_owned(),
+        deleted: name.is_some(),
+    })
 }
 
 #[cfg(test)]
@@ -90,8 +134,28 @@ mod tests {
             ("7f00-7f10 rwxp 00000000 00:00 0 ", None),
             ("junk", None),
         ] {
-            let got = parse(line).map(|line| (line.range, line.id.inode, line.path));
+            let got = parse(line)
+                .filter(|mapping| mapping.executable)
+                .map(|mapping| (mapping.range(), mapping.id.inode, mapping.shown()));
+            let want = want.map(|(range, inode, shown)| (range.to_owned(), inode, PathBuf::from(shown)));
             assert_eq!(got, want, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_with_a_file_are_mappings() {
+        let line =
+            "55d0a000-55d0b000 r-xp 00001000 fe:00 12345                 /opt/my app/python3 (deleted)";
+        let mapping = parse(line).unwrap();
+        assert_eq!((mapping.start, mapping.end, mapping.offset), (0x55d0_a000, 0x55d0_b000, 0x1000));
+        assert_eq!((mapping.executable, mapping.path.as_str()), (true, "/opt/my app/python3"));
+        for none in [
+            "7ffd1000-7ffd2000 rw-p 00000000 00:00 0                          [stack]",
+            "7ffd1000-7ffd2000 rw-p 00000000 00:00 0 ",
+            "nonsense",
+            "",
+        ] {
+            assert_eq!(parse(none), None, "{none}");
         }
     }
 
