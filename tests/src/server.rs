@@ -188,7 +188,10 @@ impl Server {
         let endpoint = Endpoint::free()?;
         let folder = tempfile::tempdir().context("make a folder")?;
         let config = folder.path().join("nginx.conf");
-        fs::write(&config, nginx_config(folder.path(), &endpoint, upstream)).context("write nginx.conf")?;
+        let forwarded = "proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
+        let text = nginx_config(folder.path(), &endpoint.to_string(), upstream, "", forwarded);
+        fs::write(&config, text).context("write nginx.conf")?;
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
         Self::start_in(command, endpoint, folder)
@@ -233,7 +236,8 @@ fn port_of(endpoint: &Endpoint) -> String {
     }
 }
 
-fn nginx_config(folder: &Path, endpoint: &Endpoint, upstream: &Endpoint) -> String {
+/// `server`: what the server says beside where it listens; `location`: what it says of the app beside where it is.
+fn nginx_config(folder: &Path, listen: &str, upstream: &Endpoint, server: &str, location: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off;
@@ -250,13 +254,13 @@ http {{
     scgi_temp_path {folder}/scgi;
     upstream app {{ server {upstream}; keepalive 8; }}
     server {{
-        listen {endpoint};
+        listen {listen};
+        {server}
         location / {{
             proxy_pass http://app;
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            {location}
         }}
     }}
 }}

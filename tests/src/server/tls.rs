@@ -1,12 +1,12 @@
 //! Servers that speak TLS themselves. Their folder holds `cert.pem`, which a client must trust.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Endpoint, Server, port_of};
+use super::{Endpoint, Server, nginx_config, port_of};
 use crate::certificate::certificate;
 use crate::venv::{Venv, apps_folder};
 
@@ -45,7 +45,14 @@ impl Server {
         let endpoint = Endpoint::free_tls()?;
         let (folder, _) = Self::tls_folder("", "")?;
         let config = folder.path().join("nginx.conf");
-        fs::write(&config, nginx_config(folder.path(), &endpoint, upstream, version))
+        let (files, listen) = (folder.path().display(), format!("{endpoint} ssl"));
+        let server = format!(
+            "ssl_certificate {files}/cert.pem;
+        ssl_certificate_key {files}/key.pem;
+        ssl_protocols {version};
+        keepalive_requests 10000;"
+        );
+        fs::write(&config, nginx_config(folder.path(), &listen, upstream, &server, ""))
             .context("write nginx.conf")?;
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
@@ -68,37 +75,4 @@ impl Server {
         let files = [certificate_flag.to_owned(), path("cert.pem"), key_flag.to_owned(), path("key.pem")];
         Ok((folder, files))
     }
-}
-
-fn nginx_config(folder: &Path, endpoint: &Endpoint, upstream: &Endpoint, version: &str) -> String {
-    let folder = folder.display();
-    format!(
-        "daemon off;
-user root;
-worker_processes 1;
-pid {folder}/nginx.pid;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    upstream app {{ server {upstream}; keepalive 8; }}
-    server {{
-        listen {endpoint} ssl;
-        ssl_certificate {folder}/cert.pem;
-        ssl_certificate_key {folder}/key.pem;
-        ssl_protocols {version};
-        keepalive_requests 10000;
-        location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-        }}
-    }}
-}}
-"
-    )
 }
