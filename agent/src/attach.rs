@@ -56,7 +56,7 @@ pub fn no_way(refused: &[WayReport]) -> Failure {
     let reason = |way: &WayReport| format!("{}: {}", way.way, way.refused.as_deref().unwrap_or("not tried"));
     Failure::new(Exit::Kernel, "the kernel offers no way to see socket calls")
         .because(refused.iter().map(reason).collect::<Vec<_>>().join(", "))
-        .hint("it takes Linux 5.8 or later; `stardust-probe check` tells more")
+        .hint("it takes Linux 5.12 or later; `stardust-probe check` tells more")
 }
 
 /// How a person would say where an app's name is from.
@@ -190,7 +190,7 @@ pub fn usable(capabilities: &Capabilities) -> Result<(), Failure> {
     if !capabilities.btf {
         return Err(Failure::new(Exit::Kernel, "this kernel has no type information")
             .because("/sys/kernel/btf/vmlinux is missing or cannot be read")
-            .hint("use a kernel of version 5.8 or later built with CONFIG_DEBUG_INFO_BTF=y"));
+            .hint("use a kernel of version 5.12 or later built with CONFIG_DEBUG_INFO_BTF=y"));
     }
     Ok(())
 }

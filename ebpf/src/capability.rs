@@ -11,7 +11,7 @@ use libbpf_rs::btf::{Btf, types};
 pub enum Way {
     /// The kernel's own socket tracepoints: Linux 6.3 and later.
     TpBtf,
-    /// The return of the socket functions: Linux 5.8 to 6.2.
+    /// The return of the socket functions: Linux 5.12 (which brought the atomic additions that the programs use) to 6.2.
     Fexit,
     /// The return of the socket system calls: the last resort, as it costs every process on the host a little.
     Syscalls,
