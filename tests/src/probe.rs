@@ -83,8 +83,11 @@ pub struct SpanLine {
     pub span_id: String,
     /// The parent, if it is known.
     pub parent_id: Option<String>,
-    /// `remote` or `thread`.
+    /// `remote`, `thread`, `context`, ...
     pub parent_kind: Option<String>,
+    /// `tracestate`.
+    #[serde(default)]
+    pub trace_state: Option<String>,
     /// Why it is an error.
     pub error: Option<String>,
     /// How it ended.

@@ -2,6 +2,7 @@
 //! Invariant: every exchange begun here is finished here exactly once, and counted both times.
 
 mod connects;
+mod contexts;
 mod parents;
 
 use std::sync::Arc;
@@ -29,7 +30,6 @@ const MAX_TARGET_CHARS: usize = 2048;
 const MAX_HOST_CHARS: usize = 256;
 const MAX_USER_AGENT_CHARS: usize = 256;
 const MAX_HEADER_CHARS: usize = 1024;
-const MAX_TRACE_STATE_CHARS: usize = 512;
 const MAX_METHOD_CHARS: usize = 32;
 /// Most recorded headers of one span.
 const MAX_HEADERS: usize = 64;
@@ -105,9 +105,13 @@ impl Assembler {
         let target = head.target.map(|target| Target::parse(method, target));
         let template = target.as_ref().and_then(|target| target.path).map(template);
         let caller = (!head.by_any_thread || self.requests.is_alone(thread.pid)).then_some(thread);
-        let lineage = self.lineage(place.kind, caller, start_ns, Some(head.headers));
+        let (mut context, said) = self.context(place.kind, head.headers);
+        let trace_state = context.as_mut().and_then(|context| context.trace_state.take());
+        let lineage = self.lineage(place.kind, caller, start_ns, context);
         let waits = lineage.waits;
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
+        span.trace_state = trace_state;
+        span.attributes.extend(said);
         let policy = &self.policy;
         let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
         let authority = head.authority.or_else(|| head.headers.get("host")).map(without_user);
@@ -118,7 +122,6 @@ impl Assembler {
             .map(|target| cut(&policy.redactor.target(target.shown), MAX_TARGET_CHARS).to_owned());
         span.http_version = Some(head.version);
         span.user_agent = get_cut("user-agent", MAX_USER_AGENT_CHARS);
-        span.trace_state = get_cut("tracestate", MAX_TRACE_STATE_CHARS);
         if place.kind == SpanKind::Server {
             span.client_addr = client_address(head.headers, place.asker(), &policy.trusted);
         }

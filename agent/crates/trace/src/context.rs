@@ -1,104 +1,159 @@
-//! The trace a request says it belongs to. Invariant: an id is taken verbatim or not at all; what is
-//! damaged is counted and passed over.
+//! The trace a request says it belongs to. Invariant: a header is used whole or not at all; what is damaged is counted
+//! and passed over.
+//!
+//! Of several headers the first sound one in the order of [`SOURCES`] counts; nothing is joined from two of them.
+
+mod b3;
+mod baggage;
+mod fields;
+mod id;
+mod jaeger;
+mod skywalking;
+mod stardust;
+mod w3c;
 
 use std::sync::Arc;
 
-use model::TraceId;
+use model::{Attribute, TraceId};
 use protocol::http1::Headers;
 
-/// Longest id that is taken.
-const MAX_ID_CHARS: usize = 50;
+use fields::{Field, Fields};
 
 /// What a request's headers say about its trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Incoming {
-    /// The trace.
-    pub(crate) trace_id: TraceId,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incoming {
+    /// The trace: as it came, but in full where the format lets zeros be left out.
+    pub trace_id: TraceId,
     /// The span that made the request, if it is named.
-    pub(crate) parent: Option<Arc<str>>,
+    pub parent: Option<Arc<str>>,
     /// The trace is to be kept.
-    pub(crate) flagged: bool,
+    pub flagged: bool,
+    /// `tracestate`, beside a `traceparent`: whole entries, 512 bytes of them at most.
+    pub trace_state: Option<String>,
+    /// What else the header says about who made the request.
+    pub caller: Vec<Attribute>,
 }
 
-type Parse = fn(&str) -> Option<Incoming>;
+/// What was found under the names that a source reads.
+#[derive(Debug, Clone, PartialEq)]
+enum Reading {
+    /// None of them.
+    Absent,
+    /// Sound headers that name no trace: they only tell whether to sample.
+    Silent,
+    /// A header, or several, that cannot be what they should be.
+    Damaged,
+    /// A trace.
+    Named(Incoming),
+}
 
-/// The headers that may name a trace, in the order in which Stardust's own clients ask them.
-const SOURCES: [(&str, Parse); 4] = [
-    ("traceparent", parse_traceparent),
-    ("request-id", parse_request_id),
-    ("eagleeye-traceid", parse_eagleeye),
-    ("traceid", parse_trace_id),
+/// What tells a context from other headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// W3C's: its state stands in a header beside it.
+    Standard,
+    /// A form that nothing but a context has.
+    Distinct,
+    /// A word, which may be an identifier for another purpose.
+    Word,
+}
+
+type Read = fn(&Fields<'_>) -> Reading;
+
+/// Every way of writing a context, the one that counts most first: what is standardised, then what has a form that
+/// nothing else has, then words. Stardust's own clients ask theirs in this order too.
+const SOURCES: [(Form, Read); 9] = [
+    (Form::Standard, w3c::traceparent),
+    (Form::Distinct, b3::single),
+    (Form::Distinct, b3::multi),
+    (Form::Distinct, skywalking::sw8),
+    (Form::Distinct, skywalking::sw6),
+    (Form::Distinct, jaeger::uber_trace_id),
+    (Form::Word, stardust::request_id),
+    (Form::Word, stardust::eagleeye),
+    (Form::Word, stardust::trace_id),
 ];
 
-/// The trace a server's request belongs to. Adds the damaged headers it met to `damaged`.
-pub(crate) fn incoming(headers: &Headers, damaged: &mut u64) -> Option<Incoming> {
-    SOURCES.iter().find_map(|(name, parse)| read(headers, name, *parse, damaged))
-}
+/// A request's headers, looked through for contexts. Cheap where there are none.
+#[derive(Debug)]
+pub struct Context<'a>(Fields<'a>);
 
-/// The trace that the watched process itself wrote into a request: only `traceparent` counts.
-pub(crate) fn outgoing(headers: &Headers, damaged: &mut u64) -> Option<Incoming> {
-    read(headers, "traceparent", parse_traceparent, damaged)
-}
-
-fn read(headers: &Headers, name: &str, parse: Parse, damaged: &mut u64) -> Option<Incoming> {
-    let found = parse(headers.get(name)?.trim());
-    *damaged += u64::from(found.is_none());
-    found
-}
-
-/// `00-{trace}-{span}-{flags}` (W3C Trace Context), read as leniently as Stardust does: neither version nor
-/// lengths are checked, the end may be missing.
-fn parse_traceparent(value: &str) -> Option<Incoming> {
-    let mut parts = value.split('-').skip(1);
-    let trace_id = parse_id(parts.next()?)?;
-    let parent = parse_parent(parts.next().unwrap_or(""))?;
-    let flags = parts.next().unwrap_or("");
-    let flags = flags.get(..2).unwrap_or(flags);
-    let flagged = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags > 0);
-    Some(Incoming { trace_id, parent, flagged })
-}
-
-/// `|trace.span_1.`: the hierarchical ids of .NET. The last part names the parent.
-fn parse_request_id(value: &str) -> Option<Incoming> {
-    let mut parts = value.split(['.', '_']);
-    let trace_id = parse_id(parts.next()?.trim_start_matches('|'))?;
-    let parent = parse_parent(parts.next_back().unwrap_or(""))?;
-    Some(Incoming { trace_id, parent, flagged: false })
-}
-
-/// `trace-span`.
-fn parse_eagleeye(value: &str) -> Option<Incoming> {
-    let mut parts = value.split('-');
-    let trace_id = parse_id(parts.next()?)?;
-    let parent = parse_parent(parts.next().unwrap_or(""))?;
-    Some(Incoming { trace_id, parent, flagged: false })
-}
-
-/// A trace's id alone, or the same as `traceparent`.
-fn parse_trace_id(value: &str) -> Option<Incoming> {
-    if value.contains('-') {
-        return parse_traceparent(value);
+impl<'a> Context<'a> {
+    /// Finds the headers that may say something.
+    pub fn of(headers: &'a Headers) -> Self {
+        Self(Fields::of(headers))
     }
-    Some(Incoming { trace_id: parse_id(value)?, parent: None, flagged: false })
-}
 
-fn parse_id(text: &str) -> Option<TraceId> {
-    is_sound(text).then(|| TraceId(text.into()))
-}
-
-/// `Some(None)`: no parent is named. `None`: one is, but damaged.
-#[expect(clippy::option_option, reason = "absent and damaged are different things here")]
-fn parse_parent(text: &str) -> Option<Option<Arc<str>>> {
-    if text.is_empty() {
-        return Some(None);
+    /// The trace a server's request belongs to. Adds the damaged headers it met to `damaged`.
+    pub fn incoming(&self, damaged: &mut u64) -> Option<Incoming> {
+        self.first(SOURCES.iter(), damaged)
     }
-    is_sound(text).then(|| Some(text.into()))
+
+    /// The trace that the watched process itself wrote into a request: headers that are nothing but a context. Others
+    /// may be handed on from anywhere.
+    pub fn outgoing(&self, damaged: &mut u64) -> Option<Incoming> {
+        self.first(SOURCES.iter().filter(|(form, _)| *form != Form::Word), damaged)
+    }
+
+    /// The entries of `baggage`, as they came.
+    pub fn baggage(&self, damaged: &mut u64) -> Vec<&'a str> {
+        if self.0.get(fields::BAGGAGE) == Field::Absent {
+            return Vec::new();
+        }
+        let entries = baggage::entries(self.0.headers().all("baggage"));
+        *damaged += u64::from(entries.is_none());
+        entries.unwrap_or_default()
+    }
+
+    /// `X-Request-ID`, if there is one.
+    pub fn request_id(&self) -> Option<&'a str> {
+        match self.0.get(fields::X_REQUEST_ID) {
+            Field::One(id) if !id.is_empty() => Some(id),
+            _ => None,
+        }
+    }
+
+    fn first<'s>(
+        &self,
+        sources: impl Iterator<Item = &'s (Form, Read)>,
+        damaged: &mut u64,
+    ) -> Option<Incoming> {
+        if self.0.names_no_trace() {
+            return None;
+        }
+        for (form, read) in sources {
+            match read(&self.0) {
+                Reading::Absent | Reading::Silent => {}
+                Reading::Damaged => *damaged += 1,
+                Reading::Named(mut incoming) => {
+                    if *form == Form::Standard {
+                        let state = w3c::tracestate(self.0.headers().all("tracestate"));
+                        *damaged += u64::from(state.is_none());
+                        incoming.trace_state = state.filter(|state| !state.is_empty());
+                    }
+                    return Some(incoming);
+                }
+            }
+        }
+        None
+    }
 }
 
-fn is_sound(id: &str) -> bool {
-    (1..=MAX_ID_CHARS).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && id.bytes().any(|byte| byte != b'0')
+impl Incoming {
+    fn new(trace_id: TraceId, parent: Option<Arc<str>>, flagged: bool) -> Self {
+        Self { trace_id, parent, flagged, trace_state: None, caller: Vec::new() }
+    }
+}
+
+impl Reading {
+    /// What `read` makes of a header: nothing means that it is damaged.
+    fn of(field: Field<'_>, read: impl FnOnce(&str) -> Option<Incoming>) -> Self {
+        match field {
+            Field::Absent => Self::Absent,
+            Field::Differing => Self::Damaged,
+            Field::One(value) => read(value).map_or(Self::Damaged, Self::Named),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,67 +162,100 @@ mod tests {
     use crate::fixture::headers;
 
     /// `trace/parent/flag` or `none`, and how many were damaged.
-    fn read_all(fields: &[(&str, &str)]) -> (String, u64) {
+    pub(super) fn read(fields: &[(&str, &str)]) -> (String, u64) {
         let mut damaged = 0;
-        let found = incoming(&headers(fields), &mut damaged).map_or("none".to_owned(), |found| {
-            format!(
-                "{}/{}/{}",
-                found.trace_id,
-                found.parent.as_deref().unwrap_or("-"),
-                u8::from(found.flagged)
-            )
-        });
-        (found, damaged)
+        let headers = headers(fields);
+        let found = Context::of(&headers).incoming(&mut damaged);
+        (found.map_or("none".to_owned(), |found| show(&found)), damaged)
+    }
+
+    fn show(found: &Incoming) -> String {
+        let parent = found.parent.as_deref().unwrap_or("-");
+        format!("{}/{parent}/{}", found.trace_id, u8::from(found.flagged))
+    }
+
+    /// One of each, in the order in which they count.
+    const ALL: [(&str, &str); 9] = [
+        ("traceparent", "00-11111111111111111111111111111111-1111111111111111-00"),
+        ("b3", "22222222222222222222222222222222-2222222222222222"),
+        ("X-B3-TraceId", "33333333333333333333333333333333"),
+        ("sw8", "0-NA==-NC4x-4-cw==-aQ==-ZQ==-YQ=="),
+        ("sw6", "0-NS41LjU=-NS41-5-1-2-I2E="),
+        ("uber-trace-id", "6:6:0:0"),
+        ("Request-Id", "|7.7"),
+        ("Eagleeye-Traceid", "8-8"),
+        ("TraceId", "9"),
+    ];
+
+    #[test]
+    fn the_first_sound_one_counts() {
+        let long = |digit: &str| digit.repeat(32);
+        let want = [
+            format!("{}/1111111111111111/0", long("1")),
+            format!("{}/2222222222222222/0", long("2")),
+            format!("{}/3333333333333333/0", long("3")),
+            "4/4.1-4/0".to_owned(),
+            "5.5.5/5.5-5/0".to_owned(),
+            format!("{:032x}/{:016x}/0", 6, 6),
+            "7/7/0".to_owned(),
+            "8/8/0".to_owned(),
+            "9/-/0".to_owned(),
+        ];
+        for (first, want) in want.iter().enumerate() {
+            let mut all = ALL.to_vec();
+            all.extend((first <= 2).then_some(("X-B3-SpanId", "3333333333333333")));
+            // In whatever order they stand.
+            let mut fields = all[first..].to_vec();
+            assert_eq!(read(&fields), (want.clone(), 0));
+            fields.reverse();
+            assert_eq!(read(&fields), (want.clone(), 0));
+            // Those before it are damaged: each counts, none is used.
+            let damaged = all[..first].iter().map(|(name, _)| (*name, "?"));
+            let fields: Vec<_> = damaged.chain(all[first..].iter().copied()).collect();
+            assert_eq!(read(&fields), (want.clone(), first as u64), "{fields:?}");
+        }
+        assert_eq!(read(&[("Accept", "*/*")]), ("none".to_owned(), 0));
     }
 
     #[test]
-    fn one_header() {
-        let long = "a".repeat(51);
-        for (name, value, want, damaged) in [
-            (
-                "traceparent",
-                "00-ac15452e1649035594650011be21ec-c0a8016430390001-01",
-                "ac15452e1649035594650011be21ec/c0a8016430390001/1",
-                0,
-            ),
-            (
-                "TraceParent",
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
-                "4bf92f3577b34da6a3ce929d0e0e4736/00f067aa0ba902b7/0",
-                0,
-            ),
-            ("traceparent", "00-abc", "abc/-/0", 0),
-            ("traceparent", "00-abc-d1-0", "abc/d1/0", 0),
-            ("traceparent", "00-abc-d1-1", "abc/d1/1", 0),
-            ("traceparent", "00-abc-d1-zz", "abc/d1/0", 0),
-            ("traceparent", "", "none", 1),
-            ("traceparent", "garbage", "none", 1),
-            ("traceparent", "00--d1-01", "none", 1),
-            ("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "none", 1),
-            ("traceparent", "00-abc-0000000000000000-01", "none", 1),
-            ("traceparent", "00-a b-c-01", "none", 1),
-            ("traceparent", long.as_str(), "none", 1),
-            ("Request-Id", "|abc.def_1.", "abc/-/0", 0),
-            ("Request-Id", "|abc.def_7", "abc/7/0", 0),
-            ("Request-Id", "abc", "abc/-/0", 0),
-            ("Request-Id", "7b3bf470-9456-11e8-9eb6-529269fb1459", "none", 1),
-            ("Eagleeye-Traceid", "abc-def", "abc/def/0", 0),
-            ("Eagleeye-Traceid", "abc", "abc/-/0", 0),
-            ("TraceId", "abc", "abc/-/0", 0),
-            ("TraceId", "00-abc-def-01", "abc/def/1", 0),
-            ("TraceId", long.as_str(), "none", 1),
-        ] {
-            assert_eq!(read_all(&[(name, value)]), (want.to_owned(), damaged), "{name}: {value}");
+    fn a_header_that_comes_twice_must_say_the_same() {
+        let one = ALL[0];
+        let other = ("TraceParent", "00-11111111111111111111111111111111-2222222222222222-00");
+        assert_eq!(read(&[one, one]), read(&[one]));
+        assert_eq!(read(&[one, other]), ("none".to_owned(), 1));
+        assert_eq!(read(&[one, other, ("TraceId", "t")]), ("t/-/0".to_owned(), 1));
+    }
+
+    #[test]
+    fn only_a_context_of_a_distinct_form_is_the_caller_s_own() {
+        for (fields, want) in [(&ALL[..], Some("11111111111111111111111111111111")), (&ALL[6..], None)] {
+            let headers = headers(fields);
+            let found = Context::of(&headers).outgoing(&mut 0);
+            assert_eq!(found.map(|found| found.trace_id.to_string()).as_deref(), want);
         }
     }
 
     #[test]
-    fn the_first_sound_header_wins() {
-        let fields =
-            [("TraceId", "t"), ("Eagleeye-Traceid", "e"), ("Request-Id", "r"), ("traceparent", "00-p")];
-        assert_eq!(read_all(&fields), ("p/-/0".to_owned(), 0));
-        let fields = [("TraceId", "t"), ("Request-Id", "|."), ("traceparent", "0")];
-        assert_eq!(read_all(&fields), ("t/-/0".to_owned(), 2));
-        assert_eq!(read_all(&[("Accept", "*/*")]), ("none".to_owned(), 0));
+    fn tracestate_counts_beside_a_traceparent_only() {
+        for (fields, want, damaged) in [
+            (vec![ALL[0], ("tracestate", "a=1,b=2"), ("Tracestate", " c=3")], Some("a=1,b=2,c=3"), 0),
+            (vec![ALL[0], ("tracestate", "a=1,A=2")], None, 1),
+            (vec![ALL[0], ("tracestate", "")], None, 0),
+            (vec![ALL[1], ("tracestate", "a=1")], None, 0),
+        ] {
+            let mut met = 0;
+            let headers = headers(&fields);
+            let found = Context::of(&headers).incoming(&mut met).unwrap();
+            assert_eq!((found.trace_state.as_deref(), met), (want, damaged));
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_no_context() {
+        let fields = headers(&[("X-Request-Id", "7b3bf470-9456-11e8-9eb6-529269fb1459")]);
+        let context = Context::of(&fields);
+        assert_eq!(context.request_id(), Some("7b3bf470-9456-11e8-9eb6-529269fb1459"));
+        assert_eq!(context.incoming(&mut 0), None);
+        assert_eq!(Context::of(&headers(&[("X-Request-Id", "")])).request_id(), None);
     }
 }

@@ -11,7 +11,7 @@ mod binding;
 mod client_address;
 mod connect;
 mod connection;
-mod context;
+pub mod context;
 mod counts;
 mod exchange;
 #[cfg(test)]

@@ -102,6 +102,13 @@ impl Redactor {
         shown
     }
 
+    /// `key=value;key=value` as it may be shown.
+    pub(crate) fn pairs(&self, text: &str) -> String {
+        let mut shown = String::with_capacity(text.len());
+        self.write_pairs(text, false, &mut shown);
+        shown
+    }
+
     /// Writes `text` with the secret values of its pairs replaced. `redirect`: `code` is secret too.
     fn write_pairs(&self, text: &str, redirect: bool, shown: &mut String) {
         let mut rest = text;

@@ -48,6 +48,9 @@ pub(super) fn push(span: &Span, buffer: &mut Vec<u8>) {
     line.hex("span_id", span.span_id.0);
     line.optional_text("parent_id", span.parent.as_ref().map(|parent| &*parent.span_id));
     line.optional_text("parent_kind", span.parent.as_ref().map(|parent| parent_kind(parent.kind)));
+    if let Some(state) = &span.trace_state {
+        line.text("trace_state", state);
+    }
     line.optional_text("error", span.error().as_deref());
     line.text("end", span.end.as_str());
     line.end();

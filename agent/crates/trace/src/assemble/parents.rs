@@ -2,11 +2,10 @@
 //! known, or once it is known that it will not be.
 
 use model::{Identity, Parent, ParentKind, Span, SpanId, SpanKind};
-use protocol::http1::Headers;
 
 use super::Assembler;
 use crate::app::AppIndex;
-use crate::context::{self, Incoming};
+use crate::context::Incoming;
 use crate::exchange::Exchange;
 use crate::lineage::{Answer, Kin, Serving, Settled, Waiting};
 use crate::place::{Lineage, Thread, unknown_parent};
@@ -25,20 +24,17 @@ pub(super) struct Unsettled {
 }
 
 impl Assembler {
-    /// The trace of a new span: a client's by what makes the call, a server's by the request's headers, else a new
+    /// The trace of a new span: a client's by what makes the call, a server's by what its request says, else a new
     /// one. Without a caller it cannot be told who makes it.
     pub(super) fn lineage(
         &mut self,
         kind: SpanKind,
         caller: Option<Thread>,
         start_ns: u64,
-        headers: Option<&Headers>,
+        context: Option<Incoming>,
     ) -> Lineage {
-        let damaged = &mut self.counts.bad_context_headers;
         if kind == SpanKind::Server {
-            if let Some(Incoming { trace_id, parent, flagged }) =
-                headers.and_then(|headers| context::incoming(headers, damaged))
-            {
+            if let Some(Incoming { trace_id, parent, flagged, .. }) = context {
                 let parent = parent.map(|span_id| Parent { span_id, kind: ParentKind::Remote });
                 return Lineage { parent, flagged, ..Lineage::new(trace_id) };
             }
@@ -54,9 +50,8 @@ impl Assembler {
         };
         // Written by the process itself: the id in it is that of a span we do not see, which is the same call as
         // ours and so not its parent.
-        let written = headers.and_then(|headers| context::outgoing(headers, damaged));
-        let flagged = written.as_ref().is_some_and(|written| written.flagged);
-        let trace_id = written.map_or_else(|| self.ids.trace(), |written| written.trace_id);
+        let flagged = context.as_ref().is_some_and(|written| written.flagged);
+        let trace_id = context.map_or_else(|| self.ids.trace(), |written| written.trace_id);
         Lineage { flagged, doubt, waits, ..Lineage::new(trace_id) }
     }
 

@@ -1,6 +1,6 @@
 //! Traces that come in with requests, and the flag that keeps them.
 
-use model::{Body, ParentKind, Span};
+use model::{AttributeValue, Body, ParentKind, Span};
 use trace::Settings;
 
 use crate::conversation::Step::{Idles, Reads, Writes};
@@ -31,6 +31,27 @@ fn a_trace_is_continued_verbatim() {
     let span = serve(&mut world, "traceparent: 00-000-1-01\r\n");
     assert_eq!((span.trace_id.0.len(), span.parent, span.head_sampled), (32, None, false));
     assert_eq!(world.tracer.counts().bad_context_headers, 1);
+}
+
+#[test]
+fn what_is_said_beside_a_trace_is_kept() {
+    let mut world = World::new(&Settings::default());
+    let said =
+        |span: &Span, name: &str| span.attribute(name).and_then(AttributeValue::as_text).map(str::to_owned);
+    let baggage = "baggage: user=7;p=1, api_token=x\r\nBaggage: tier = gold\r\n";
+    let span = serve(&mut world, &format!("X-Request-ID: r-1\r\n{baggage}"));
+    assert_eq!(said(&span, "baggage").as_deref(), Some("user=7;p=1,api_token=***,tier = gold"));
+    assert_eq!(said(&span, "http.request.header.x-request-id").as_deref(), Some("r-1"));
+    let span = serve(&mut world, &format!("baggage: {}=1,b=2\r\n", "a".repeat(2000)));
+    assert_eq!(said(&span, "baggage"), None, "a long entry is left out, and what follows it");
+    let sw8 = "sw8: 1-VA==-Uw==-3-c2VydmljZQ==-aQ==-L2E/dG9rZW49eA==-aDo4MA==\r\n";
+    let span = serve(&mut world, sw8);
+    assert_eq!((&*span.trace_id.0, span.parent.as_ref().map(|parent| &*parent.span_id)), ("T", Some("S-3")));
+    assert_eq!(said(&span, "skywalking.parent.service").as_deref(), Some("service"));
+    assert_eq!(said(&span, "skywalking.parent.endpoint").as_deref(), Some("/a?token=***"));
+    assert_eq!(world.tracer.counts().bad_context_headers, 0);
+    let span = serve(&mut world, "baggage: no entry\r\n");
+    assert_eq!((said(&span, "baggage"), world.tracer.counts().bad_context_headers), (None, 1));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod closing;
 mod connects;
 mod context;
+mod context_at_random;
 mod conversation;
 mod cutting;
 mod databases;

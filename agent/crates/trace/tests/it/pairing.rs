@@ -172,7 +172,8 @@ fn what_a_request_says() {
     let mut world =
         World::new(&Settings { headers: vec!["X-A".into(), "Cookie".into()], ..Settings::default() });
     let request = "GET http://u:p@shop.example/c/7?token=x&q=1 HTTP/1.0\r\nHost: other\r\nUser-Agent: ua/1\r\n\
-                   X-Forwarded-For: 1.1.1.1\r\nx-a: 1\r\nCookie: id=1\r\ntracestate: a=b\r\n\r\n";
+                   X-Forwarded-For: 1.1.1.1\r\nx-a: 1\r\nCookie: id=1\r\n\
+                   traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=b\r\n\r\n";
     let response = "HTTP/1.1 200 OK\r\nX-A: 2\r\nContent-Length: 0\r\n\r\n";
     let server = socket(1).peer("127.0.0.1:5555");
     world.tracer.set_clock(model::WallClock::new(5_000));
