@@ -15,6 +15,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("agent/crates/protocol/fuzz", "database"),
     ("agent/crates/protocol/fuzz", "sql"),
     ("agent/crates/protocol/fuzz", "proxy"),
+    ("agent/crates/protocol/fuzz", "gateway"),
     ("agent/crates/protocol/fuzz", "websocket"),
     ("agent/crates/trace/fuzz", "context"),
     ("ebpf/fuzz", "record"),

@@ -20,6 +20,9 @@ mod response;
 mod start_line;
 mod stream;
 
+pub(crate) use empty_line::EmptyLine;
+pub(crate) use fields::read as read_fields;
+
 pub use detect::{Looks, detect};
 pub use flow::Flow;
 pub use headers::Headers;
@@ -59,6 +62,21 @@ pub enum Part<H> {
     Lost,
     /// These bytes are not HTTP/1: the connection should be let go. Nothing else follows in this direction.
     NotHttp,
+}
+
+impl<H> Part<H> {
+    /// The same with another value for the head.
+    pub fn map<G>(self, convert: impl FnOnce(H) -> G) -> Part<G> {
+        match self {
+            Self::Head { head, start_ns, head_end_ns, position } => {
+                Part::Head { head: convert(head), start_ns, head_end_ns, position }
+            }
+            Self::End { end_ns, bytes, by, flow } => Part::End { end_ns, bytes, by, flow },
+            Self::Upgraded => Part::Upgraded,
+            Self::Lost => Part::Lost,
+            Self::NotHttp => Part::NotHttp,
+        }
+    }
 }
 
 /// How the end of a message is known.

@@ -8,6 +8,8 @@
 mod call;
 mod chunk;
 pub mod database;
+pub mod fastcgi;
+pub mod gateway;
 pub mod grpc;
 pub mod hpack;
 pub mod http1;
@@ -19,6 +21,7 @@ pub mod proxy;
 pub mod redis;
 pub mod sql;
 pub mod tls;
+pub mod uwsgi;
 pub mod websocket;
 
 pub use chunk::Chunk;

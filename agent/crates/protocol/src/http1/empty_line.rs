@@ -2,7 +2,7 @@
 
 /// Where in a line the bytes so far have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EmptyLine {
+pub(crate) enum EmptyLine {
     /// At its first byte.
     Begin,
     /// After a CR that may be all of it.

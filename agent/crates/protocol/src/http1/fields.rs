@@ -11,7 +11,7 @@ const FAST_FIELDS: usize = 64;
 
 /// Reads the lines after the start line, up to and with the empty line. Gives the fields and whether all
 /// were kept.
-pub(super) fn read(block: &[u8]) -> (Headers, bool) {
+pub(crate) fn read(block: &[u8]) -> (Headers, bool) {
     let mut slots = [httparse::EMPTY_HEADER; FAST_FIELDS];
     match httparse::parse_headers(block, &mut slots) {
         Ok(httparse::Status::Complete((end, fields))) if end == block.len() => {
