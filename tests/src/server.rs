@@ -53,6 +53,11 @@ impl Endpoint {
         }
     }
 
+    /// A path for a unix socket that is not there yet.
+    pub fn unix() -> Self {
+        Self::Unix(std::env::temp_dir().join(format!("app-{:016x}.sock", crate::clock::unix_ns())))
+    }
+
     /// `http://127.0.0.1:8000`; for a unix socket the host is `localhost`.
     pub fn url(&self) -> String {
         match self {
@@ -80,6 +85,59 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// How nginx hands requests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// `proxy_pass`.
+    Http,
+    /// `uwsgi_pass`.
+    Uwsgi,
+    /// `fastcgi_pass`, with connections that are kept.
+    FastCgi,
+}
+
+impl Pass {
+    fn location(self) -> String {
+        let variables = |directive: &str| {
+            let pairs = VARIABLES.iter().map(|(name, value)| format!("{directive} {name} {value};"));
+            pairs.collect::<Vec<_>>().join("\n            ")
+        };
+        match self {
+            Self::Http => "proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+                .to_owned(),
+            Self::Uwsgi => format!("uwsgi_pass app;\n            {}", variables("uwsgi_param")),
+            Self::FastCgi => {
+                format!(
+                    "fastcgi_pass app;\n            fastcgi_keep_conn on;\n            {}",
+                    variables("fastcgi_param")
+                )
+            }
+        }
+    }
+}
+
+/// As in nginx's own files `uwsgi_params` and `fastcgi_params`, for an application that serves every path.
+const VARIABLES: [(&str, &str); 14] = [
+    ("QUERY_STRING", "$query_string"),
+    ("REQUEST_METHOD", "$request_method"),
+    ("CONTENT_TYPE", "$content_type"),
+    ("CONTENT_LENGTH", "$content_length"),
+    ("REQUEST_URI", "$request_uri"),
+    ("PATH_INFO", "$document_uri"),
+    ("SCRIPT_NAME", "\"\""),
+    ("SERVER_PROTOCOL", "$server_protocol"),
+    ("REQUEST_SCHEME", "$scheme"),
+    ("HTTPS", "$https if_not_empty"),
+    ("REMOTE_ADDR", "$remote_addr"),
+    ("REMOTE_PORT", "$remote_port"),
+    ("SERVER_PORT", "$server_port"),
+    ("SERVER_NAME", "$server_name"),
+];
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -98,8 +156,7 @@ impl Server {
 
     /// gunicorn with `app`, on a unix socket.
     pub fn gunicorn_unix(app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let socket = std::env::temp_dir().join(format!("app-{:016x}.sock", crate::clock::unix_ns()));
-        Self::gunicorn_at(Endpoint::Unix(socket), app, arguments)
+        Self::gunicorn_at(Endpoint::unix(), app, arguments)
     }
 
     /// gunicorn with `app`, bound to `bind` (`[::]:8000`), which clients reach at `endpoint`.
@@ -183,14 +240,33 @@ impl Server {
         Self::script("crowd_app.py", &[])
     }
 
+    /// uWSGI with `app` (`flask_app:app`), two processes, spoken to in the uwsgi protocol.
+    pub fn uwsgi(endpoint: Endpoint, app: &str) -> anyhow::Result<Self> {
+        let venv = Venv::open()?;
+        let mut command = Command::new(venv.program("uwsgi"));
+        command.args(["--master", "--processes", "2", "--need-app", "--die-on-term", "--disable-logging"]);
+        command.arg("--home").arg(venv.folder()).args(["--module", app, "--socket", &address_of(&endpoint)]);
+        Self::start(command, endpoint)
+    }
+
+    /// The Flask app under flup, spoken to in `FastCGI`.
+    pub fn fastcgi(endpoint: Endpoint) -> anyhow::Result<Self> {
+        let mut command = Venv::open()?.script("fastcgi_app.py");
+        command.arg(address_of(&endpoint));
+        Self::start(command, endpoint)
+    }
+
     /// nginx before the `upstream`, keeping connections to it open, telling it the client with X-Forwarded-For.
     pub fn nginx(upstream: &Endpoint) -> anyhow::Result<Self> {
+        Self::nginx_by(Pass::Http, upstream)
+    }
+
+    /// nginx before the `upstream`, which it speaks to in this protocol.
+    pub fn nginx_by(pass: Pass, upstream: &Endpoint) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let folder = tempfile::tempdir().context("make a folder")?;
         let config = folder.path().join("nginx.conf");
-        let forwarded = "proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
-        let text = nginx_config(folder.path(), &endpoint.to_string(), upstream, "", forwarded);
+        let text = nginx_config(folder.path(), (&endpoint.to_string(), ""), pass, upstream);
         fs::write(&config, text).context("write nginx.conf")?;
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
@@ -229,6 +305,14 @@ impl Drop for Server {
     }
 }
 
+/// As uWSGI and flup take it: `127.0.0.1:8000`, or a path.
+fn address_of(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp(address) | Endpoint::Tls(address) => address.to_string(),
+        Endpoint::Unix(path) => path.display().to_string(),
+    }
+}
+
 fn port_of(endpoint: &Endpoint) -> String {
     match endpoint {
         Endpoint::Tcp(address) | Endpoint::Tls(address) => address.port().to_string(),
@@ -236,9 +320,10 @@ fn port_of(endpoint: &Endpoint) -> String {
     }
 }
 
-/// `server`: what the server says beside where it listens; `location`: what it says of the app beside where it is.
-fn nginx_config(folder: &Path, listen: &str, upstream: &Endpoint, server: &str, location: &str) -> String {
+/// `server`: what the server says beside where it listens.
+fn nginx_config(folder: &Path, (listen, server): (&str, &str), pass: Pass, upstream: &Endpoint) -> String {
     let folder = folder.display();
+    let location = pass.location();
     format!(
         "daemon off;
 user root;
@@ -257,9 +342,6 @@ http {{
         listen {listen};
         {server}
         location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
             {location}
         }}
     }}

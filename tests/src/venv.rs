@@ -39,6 +39,11 @@ impl Venv {
         Ok(Self { folder })
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A program of the environment: `python`, `gunicorn`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join("bin").join(name)

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Endpoint, Server, nginx_config, port_of};
+use super::{Endpoint, Pass, Server, nginx_config, port_of};
 use crate::certificate::certificate;
 use crate::venv::{Venv, apps_folder};
 
@@ -52,8 +52,8 @@ impl Server {
         ssl_protocols {version};
         keepalive_requests 10000;"
         );
-        fs::write(&config, nginx_config(folder.path(), &listen, upstream, &server, ""))
-            .context("write nginx.conf")?;
+        let text = nginx_config(folder.path(), (&listen, &server), Pass::Http, upstream);
+        fs::write(&config, text).context("write nginx.conf")?;
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
         Self::start_in(command, endpoint, folder)

@@ -8,6 +8,7 @@ mod database;
 mod detectors;
 mod dialogue;
 mod encryption;
+mod fastcgi;
 mod multiplex;
 mod opening;
 mod preface;

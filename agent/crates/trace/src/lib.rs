@@ -16,6 +16,7 @@ mod counts;
 mod exchange;
 #[cfg(test)]
 mod fixture;
+mod handed_on;
 mod head;
 mod ids;
 mod lineage;

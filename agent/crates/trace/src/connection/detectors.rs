@@ -1,12 +1,14 @@
 //! Which protocol the first bytes of a connection belong to, and who asks in it. Invariant: the first row that
 //! does not say no decides, so a row before another must tell its own bytes from the other's.
 
-use model::{Address, Direction, Origin, SpanKind};
+use model::{Address, Direction, Origin, Protocol, SpanKind};
 use protocol::database::Kind;
-use protocol::{http1, http2};
+use protocol::http1::Looks;
+use protocol::{fastcgi, http1, http2, uwsgi};
 
 use super::conversation::Conversation;
 use super::database::{self, Database};
+use super::fastcgi::FastCgi;
 use super::preface::{self, Preface};
 use super::{Dialogue, Multiplex};
 use crate::place::Place;
@@ -47,8 +49,16 @@ pub(super) struct Detector {
 }
 
 /// Every protocol, in the order of asking. Memcached's commands are text, as HTTP's are, and tell themselves apart.
-const DETECTORS: [Detector; 7] = [
+const DETECTORS: [Detector; 9] = [
     Detector { guess: preface::guess, begin: |place, _| Box::new(Preface::new(place)) },
+    Detector {
+        guess: |first| front_server(first, uwsgi::detect),
+        begin: |place, origin| Box::new(Dialogue::new(Protocol::Uwsgi, place, origin)),
+    },
+    Detector {
+        guess: |first| front_server(first, fastcgi::detect),
+        begin: |place, origin| Box::new(FastCgi::new(place, origin)),
+    },
     Detector {
         guess: |first| database::guess(Kind::Postgresql, first),
         begin: |place, origin| Box::new(Database::new(Kind::Postgresql, place, origin)),
@@ -66,7 +76,7 @@ const DETECTORS: [Detector; 7] = [
         begin: |place, origin| Box::new(Database::new(Kind::Memcached, place, origin)),
     },
     Detector { guess: http2, begin: |place, origin| Box::new(Multiplex::new(place, origin)) },
-    Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(place, origin)) },
+    Detector { guess: http1, begin: |place, origin| Box::new(Dialogue::new(Protocol::Http1, place, origin)) },
 ];
 
 /// Asks the rows. With a `Yes` or `Maybe` comes the row that said it.
@@ -78,6 +88,16 @@ pub(super) fn ask(first: &First<'_>) -> (Guess, Option<&'static Detector>) {
         }
     }
     (Guess::No, None)
+}
+
+/// What a front server writes first to an application, and only it writes so.
+fn front_server(first: &First<'_>, detect: fn(&[u8]) -> Looks) -> Guess {
+    match (detect(first.bytes), first.direction) {
+        (Looks::Request, Direction::Received) => Guess::Yes(SpanKind::Server),
+        (Looks::Request, Direction::Sent) => Guess::Yes(SpanKind::Client),
+        (Looks::TooShort, _) if first.begins => Guess::Maybe,
+        _ => Guess::No,
+    }
 }
 
 fn http2(first: &First<'_>) -> Guess {

@@ -1,10 +1,12 @@
-//! The exchanges of one connection, and its requests. Invariants: exchanges stand in the order of their
-//! requests; how many are open is bounded.
+//! The exchanges of one connection, and its requests: HTTP/1, or uwsgi, which is answered in HTTP/1. Invariants:
+//! exchanges stand in the order of their requests; how many are open is bounded.
 
 use std::collections::VecDeque;
 
 use model::{Direction, End, Origin, Protocol, Span, TcpState};
-use protocol::http1::{Part, RequestHead, RequestParser, ResponseHead, ResponseParser};
+use protocol::gateway::Request;
+use protocol::http1::{Part, RequestParser, ResponseHead, ResponseParser};
+use protocol::{Chunk, uwsgi};
 
 use super::answers::Passing;
 use super::closing::Closing;
@@ -20,12 +22,36 @@ const MAX_OPEN: usize = 1024;
 /// Most calls remembered of a request's head, to know the thread of its first byte.
 const MAX_CALLS: usize = 64;
 
+/// What the requests' direction is read with.
+#[derive(Debug)]
+enum Requests {
+    Http1(RequestParser),
+    Uwsgi(uwsgi::RequestParser),
+}
+
+impl Requests {
+    fn new(protocol: Protocol, origin: Origin) -> Self {
+        match protocol {
+            Protocol::Uwsgi => Self::Uwsgi(uwsgi::RequestParser::new(origin)),
+            _ => Self::Http1(RequestParser::new(origin)),
+        }
+    }
+
+    fn push(&mut self, chunk: &Chunk<'_>, sink: &mut dyn FnMut(Part<Request>)) {
+        match self {
+            Self::Http1(parser) => parser.push(chunk, &mut |part| sink(part.map(Request::from))),
+            Self::Uwsgi(parser) => parser.push(chunk, sink),
+        }
+    }
+}
+
 /// An HTTP connection.
 #[derive(Debug)]
 pub(super) struct Dialogue {
     pub(super) place: Place,
     pub(super) origin: Origin,
-    requests: Option<RequestParser>,
+    pub(super) protocol: Protocol,
+    requests: Option<Requests>,
     pub(super) responses: Option<ResponseParser>,
     /// Where the next byte of each direction is to stand.
     pub(super) request_position: u64,
@@ -51,8 +77,9 @@ pub(super) struct Dialogue {
 }
 
 impl Dialogue {
-    pub(super) fn new(place: Place, origin: Origin) -> Self {
+    pub(super) fn new(protocol: Protocol, place: Place, origin: Origin) -> Self {
         Self {
+            protocol,
             closing: Closing::new(place.kind),
             place,
             origin,
@@ -91,7 +118,7 @@ impl Dialogue {
         self.calls.push_back((chunk.position, passage.thread));
         self.calls.truncate(MAX_CALLS);
         let mut parts = Vec::new();
-        let parser = self.requests.get_or_insert_with(|| RequestParser::new(origin));
+        let parser = self.requests.get_or_insert_with(|| Requests::new(self.protocol, origin));
         parser.push(chunk, &mut |part| parts.push(part));
         for part in parts {
             if !self.take_request_part(part, passage.thread, assembler) {
@@ -106,12 +133,7 @@ impl Dialogue {
     }
 
     /// False if there are too many open exchanges.
-    fn take_request_part(
-        &mut self,
-        part: Part<RequestHead>,
-        thread: Thread,
-        assembler: &mut Assembler,
-    ) -> bool {
+    fn take_request_part(&mut self, part: Part<Request>, thread: Thread, assembler: &mut Assembler) -> bool {
         match part {
             Part::Head { head, start_ns, head_end_ns, position } => {
                 if self.exchanges.len() >= MAX_OPEN {
@@ -128,10 +150,11 @@ impl Dialogue {
                 self.requests_seen = true;
                 self.open_request = Some(number);
                 if let Some(responses) = &mut self.responses {
-                    responses.expect(asked(&head.method));
+                    responses.expect(asked(&head.head.method));
                 }
-                let place = (Protocol::Http1, &self.place);
-                let mut exchange = assembler.open(place, first, &head, number, (start_ns, position));
+                let place = (self.protocol, &self.place);
+                let mut exchange =
+                    assembler.open_handed_on(place, first, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
                 exchange.begun_ns = head_end_ns;
                 self.exchanges.push_back(Box::new(exchange));

@@ -1,0 +1,208 @@
+//! The exchanges of a `FastCGI` connection, by the numbers of their requests. Invariant: how many are open is bounded; a
+//! number that begins anew has given up the request before.
+
+use model::{Direction, End, Fault, Origin, Protocol, Span, SpanKind, TcpState};
+use protocol::fastcgi::{self, MAX_OPEN, RequestParser, RequestPart, ResponseParser, ResponsePart};
+
+use super::closing::Closing;
+use super::conversation::{Conversation, Verdict};
+use super::dialogue::count_gap;
+use super::{Passage, carries_requests};
+use crate::assemble::Assembler;
+use crate::exchange::Exchange;
+use crate::place::{Place, Thread};
+
+/// A `FastCGI` connection.
+#[derive(Debug)]
+pub(super) struct FastCgi {
+    place: Place,
+    closing: Closing,
+    requests: RequestParser,
+    responses: ResponseParser,
+    /// Where the next byte of each direction is to stand, once one has come.
+    request_position: Option<u64>,
+    response_position: Option<u64>,
+    /// The threads that moved the first bytes of requests whose variables are still to come.
+    beginning: Vec<(u16, Thread)>,
+    open: Vec<(u16, Box<Exchange>)>,
+    next_number: u64,
+}
+
+impl FastCgi {
+    pub(super) fn new(place: Place, origin: Origin) -> Self {
+        Self {
+            closing: Closing::new(place.kind),
+            place,
+            requests: RequestParser::new(origin),
+            responses: ResponseParser::new(origin),
+            request_position: None,
+            response_position: None,
+            beginning: Vec::new(),
+            open: Vec::new(),
+            next_number: 0,
+        }
+    }
+
+    fn find(&mut self, id: u16) -> Option<&mut Exchange> {
+        self.open.iter_mut().find(|(open, _)| *open == id).map(|(_, exchange)| exchange.as_mut())
+    }
+
+    fn take(&mut self, id: u16) -> Option<Box<Exchange>> {
+        let at = self.open.iter().position(|(open, _)| *open == id)?;
+        Some(self.open.remove(at).1)
+    }
+
+    /// Ends an exchange at the last byte seen of it.
+    fn give_up(&mut self, id: u16, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let Some(mut exchange) = self.take(id) else { return };
+        if !exchange.request_done {
+            exchange.span.request_bytes = self.requests.bytes(id);
+        }
+        exchange.span.response_bytes = self.responses.bytes(id);
+        let last_ns = exchange.last_ns;
+        assembler.finish(*exchange, end, last_ns, out);
+    }
+
+    fn pass_request(
+        &mut self,
+        passage: &Passage<'_>,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> Verdict {
+        let chunk = &passage.chunk;
+        count_gap(self.request_position.unwrap_or(chunk.position), chunk.position, assembler);
+        self.request_position = Some(chunk.position.saturating_add(chunk.len));
+        let mut parts = Vec::new();
+        self.requests.push(chunk, &mut |part| parts.push(part));
+        for part in parts {
+            match part {
+                RequestPart::Begin { id } => {
+                    self.give_up(id, End::ProbeLost, assembler, out);
+                    self.beginning.retain(|(beginning, _)| *beginning != id);
+                    self.beginning.push((id, passage.thread));
+                }
+                RequestPart::Head { id, request, start_ns, position } => {
+                    if self.open.len() >= MAX_OPEN {
+                        self.abandon(End::ProbeLost, assembler, out);
+                        return Verdict::Overrun;
+                    }
+                    let begun = self.beginning.iter().position(|(beginning, _)| *beginning == id);
+                    let thread = begun.map_or(passage.thread, |at| self.beginning.swap_remove(at).1);
+                    let place = (Protocol::FastCgi, &self.place);
+                    let (number, at) = (self.next_number, (start_ns, position));
+                    self.next_number += 1;
+                    let mut exchange = assembler.open_handed_on(place, thread, &request, number, at);
+                    exchange.touch(chunk.at_ns);
+                    self.open.push((id, Box::new(exchange)));
+                    self.responses.expect(id);
+                }
+                RequestPart::End { id, end_ns, bytes } => {
+                    if let Some(exchange) = self.find(id) {
+                        (exchange.span.request_bytes, exchange.request_done) = (bytes, true);
+                        exchange.touch(end_ns);
+                    }
+                }
+                RequestPart::Lost => assembler.counts.lost_framings += 1,
+                RequestPart::Stranger => {
+                    self.abandon(End::ProbeLost, assembler, out);
+                    return Verdict::Stranger;
+                }
+            }
+        }
+        for (_, exchange) in self.open.iter_mut().filter(|(_, exchange)| !exchange.request_done) {
+            exchange.touch(chunk.at_ns);
+        }
+        Verdict::Stay
+    }
+
+    fn pass_response(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let chunk = &passage.chunk;
+        count_gap(self.response_position.unwrap_or(chunk.position), chunk.position, assembler);
+        self.response_position = Some(chunk.position.saturating_add(chunk.len));
+        let mut parts = Vec::new();
+        self.responses.push(chunk, &mut |part| parts.push(part));
+        for part in parts {
+            match part {
+                ResponsePart::Head { id, head, start_ns, position } => {
+                    if let Some(exchange) = self.find(id) {
+                        assembler.respond(exchange, &head, start_ns, position);
+                    }
+                }
+                ResponsePart::End { id, end_ns, bytes, end } => {
+                    let Some(mut exchange) = self.take(id) else { continue };
+                    if !exchange.request_done {
+                        exchange.span.request_bytes = self.requests.bytes(id);
+                    }
+                    exchange.span.response_bytes = bytes;
+                    if end == fastcgi::End::Refused {
+                        exchange.span.fault = Some(Fault::Answer);
+                        exchange.span.set("error.type", "refused");
+                    }
+                    assembler.finish(*exchange, End::Complete, end_ns, out);
+                }
+                ResponsePart::Lost => assembler.counts.lost_framings += 1,
+            }
+        }
+        for (_, exchange) in self.open.iter_mut().filter(|(_, exchange)| exchange.response_position.is_some())
+        {
+            exchange.touch(chunk.at_ns);
+        }
+    }
+}
+
+impl Conversation for FastCgi {
+    fn pass(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) -> Verdict {
+        if carries_requests(self.place.kind, passage.direction) {
+            return self.pass_request(passage, assembler, out);
+        }
+        self.pass_response(passage, assembler, out);
+        Verdict::Stay
+    }
+
+    fn end_of_stream(&mut self, _at_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        self.closing.end_of_stream();
+        if self.place.kind == SpanKind::Client {
+            self.abandon(self.closing.cut(), assembler, out);
+        }
+    }
+
+    fn fail(
+        &mut self,
+        _at_ns: u64,
+        (direction, errno): (Direction, i32),
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        // A client that cannot write may still read what was answered before.
+        let may_read = self.place.kind == SpanKind::Client && direction == Direction::Sent;
+        if let Some(end) = self.closing.broken_by(errno).filter(|_| !may_read) {
+            self.abandon(end, assembler, out);
+        }
+    }
+
+    fn state(
+        &mut self,
+        _at_ns: u64,
+        (new, errno): (TcpState, i32),
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        self.closing.state(new);
+        let answers_no_more =
+            self.place.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck);
+        if answers_no_more || matches!(new, TcpState::Close | TcpState::TimeWait) {
+            let end = self.closing.broken_by(errno).unwrap_or(self.closing.cut());
+            self.abandon(end, assembler, out);
+        }
+    }
+
+    fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        while let Some((id, _)) = self.open.first() {
+            self.give_up(*id, end, assembler, out);
+        }
+    }
+
+    fn open_exchanges(&self) -> usize {
+        self.open.len()
+    }
+}
