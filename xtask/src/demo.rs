@@ -46,6 +46,8 @@ pub fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
     let stage = Stage { sources, venv, scratch, interrupt };
 
+    // Building it may take longer than the shop keeps its clients' connections.
+    let stand_in = stage.stand_in(options)?;
     let (stock_port, shop_port) = (free_port()?, free_port()?);
     let _stock = stage.start_stock(stock_port)?;
     let shop = stage.start_shop(shop_port, stock_port)?;
@@ -56,7 +58,6 @@ pub fn run(options: &Options) -> Result<()> {
     let mut traffic = Traffic::prepare(&stage.venv, &stage.sources, shop_port, options.seconds)?;
     shell::step("its clients have their connections open; now the probe attaches");
 
-    let stand_in = stage.stand_in(options)?;
     let mut arguments = vec!["--format".to_owned(), "table".to_owned()];
     arguments.extend(["--state-dir".to_owned(), stage.scratch.join("state").display().to_string()]);
     if let Some(url) = stand_in.as_ref().map(|server| &server.url).or(options.server.as_ref()) {
