@@ -30,15 +30,19 @@ pub enum HttpVersion {
     /// HTTP/2
     #[serde(rename = "2")]
     Http2,
+    /// HTTP/3
+    #[serde(rename = "3")]
+    Http3,
 }
 
 impl HttpVersion {
-    /// `1.0`, `1.1` or `2`, as `network.protocol.version` has it.
+    /// `1.0`, `1.1`, `2` or `3`, as `network.protocol.version` has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
             Self::Http2 => "2",
+            Self::Http3 => "3",
         }
     }
 }

@@ -55,7 +55,7 @@ impl Variables {
             b"QUERY_STRING" => self.query = text.into_owned(),
             b"SERVER_PROTOCOL" => self.version = version(&text),
             b"REQUEST_SCHEME" | b"UWSGI_SCHEME" => self.scheme = scheme(&text).or(self.scheme),
-            b"HTTPS" if matches!(&*text, "on" | "1") => self.scheme = Some("https"),
+            b"HTTPS" if matches!(&*text, "on" | "1" | "yes") => self.scheme = Some("https"),
             b"REMOTE_ADDR" => self.address = text.parse().ok(),
             b"REMOTE_PORT" => self.port = text.parse().unwrap_or(0),
             b"CONTENT_LENGTH" => {
@@ -91,8 +91,7 @@ impl Variables {
             let question = if self.query.is_empty() { "" } else { "?" };
             format!("{}{}{question}{}", self.script, self.path, self.query)
         });
-        let version = self.version.unwrap_or(HttpVersion::Http11);
-        let head = RequestHead { method, target, version, headers: self.headers, truncated };
+        let head = RequestHead { method, target, version: self.version, headers: self.headers, truncated };
         let client = self.address.map(|ip| SocketAddr::new(ip, self.port));
         Some(Request { head, scheme: self.scheme, client })
     }
@@ -103,6 +102,7 @@ fn version(text: &str) -> Option<HttpVersion> {
         "HTTP/1.0" => Some(HttpVersion::Http10),
         "HTTP/1.1" => Some(HttpVersion::Http11),
         "HTTP/2.0" | "HTTP/2" => Some(HttpVersion::Http2),
+        "HTTP/3.0" | "HTTP/3" => Some(HttpVersion::Http3),
         _ => None,
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         ]);
         let request = request.unwrap();
         assert_eq!((request.head.method.as_str(), request.head.target.as_str()), ("POST", "/a/b?c=d"));
-        assert_eq!((request.head.version, request.scheme), (HttpVersion::Http2, Some("https")));
+        assert_eq!((request.head.version, request.scheme), (Some(HttpVersion::Http2), Some("https")));
         assert_eq!(request.client, Some("[2001:db8::1]:4711".parse().unwrap()));
         let headers: Vec<_> = request.head.headers.iter().collect();
         let expected = [
@@ -161,7 +161,7 @@ mod tests {
         let request =
             read(&[("REQUEST_METHOD", "GET"), ("PATH_INFO", "/x"), ("QUERY_STRING", "q=1")]).unwrap();
         assert_eq!(request.head.target, "/x?q=1");
-        assert_eq!((request.scheme, request.client), (None, None));
+        assert_eq!((request.scheme, request.client, request.head.version), (None, None, None));
         let odd = [
             ("REQUEST_METHOD", "GET"),
             ("HTTPS", "off"),

@@ -120,7 +120,7 @@ impl Assembler {
         span.target = target
             .as_ref()
             .map(|target| cut(&policy.redactor.target(target.shown), MAX_TARGET_CHARS).to_owned());
-        span.http_version = Some(head.version);
+        span.http_version = head.version;
         span.user_agent = get_cut("user-agent", MAX_USER_AGENT_CHARS);
         if place.kind == SpanKind::Server {
             span.client_addr = client_address(head.headers, place.asker(), &policy.trusted);
@@ -274,7 +274,7 @@ impl Assembler {
         let head = head.into();
         let span = &mut exchange.span;
         span.status = head.status;
-        span.http_version = span.http_version.or(Some(head.version));
+        span.http_version = span.http_version.or(head.version);
         if exchange.request_position.is_some() {
             span.ttfb_ns = Some(start_ns.saturating_sub(span.start_ns));
         }

@@ -11,7 +11,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) target: Option<&'a str>,
     /// Where it does not stand in the target or in `Host`.
     pub(crate) authority: Option<&'a str>,
-    pub(crate) version: HttpVersion,
+    pub(crate) version: Option<HttpVersion>,
     pub(crate) headers: &'a Headers,
     /// It may have been written by another thread than the one whose call it is.
     pub(crate) by_any_thread: bool,
@@ -34,7 +34,7 @@ impl<'a> From<&'a RequestHead> for Asking<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answering<'a> {
     pub(crate) status: Option<u16>,
-    pub(crate) version: HttpVersion,
+    pub(crate) version: Option<HttpVersion>,
     pub(crate) headers: &'a Headers,
 }
 

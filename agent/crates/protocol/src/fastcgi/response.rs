@@ -1,6 +1,6 @@
 //! The direction of responses: a CGI head (RFC 3875 section 6), the body, and the end that is said in so many words.
 
-use model::{HttpVersion, Origin};
+use model::Origin;
 
 use super::records::{END_REQUEST, HEADER_BYTES, Header, Reader, Records, STDERR, STDOUT};
 use super::{MAX_KEPT_BYTES, MAX_OPEN, ResponsePart};
@@ -194,7 +194,7 @@ fn read_head(bytes: &[u8], truncated: bool) -> Option<ResponseHead> {
         None => 200,
     };
     let headers: Headers = headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("status")).collect();
-    Some(ResponseHead { status, version: HttpVersion::Http11, headers, truncated: truncated || !all })
+    Some(ResponseHead { status, version: None, headers, truncated: truncated || !all })
 }
 
 fn status_of(text: &str) -> Option<u16> {

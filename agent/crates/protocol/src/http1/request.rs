@@ -17,7 +17,7 @@ pub struct RequestHead {
     /// The target, as sent; cut off if the head was cut off inside it.
     pub target: String,
     /// The version; HTTP/1.1 if the head was cut off before it.
-    pub version: HttpVersion,
+    pub version: Option<HttpVersion>,
     /// The fields.
     pub headers: Headers,
     /// The end of the head was not copied: fields may be missing.
@@ -82,7 +82,7 @@ impl Side for Requests {
             Length::Unsaid | Length::Counted(_) => Body::None,
         };
         let offers_switch = method == "CONNECT" || headers.get("upgrade").is_some();
-        let head = RequestHead { method, target, version: raw.start.version, headers, truncated };
+        let head = RequestHead { method, target, version: Some(raw.start.version), headers, truncated };
         Reading { head, body, sure: true, offers_switch }
     }
 }

@@ -21,7 +21,7 @@ pub struct ResponseHead {
     /// The status code. 100 to 199 (but 101) are interim: their message ends with the head.
     pub status: u16,
     /// The version.
-    pub version: HttpVersion,
+    pub version: Option<HttpVersion>,
     /// The fields.
     pub headers: Headers,
     /// The end of the head was not copied: fields may be missing.
@@ -111,7 +111,7 @@ impl Side for Responses {
         };
         let sure = asked.is_some() && !self.stale && length != Length::Invalid;
         self.stale &= interim;
-        let head = ResponseHead { status, version: raw.start.version, headers, truncated };
+        let head = ResponseHead { status, version: Some(raw.start.version), headers, truncated };
         Reading { head, body, sure, offers_switch: false }
     }
 

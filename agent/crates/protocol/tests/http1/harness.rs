@@ -158,10 +158,14 @@ fn line<H>(part: &Part<H>, head_line: impl Fn(&H) -> String) -> String {
 
 fn request(head: &RequestHead) -> String {
     let cut = if head.truncated { " cut" } else { "" };
-    format!("{} {} {}{cut}", head.method, head.target, head.version.as_str())
+    format!("{} {} {}{cut}", head.method, head.target, version(head.version))
 }
 
 fn response(head: &ResponseHead) -> String {
     let cut = if head.truncated { " cut" } else { "" };
-    format!("{} {}{cut}", head.status, head.version.as_str())
+    format!("{} {}{cut}", head.status, version(head.version))
+}
+
+fn version(version: Option<model::HttpVersion>) -> &'static str {
+    version.map_or("?", model::HttpVersion::as_str)
 }

@@ -59,6 +59,7 @@ impl FastCgi {
             exchange.span.request_bytes = self.requests.bytes(id);
         }
         exchange.span.response_bytes = self.responses.bytes(id);
+        let end = if is_over(&exchange, end) { End::Complete } else { end };
         let last_ns = exchange.last_ns;
         assembler.finish(*exchange, end, last_ns, out);
     }
@@ -93,13 +94,16 @@ impl FastCgi {
                     self.next_number += 1;
                     let mut exchange = assembler.open_handed_on(place, thread, &request, number, at);
                     exchange.touch(chunk.at_ns);
+                    exchange.begun_ns = chunk.at_ns;
                     self.open.push((id, Box::new(exchange)));
                     self.responses.expect(id);
                 }
                 RequestPart::End { id, end_ns, bytes } => {
                     if let Some(exchange) = self.find(id) {
                         (exchange.span.request_bytes, exchange.request_done) = (bytes, true);
-                        exchange.touch(end_ns);
+                        if exchange.response_position.is_none() {
+                            exchange.touch(end_ns);
+                        }
                     }
                 }
                 RequestPart::Lost => assembler.counts.lost_framings += 1,
@@ -109,7 +113,9 @@ impl FastCgi {
                 }
             }
         }
-        for (_, exchange) in self.open.iter_mut().filter(|(_, exchange)| !exchange.request_done) {
+        // Once the response has begun, its bytes tell the end.
+        let is_passing = |exchange: &Exchange| !exchange.request_done && exchange.response_position.is_none();
+        for (_, exchange) in self.open.iter_mut().filter(|(_, exchange)| is_passing(exchange)) {
             exchange.touch(chunk.at_ns);
         }
         Verdict::Stay
@@ -126,6 +132,7 @@ impl FastCgi {
                 ResponsePart::Head { id, head, start_ns, position } => {
                     if let Some(exchange) = self.find(id) {
                         assembler.respond(exchange, &head, start_ns, position);
+                        assembler.answer(exchange, passage.thread, start_ns);
                     }
                 }
                 ResponsePart::End { id, end_ns, bytes, end } => {
@@ -148,6 +155,14 @@ impl FastCgi {
             exchange.touch(chunk.at_ns);
         }
     }
+}
+
+/// A response without a body is over with its head: nginx closes then, without waiting for the record that says so.
+fn is_over(exchange: &Exchange, end: End) -> bool {
+    let span = &exchange.span;
+    let bodiless = span.method.as_deref() == Some("HEAD") || matches!(span.status, Some(204 | 304));
+    let closed = matches!(end, End::ClientClosed | End::ServerClosed | End::Reset);
+    closed && bodiless && exchange.response_position.is_some()
 }
 
 impl Conversation for FastCgi {

@@ -32,13 +32,17 @@ fn record(kind: u8, id: u8, content: &[u8]) -> Vec<u8> {
 }
 
 fn fastcgi(id: u8) -> Vec<u8> {
+    fastcgi_of(id, &VARIABLES, b"body")
+}
+
+fn fastcgi_of(id: u8, variables: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let size = |text: &str| (text.len() as u32 | 1 << 31).to_be_bytes();
     let pair = |(name, value): &(&str, &str)| {
         [&size(name)[..], &size(value), name.as_bytes(), value.as_bytes()].concat()
     };
-    let params: Vec<u8> = VARIABLES.iter().flat_map(pair).collect();
+    let params: Vec<u8> = variables.iter().flat_map(pair).collect();
     let begin = record(1, id, &[0, 1, 1, 0, 0, 0, 0, 0]);
-    [begin, record(4, id, &params), record(4, id, b""), record(5, id, b"body"), record(5, id, b"")].concat()
+    [begin, record(4, id, &params), record(4, id, b""), record(5, id, body), record(5, id, b"")].concat()
 }
 
 fn trusted() -> Socket {
@@ -109,6 +113,32 @@ fn several_fastcgi_requests_at_once_and_one_that_is_cut_off() {
             format!("{name} - server_closed Incomplete {len}/0 0/-"),
         ]
     );
+}
+
+#[test]
+fn a_response_without_a_body_is_over_with_its_head() {
+    for (method, status, end) in [
+        ("HEAD", "200", "complete -"),
+        ("GET", "304", "complete -"),
+        ("GET", "200", "reset Reset"),
+        ("GET", "503", "reset Reset"),
+    ] {
+        let mut world = World::new(&Settings::default());
+        let socket = trusted();
+        world.bytes(
+            &socket,
+            Received,
+            &fastcgi_of(1, &[("REQUEST_METHOD", method), ("REQUEST_URI", "/a")], b""),
+        );
+        let head = record(6, 1, format!("Status: {status}\r\n\r\n").as_bytes());
+        world.bytes(&socket, Sent, &head);
+        world.state(&socket, TcpState::Established, TcpState::Close, 104);
+        // A reset waits a moment for the call under way.
+        world.tracer.tick(world.now_ns + 5 * MS, &mut world.spans);
+        let lines = world.lines();
+        assert!(lines[0].starts_with(&format!("server {method} /a {status} {end}")), "{lines:?}");
+        assert_eq!((lines.len(), world.spans[0].http_version), (1, None));
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Streams {
             method: head.method.as_deref(),
             target: head.path.as_deref().or_else(|| connect_target(head)),
             authority: head.authority.as_deref(),
-            version: HttpVersion::Http2,
+            version: Some(HttpVersion::Http2),
             headers: &head.headers,
             by_any_thread: head.headers.get("user-agent").is_some_and(|agent| agent.contains(SHARED_WRITER)),
         };

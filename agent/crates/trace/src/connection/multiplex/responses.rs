@@ -35,7 +35,7 @@ impl Streams {
                     open.answered = true;
                     let answering = Answering {
                         status: head.status,
-                        version: HttpVersion::Http2,
+                        version: Some(HttpVersion::Http2),
                         headers: &head.headers,
                     };
                     assembler.respond(&mut open.exchange, answering, start_ns, position);
