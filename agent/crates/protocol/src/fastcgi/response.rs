@@ -194,7 +194,7 @@ fn read_head(bytes: &[u8], truncated: bool) -> Option<ResponseHead> {
         None => 200,
     };
     let headers: Headers = headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("status")).collect();
-    Some(ResponseHead { status, version: None, headers, truncated: truncated || !all })
+    Some(ResponseHead { status, version: None, headers, sized: false, truncated: truncated || !all })
 }
 
 fn status_of(text: &str) -> Option<u16> {

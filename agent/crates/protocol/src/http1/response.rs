@@ -24,6 +24,8 @@ pub struct ResponseHead {
     pub version: Option<HttpVersion>,
     /// The fields.
     pub headers: Headers,
+    /// How long the message is was known with its head: it does not last until the last chunk or the close.
+    pub sized: bool,
     /// The end of the head was not copied: fields may be missing.
     pub truncated: bool,
 }
@@ -111,7 +113,8 @@ impl Side for Responses {
         };
         let sure = asked.is_some() && !self.stale && length != Length::Invalid;
         self.stale &= interim;
-        let head = ResponseHead { status, version: Some(raw.start.version), headers, truncated };
+        let sized = matches!(body, Body::None | Body::Counted(_));
+        let head = ResponseHead { status, version: Some(raw.start.version), headers, sized, truncated };
         Reading { head, body, sure, offers_switch: false }
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Reported {
 /// Says so if a response is a stream of server-sent events (HTML Living Standard, section 9.2).
 pub(super) fn mark_events(span: &mut Span, head: &ResponseHead) {
     const TYPE: &str = "text/event-stream";
+    if head.sized {
+        return;
+    }
     let kind = head.headers.get("content-type").and_then(|value| value.get(..TYPE.len()));
     if kind.is_some_and(|kind| kind.eq_ignore_ascii_case(TYPE)) {
         span.set(STREAM_KIND, EVENTS);
