@@ -201,6 +201,15 @@ impl Probe {
         self.wait_until(limit, |lines| lines.spans.len() >= count)
     }
 
+    /// Waits until it tells apart what the interpreters of these processes run, which it says at `--log-level debug`.
+    pub fn wait_until_followed(&self, pids: &[u32], limit: Duration) -> anyhow::Result<()> {
+        let said: Vec<String> = pids.iter().map(|pid| format!("{pid}: followed")).collect();
+        let follows =
+            |lines: &Lines| said.iter().all(|said| lines.log.iter().any(|line| line.contains(said.as_str())));
+        ensure!(self.wait_until(limit, follows), "not all of {pids:?} are followed:\n{}", self.log());
+        Ok(())
+    }
+
     /// Stops it as Ctrl-C does, and gives every span. It must end in time, with exit code 0, and print nothing
     /// but spans.
     pub fn stop(self) -> anyhow::Result<Vec<SpanLine>> {

@@ -89,6 +89,8 @@ pub enum ParentKind {
     Whole,
     /// The Python context that the call was made in is the one that read or answered it.
     Context,
+    /// It is the call that sent the request: both ends of the connection are watched.
+    Connection,
 }
 
 /// A span's parent.

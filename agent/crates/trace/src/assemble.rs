@@ -3,16 +3,19 @@
 
 mod connects;
 mod contexts;
+mod ends;
 mod parents;
 
 use std::sync::Arc;
 
-use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanKind, WallClock};
+use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanId, SpanKind, WallClock};
 use protocol::http1::Headers;
+use rustc_hash::FxHashMap;
 
 use crate::app::{App, AppIndex, Apps};
 use crate::client_address::client_address;
 use crate::counts::Counts;
+use crate::crossing::Crossings;
 use crate::exchange::{Exchange, fault};
 use crate::head::{Answering, Asking};
 use crate::ids::Ids;
@@ -24,6 +27,7 @@ use crate::route::{method_in_name, template};
 use crate::settings::Policy;
 use crate::target::{Target, without_user};
 use crate::text::cut;
+use crate::traces::Traces;
 use parents::Unsettled;
 
 const MAX_TARGET_CHARS: usize = 2048;
@@ -63,6 +67,10 @@ pub(crate) struct Assembler {
     unsettled: Vec<Unsettled>,
     /// Calls of which became known whose they are, or that it will not.
     settled: Vec<Settled>,
+    crossings: Crossings,
+    traces: Traces,
+    /// Servers' requests whose caller was told of after they had begun.
+    joined: FxHashMap<SpanId, Parent>,
     apps: Apps,
     no_name: Arc<str>,
 }
@@ -79,6 +87,9 @@ impl Assembler {
             requests: Requests::default(),
             unsettled: Vec::new(),
             settled: Vec::new(),
+            crossings: Crossings::default(),
+            traces: Traces::default(),
+            joined: FxHashMap::default(),
             no_name: JOINED_LATE.into(),
         }
     }
@@ -107,6 +118,7 @@ impl Assembler {
         let caller = (!head.by_any_thread || self.requests.is_alone(thread.pid)).then_some(thread);
         let (mut context, said) = self.context(place.kind, head.headers);
         let trace_state = context.as_mut().and_then(|context| context.trace_state.take());
+        let mark = Self::mark((protocol, place), &head, (start_ns, position), context.is_some());
         let lineage = self.lineage(place.kind, caller, start_ns, context);
         let waits = lineage.waits;
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
@@ -134,6 +146,9 @@ impl Assembler {
         let App { names, flags, .. } = self.apps.get_mut(app);
         let name = names.peek(place.kind, method, template.as_deref());
         span.head_sampled |= flags.start(place.kind, name, start_ns);
+        if let Some(mark) = mark {
+            self.cross(&mut span, mark, waits.is_some());
+        }
         if place.kind == SpanKind::Server {
             self.requests.begin(
                 thread,
@@ -160,6 +175,7 @@ impl Assembler {
             begun_ns: start_ns,
             answered: None,
             waits,
+            wire: mark.map(|mark| mark.wire),
         }
     }
 
@@ -197,6 +213,7 @@ impl Assembler {
             begun_ns: start_ns,
             answered: None,
             waits,
+            wire: None,
         }
     }
 
@@ -230,6 +247,7 @@ impl Assembler {
             begun_ns: start_ns,
             answered: None,
             waits: None,
+            wire: None,
         }
     }
 
@@ -260,6 +278,7 @@ impl Assembler {
             begun_ns: start_ns,
             answered: None,
             waits: None,
+            wire: None,
         }
     }
 
@@ -283,7 +302,8 @@ impl Assembler {
     }
 
     /// An exchange is over; `end_ns` is when its last byte passed.
-    pub(crate) fn finish(&mut self, exchange: Exchange, end: End, end_ns: u64, out: &mut Vec<Span>) {
+    pub(crate) fn finish(&mut self, mut exchange: Exchange, end: End, end_ns: u64, out: &mut Vec<Span>) {
+        self.uncross(&mut exchange, end == End::Complete);
         let mut span = exchange.span;
         if span.kind == SpanKind::Server {
             let caller = Thread { pid: exchange.pid, tid: span.tid, identity: exchange.identity };
@@ -296,19 +316,8 @@ impl Assembler {
         let seen = exchange.request_position.is_some();
         let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
         self.counts.names_over_ceiling += u64::from(over_ceiling);
-        match exchange.waits {
-            Some(context) => {
-                self.unsettled.push(Unsettled {
-                    span_id: span.span_id,
-                    pid: exchange.pid,
-                    app: exchange.app,
-                    context,
-                    end_ns,
-                });
-                out.push(span);
-            }
-            None => self.give_out(span, exchange.app, out),
-        }
+        let waits = exchange.waits.map(|context| (context, end_ns));
+        self.conclude(span, (exchange.pid, exchange.app), waits, out);
     }
 
     /// The last steps of every span: switched off, excluded, or out.

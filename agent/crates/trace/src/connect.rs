@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use model::{Address, ConnectionId, Fault, SocketState, Span, SpanKind, TcpState};
+use model::{Address, ConnectionId, Fault, Origin, SocketState, Span, SpanKind, TcpState};
 use rustc_hash::FxHashMap;
 
 use crate::assemble::Assembler;
@@ -69,6 +69,8 @@ impl Connects {
                         kind: SpanKind::Client,
                         local: state.local.clone(),
                         peer: state.peer.clone(),
+                        netns: state.netns,
+                        origin: Origin::Start,
                         client: None,
                     };
                     let (span, waits) = assembler.open_connect(&place, thread, at_ns);

@@ -66,6 +66,7 @@ pub(crate) struct Connection {
     origin: Origin,
     local: Address,
     peer: Address,
+    netns: u32,
     stage: Stage,
     /// Its calls should be copied whole from now on, and nobody has been told yet.
     wants_whole_calls: bool,
@@ -102,6 +103,7 @@ impl Connection {
             origin: call.origin,
             local: call.local.clone(),
             peer: call.peer.clone(),
+            netns: call.netns,
             stage: Stage::Opening(Opening::default()),
             wants_whole_calls: false,
             encryption: None,
@@ -177,9 +179,16 @@ impl Connection {
         }
     }
 
-    /// Where the connection is, for a span of its handshake.
+    /// Where the connection is.
     pub(crate) fn place(&self, kind: SpanKind) -> Place {
-        Place { kind, local: self.local.clone(), peer: self.peer.clone(), client: None }
+        Place {
+            kind,
+            local: self.local.clone(),
+            peer: self.peer.clone(),
+            netns: self.netns,
+            origin: self.origin,
+            client: None,
+        }
     }
 
     /// A socket call has returned. True if the connection has just been let go.
@@ -245,7 +254,7 @@ impl Connection {
                 Judgement::Begin(detector, kind) => {
                     let held = std::mem::take(opening).into_held();
                     let client = self.turned.as_ref().and_then(|turned| turned.client.clone());
-                    let place = Place { kind, local: self.local.clone(), peer: self.peer.clone(), client };
+                    let place = Place { client, ..self.place(kind) };
                     self.know((detector.begin)(place, self.origin));
                     let held = held.iter().map(opening::Held::passage);
                     return self.pass_all(held.chain(std::iter::once(*passage)), assembler, out);

@@ -50,6 +50,8 @@ pub struct Counts {
     pub superseded_connects: u64,
     /// Headers that should name a trace but are damaged.
     pub bad_context_headers: u64,
+    /// Requests of which both ends were seen, the server's span made the child of the client's.
+    pub joined_ends: u64,
     /// Exchanges that share one name because the app has too many.
     pub names_over_ceiling: u64,
     /// Exchanges (failed connects, and parts of exchanges that go on, among them) seen.

@@ -3,6 +3,7 @@
 use model::{AttributeValue, End, Fault, Identity, Span, SpanKind};
 
 use crate::app::AppIndex;
+use crate::crossing::Wire;
 
 /// The attribute that says what kind of stream a response is, and its value for server-sent events.
 pub(crate) const STREAM_KIND: &str = "http.response.stream.kind";
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     pub(crate) answered: Option<(u64, u64)>,
     /// A client's: the context in which a response is to be sent that tells its parent.
     pub(crate) waits: Option<u64>,
+    /// The connection by which its other end may be known.
+    pub(crate) wire: Option<Wire>,
 }
 
 impl Exchange {

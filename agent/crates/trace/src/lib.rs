@@ -13,6 +13,7 @@ mod connect;
 mod connection;
 pub mod context;
 mod counts;
+mod crossing;
 mod exchange;
 #[cfg(test)]
 mod fixture;
@@ -33,6 +34,7 @@ mod settings;
 mod target;
 mod text;
 mod tracer;
+mod traces;
 
 pub use counts::Counts;
 pub use settings::{Settings, SettingsError};

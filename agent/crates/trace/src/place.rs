@@ -3,7 +3,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use model::{Address, Attribute, End, Identity, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId};
+use model::{
+    Address, Attribute, End, Identity, Origin, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId,
+};
 
 /// Where an exchange takes place.
 #[derive(Debug, Clone)]
@@ -11,6 +13,10 @@ pub(crate) struct Place {
     pub(crate) kind: SpanKind,
     pub(crate) local: Address,
     pub(crate) peer: Address,
+    /// The network namespace's inode number.
+    pub(crate) netns: u32,
+    /// Where positions are counted from.
+    pub(crate) origin: Origin,
     /// Who really asks, where a trusted peer has said so ahead of everything else.
     pub(crate) client: Option<Address>,
 }

@@ -185,6 +185,7 @@ impl Tracer {
     fn release(&mut self, now_ns: u64, out: &mut Vec<Span>) {
         self.connects.release(now_ns, &mut self.assembler, out);
         self.settle_resets(now_ns, out);
+        self.assembler.give_out_due(now_ns, out);
     }
 
     fn settle_resets(&mut self, now_ns: u64, out: &mut Vec<Span>) {
@@ -241,6 +242,7 @@ impl Tracer {
         self.count_binding();
         self.assembler.drain_calls();
         self.assembler.give_out_settled(out);
+        self.assembler.drain_traces(out);
     }
 
     fn abandon(&mut self, id: ConnectionId, end: End, out: &mut Vec<Span>) {

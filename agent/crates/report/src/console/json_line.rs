@@ -71,6 +71,7 @@ const fn parent_kind(kind: ParentKind) -> &'static str {
         ParentKind::Handshake => "handshake",
         ParentKind::Whole => "whole",
         ParentKind::Context => "context",
+        ParentKind::Connection => "connection",
     }
 }
 

@@ -3,7 +3,6 @@
 use model::{End, Protocol, Span, SpanKind};
 
 use super::Assembler;
-use super::parents::Unsettled;
 use crate::place::{Place, Thread};
 
 impl Assembler {
@@ -34,18 +33,8 @@ impl Assembler {
         let app = self.apps.find(&span.process.app_id);
         span.head_sampled |= self.apps.get_mut(app).flags.start(span.kind, &span.name, span.start_ns);
         self.counts.exchanges += 1;
-        match waits {
-            Some(context) => {
-                self.unsettled.push(Unsettled {
-                    span_id: span.span_id,
-                    pid: span.process.pid,
-                    app,
-                    context,
-                    end_ns: span.start_ns.saturating_add(span.duration_ns),
-                });
-                out.push(span);
-            }
-            None => self.give_out(span, app, out),
-        }
+        let end_ns = span.start_ns.saturating_add(span.duration_ns);
+        let pid = span.process.pid;
+        self.conclude(span, (pid, app), waits.map(|context| (context, end_ns)), out);
     }
 }

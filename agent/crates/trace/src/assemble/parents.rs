@@ -13,14 +13,14 @@ use crate::place::{Lineage, Thread, unknown_parent};
 /// What is said where a library has a thread of its own send what others ask for.
 const ANY_THREAD: &str = "a thread of its library sent it, for whichever other";
 
-/// A span that is to be held back until its parent is known.
+/// A span that is to be held back until its parent, or its trace, is known.
 #[derive(Debug)]
 pub(super) struct Unsettled {
-    pub(super) span_id: SpanId,
-    pub(super) pid: u32,
-    pub(super) app: AppIndex,
-    pub(super) context: u64,
-    pub(super) end_ns: u64,
+    span_id: SpanId,
+    pid: u32,
+    app: AppIndex,
+    /// The context that tells its parent, and when it ended. `None`: it is known, but perhaps not its trace.
+    waits: Option<(u64, u64)>,
 }
 
 impl Assembler {
@@ -63,6 +63,7 @@ impl Assembler {
         } else if !waited {
             return;
         }
+        self.retrace(exchange.wire, &exchange.span);
         exchange.span.attributes.push(unknown_parent("several requests went out in one call"));
     }
 
@@ -92,13 +93,34 @@ impl Assembler {
         }
     }
 
+    /// A span is over; it is given out at once if all is known of it.
+    pub(super) fn conclude(
+        &mut self,
+        span: Span,
+        (pid, app): (u32, AppIndex),
+        waits: Option<(u64, u64)>,
+        out: &mut Vec<Span>,
+    ) {
+        if waits.is_some() || self.traces.concern(&span) {
+            self.unsettled.push(Unsettled { span_id: span.span_id, pid, app, waits });
+            out.push(span);
+        } else {
+            self.give_out(span, app, out);
+        }
+    }
+
     /// Holds back what does not know its parent of the spans that were just made, all else being said of them; gives
     /// out the calls of which it has become known whose they are, or that it will not.
     pub(crate) fn give_out_settled(&mut self, out: &mut Vec<Span>) {
-        for Unsettled { span_id, pid, app, context, end_ns } in std::mem::take(&mut self.unsettled) {
-            if let Some(index) = out.iter().rposition(|span| span.span_id == span_id) {
-                let waiting = Waiting { span: out.remove(index), app, context, end_ns };
-                self.settled.extend(self.requests.settle(pid, waiting));
+        for Unsettled { span_id, pid, app, waits } in std::mem::take(&mut self.unsettled) {
+            let Some(index) = out.iter().rposition(|span| span.span_id == span_id) else { continue };
+            let span = out.remove(index);
+            match waits {
+                Some((context, end_ns)) => {
+                    let waiting = Waiting { span, app, context, end_ns };
+                    self.settled.extend(self.requests.settle(pid, waiting));
+                }
+                None => self.give_out_traced(span, app, out),
             }
         }
         for Settled { waiting, parent } in std::mem::take(&mut self.settled) {
@@ -111,13 +133,30 @@ impl Assembler {
                 }
                 Err(reason) => span.attributes.push(unknown_parent(reason)),
             }
-            self.give_out(span, app, out);
+            self.give_out_traced(span, app, out);
         }
+    }
+
+    /// Gives out what has waited too long for its trace.
+    pub(crate) fn give_out_due(&mut self, now_ns: u64, out: &mut Vec<Span>) {
+        if !self.traces.is_empty() {
+            let mut ready = Vec::new();
+            self.traces.age(now_ns, &mut ready);
+            self.give_out_ready(ready, out);
+        }
+    }
+
+    /// Gives out what still waits for its trace.
+    pub(crate) fn drain_traces(&mut self, out: &mut Vec<Span>) {
+        let mut ready = Vec::new();
+        self.traces.drain(&mut ready);
+        self.give_out_ready(ready, out);
     }
 
     /// Gives up on calls that have waited too long.
     pub(crate) fn age_calls(&mut self, now_ns: u64) {
         self.settled.extend(self.requests.age(now_ns));
+        self.crossings.age(now_ns);
     }
 
     /// The process is gone.

@@ -21,13 +21,23 @@ pub struct Socket {
     pub local: Address,
     pub peer: Address,
     pub identity: Identity,
+    pub netns: u32,
 }
 
 /// A socket of pid 100, thread 100, from its first byte on.
 pub fn socket(id: u64) -> Socket {
     let local = Address::Ip("10.0.0.1:8000".parse().unwrap());
     let peer = Address::Ip("192.0.2.9:50000".parse().unwrap());
-    Socket { id, pid: 100, tid: 100, origin: Origin::Start, local, peer, identity: Identity::Thread }
+    Socket {
+        id,
+        pid: 100,
+        tid: 100,
+        origin: Origin::Start,
+        local,
+        peer,
+        identity: Identity::Thread,
+        netns: 1,
+    }
 }
 
 impl Socket {
@@ -159,7 +169,7 @@ impl World {
             origin: socket.origin,
             local: socket.local.clone(),
             peer: socket.peer.clone(),
-            netns: 1,
+            netns: socket.netns,
             syscall: Syscall::Recvfrom,
             position: *position,
             outcome,
@@ -176,7 +186,7 @@ impl World {
             connection: ConnectionId(socket.id),
             local: socket.local.clone(),
             peer: socket.peer.clone(),
-            netns: 1,
+            netns: socket.netns,
             old,
             new,
             errno,

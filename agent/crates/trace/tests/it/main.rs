@@ -11,6 +11,7 @@ mod conversation;
 mod cutting;
 mod databases;
 mod encrypted;
+mod ends;
 mod front_server;
 mod http2;
 mod losses;
