@@ -176,6 +176,8 @@ fn drain(
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
         kernel.ignore_data(pipeline.tracer().settled().map(|connection| connection.0))?;
+        kernel.copy_whole_tls(pipeline.tracer().whole_tls().map(|session| session.0))?;
+        kernel.ignore_tls(pipeline.tracer().let_go_tls().map(|session| session.0))?;
         for pid in pipeline.tracer().encrypted_processes() {
             probes.look_at(kernel, pid, now_ns);
         }

@@ -85,6 +85,9 @@ enum identity_kind {
 	IDENTITY_ENTERED = 5,
 };
 
+/* In the table of wishes, the key's highest bit: it is an object of a TLS library that is meant. */
+#define TLS_WISH (1ULL << 63)
+
 /* What a probe in a TLS library or its caller stands for: the cookie it is attached with. */
 enum tls_site {
 	TLS_SITE_READ = 1, /* (connection, buffer, length), gives the length */

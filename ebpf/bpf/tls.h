@@ -6,7 +6,9 @@
 #ifndef STARDUST_PROBE_TLS_H
 #define STARDUST_PROBE_TLS_H
 
+#include "lib/connection.h"
 #include "lib/payload.h"
+#include "lib/pieces.h"
 #include "lib/python.h"
 #include "lib/ring.h"
 #include "lib/tls_thread.h"
@@ -14,6 +16,7 @@
 enum {
 	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
 	TLS_FIRST_CALLS = 32,
+	TLS_PIECES_MAX = 8,
 };
 
 /* An object of the library. */
@@ -22,7 +25,10 @@ struct tls_session {
 	u64 received;
 	u64 sent;
 	u32 calls;
-	u32 reserved;
+	u32 wish_round; /* the round in which the table of wishes was last asked */
+	u8 whole;	/* calls are told whole */
+	u8 ignored;	/* nothing more is told */
+	u8 reserved[6];
 };
 
 struct tls_object {
@@ -102,12 +108,22 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 	submit(&record->header);
 }
 
+/* What one record tells of. */
+struct tls_part {
+	u64 position;
+	u64 bytes;
+	u64 buffer;
+	u64 head; /* bytes to copy from the start */
+	u64 tail; /* and from the end */
+};
+
 /* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
-static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload, u64 room, u64 buffer, u64 head,
-					    u64 tail)
+static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload, u64 room, const struct tls_part *part)
 {
-	head = bounded(head, room - TAIL_BYTES_MAX);
-	if (bpf_probe_read_user(payload, head, (void *)buffer)) {
+	u64 head = bounded(part->head, room - TAIL_BYTES_MAX);
+	u64 tail = part->tail;
+
+	if (bpf_probe_read_user(payload, head, (void *)part->buffer)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		return;
 	}
@@ -119,41 +135,93 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 	barrier_var(head);
 	if (head > room - TAIL_BYTES_MAX)
 		return;
-	if (bpf_probe_read_user(payload + head, tail, (void *)buffer + record->bytes - tail))
+	if (bpf_probe_read_user(payload + head, tail, (void *)part->buffer + record->bytes - tail))
 		return;
 	record->tail_bytes = tail;
 	record->header.size += tail;
 }
 
-#define TELL_CLEAR_TEXT(type)                                                                                          \
+#define TELL_PART(type)                                                                                                \
 	do {                                                                                                           \
 		struct type *record = reserve(sizeof(*record));                                                        \
 		if (!record)                                                                                           \
 			return;                                                                                        \
 		fill_tls_call(&record->call, id, pending->call, session->id, pending->entered_ns, pending->moved_ns);  \
-		record->call.position = position;                                                                      \
-		record->call.bytes = bytes;                                                                            \
+		record->call.position = part->position;                                                                \
+		record->call.bytes = part->bytes;                                                                      \
 		record->call.identity = read_identity(id >> 32, &record->call.context);                                \
-		copy_clear_text(&record->call, record->payload, sizeof(record->payload), pending->buffer, head, tail); \
+		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
 		submit(&record->call.header);                                                                          \
 	} while (0)
+
+static __always_inline void tell_part(u64 id, const struct tls_pending *pending, const struct tls_session *session,
+				      const struct tls_part *part)
+{
+	if (part->head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
+		TELL_PART(tls_small);
+	else if (part->head <= MEDIUM_PAYLOAD_BYTES)
+		TELL_PART(tls_medium);
+	else
+		TELL_PART(tls_large);
+}
+
+/* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes. */
+static __always_inline void tell_whole(u64 id, const struct tls_pending *pending, const struct tls_session *session,
+				       u64 position, u64 bytes)
+{
+	struct tls_part part = { .position = position, .buffer = pending->buffer };
+	u64 left = bytes;
+
+	for (u32 i = 0; i < TLS_PIECES_MAX && left; i++) {
+		const bool is_last = left <= HEAD_BYTES_MAX || i == TLS_PIECES_MAX - 1;
+
+		part.head = left < HEAD_BYTES_MAX ? left : HEAD_BYTES_MAX;
+		part.bytes = is_last ? left : part.head;
+		tell_part(id, pending, session, &part);
+		part.position += part.bytes;
+		part.buffer += part.bytes;
+		left -= part.bytes;
+	}
+}
 
 static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pending, struct tls_session *session,
 					    u64 bytes)
 {
 	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
-	const u64 head = bytes < limit ? bytes : limit;
-	const u64 left = bytes - head;
-	const u64 tail = left < TAIL_BYTES_MAX ? left : TAIL_BYTES_MAX;
-	const u64 position =
-		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
+	struct tls_part part = { .bytes = bytes, .buffer = pending->buffer };
+	const struct buffer buffer = { .first = { .base = pending->buffer, .length = bytes }, .count = 1 };
 
-	if (head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
-		TELL_CLEAR_TEXT(tls_small);
-	else if (head <= MEDIUM_PAYLOAD_BYTES)
-		TELL_CLEAR_TEXT(tls_medium);
+	part.position =
+		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
+	if (!session->whole && part.position == 0 && begins_with_preface(&buffer, bytes))
+		session->whole = 1;
+	if (session->whole) {
+		tell_whole(id, pending, session, part.position, bytes);
+		return;
+	}
+	part.head = bytes < limit ? bytes : limit;
+	part.tail = bytes - part.head < TAIL_BYTES_MAX ? bytes - part.head : TAIL_BYTES_MAX;
+	tell_part(id, pending, session, &part);
+}
+
+/* What the agent asks for, once it has asked. */
+static __always_inline void hear_wish(struct tls_session *session)
+{
+	const u64 key = session->id | TLS_WISH;
+	const u32 round = wish_round;
+	u8 *wish;
+
+	if (session->wish_round == round)
+		return;
+	session->wish_round = round;
+	wish = bpf_map_lookup_elem(&wishes, &key);
+	if (!wish)
+		return;
+	if (*wish == WISH_WHOLE)
+		session->whole = 1;
 	else
-		TELL_CLEAR_TEXT(tls_large);
+		session->ignored = 1;
+	bpf_map_delete_elem(&wishes, &key);
 }
 
 static __always_inline void leave_tls_call(u64 id, s32 result)
@@ -168,11 +236,21 @@ static __always_inline void leave_tls_call(u64 id, s32 result)
 	session = tls_session_of(pending->object, id >> 32);
 	if (!session)
 		return;
+	hear_wish(session);
+	if (session->ignored) {
+		count(COUNTER_IGNORED_CALLS);
+		return;
+	}
 	if (result > 0) {
 		if (!pending->moved)
 			bytes = result;
 		else if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)pending->moved))
+			bytes = 0;
+		/* More than there was room for: not what it was taken for. */
+		if (!bytes || bytes > pending->length) {
+			bytes = 0;
 			count(COUNTER_PAYLOAD_UNREADABLE);
+		}
 	}
 	if (bytes)
 		tell_clear_text(id, pending, session, bytes);
@@ -187,6 +265,8 @@ static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registe
 	struct tls_pending pending = {
 		.object = registers->ARGUMENT_FIRST,
 		.buffer = registers->ARGUMENT_SECOND,
+		/* An `int`, where the result is one. */
+		.length = ex ? registers->ARGUMENT_THIRD : (u32)registers->ARGUMENT_THIRD,
 		.moved = ex ? registers->ARGUMENT_FOURTH : 0,
 		.entered_ns = bpf_ktime_get_ns(),
 		.call = call,

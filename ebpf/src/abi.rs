@@ -47,6 +47,9 @@ pub const RECORD_EXIT: u16 = 5;
 /// `enum record_kind`.
 pub const RECORD_TLS_CALL: u16 = 6;
 
+/// In the table of wishes: an object of a TLS library is meant, not a connection.
+pub const TLS_WISH: u64 = 1 << 63;
+
 /// `enum tls_site`: a call that reads and gives the length.
 pub const TLS_SITE_READ: u64 = 1;
 /// `enum tls_site`: a call that reads and tells the length through its fourth argument.

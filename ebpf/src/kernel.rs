@@ -185,6 +185,16 @@ impl Kernel {
         self.wish(connections, abi::WISH_IGNORE_DATA)
     }
 
+    /// Tells calls of these objects of TLS libraries whole from now on.
+    pub fn copy_whole_tls(&mut self, sessions: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
+        self.wish(sessions.into_iter().map(|session| session | abi::TLS_WISH), abi::WISH_WHOLE)
+    }
+
+    /// Tells nothing more of these objects of TLS libraries.
+    pub fn ignore_tls(&mut self, sessions: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
+        self.wish(sessions.into_iter().map(|session| session | abi::TLS_WISH), abi::WISH_IGNORE)
+    }
+
     fn wish(&mut self, connections: impl IntoIterator<Item = u64>, wish: u8) -> Result<(), LoadError> {
         let mut any = false;
         for connection in connections {

@@ -1,4 +1,4 @@
-"""HTTPS clients that are watched: `tls_clients.py requests|urllib3|httpx|aiohttp|streams URL CERTIFICATE COUNT`.
+"""HTTPS clients that are watched: `tls_clients.py requests|urllib3|httpx|http2|aiohttp|streams URL CERTIFICATE COUNT`.
 
 Prints `ready`, waits for a line, sends its requests, and prints one JSON object a line for each: method, target,
 status, body_bytes, start_ns, last_ns (CLOCK_MONOTONIC), and local, its address, where it knows it.
@@ -47,7 +47,8 @@ def blocking(kind, base, certificate, count):
     else:
         import httpx
 
-        client = httpx.Client(verify=ssl.create_default_context(cafile=certificate), timeout=30)
+        context = ssl.create_default_context(cafile=certificate)
+        client = httpx.Client(verify=context, timeout=30, http1=kind == "httpx", http2=kind == "http2")
         ask = client.get
         read = lambda answer: (answer.status_code, len(answer.content))
     wait()

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rstest::rstest;
@@ -153,29 +153,74 @@ fn curl_with_the_library_itself(#[case] version: &str) {
         return;
     }
     let server = start("gthread");
-    let mut curl = Command::new("curl")
-        .args(["-sS", "--http1.1", "--tls-max", version, "-K", "-", "--cacert"])
-        .arg(server.certificate_file())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut curl = curl(&server, &["--http1.1", "--tls-max", version]);
     let probe = Probe::attach(&[curl.id()], &[]).unwrap();
-    let mut entries = Vec::new();
-    let mut list = String::new();
-    for n in 0..40 {
-        let target = if n % 2 == 0 { format!("/items/{n}") } else { format!("/big?bytes=100000&n={n}") };
-        let url = server.endpoint.url();
-        list.extend(["url = \"", &url, &target, "\"\noutput = \"/dev/null\"\n"]);
-        let entry =
-            Entry { method: "GET".to_owned(), target, status: Some(200), complete: true, ..Entry::default() };
-        entries.push(entry);
-    }
-    curl.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
-    assert!(curl.wait().unwrap().success());
+    let entries = ask_with_curl(&mut curl, &server);
     probe.wait_for_spans(entries.len(), SPAN_LIMIT);
     let spans = probe.stop().unwrap();
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, version);
+}
+
+/// HTTP/2 inside TLS, agreed on in the handshake (RFC 9113 section 3.2), seen from either end.
+#[rstest]
+#[case::curl("curl", "hypercorn", true)]
+#[case::hypercorn_asked_by_curl("curl", "hypercorn", false)]
+#[case::curl_of_nginx("curl", "nginx", true)]
+#[case::httpx("httpx", "nginx", true)]
+#[case::nginx_asked_by_httpx("httpx", "nginx", false)]
+#[case::hypercorn_asked_by_httpx("httpx", "hypercorn", false)]
+fn http2_inside_tls(#[case] kind: &str, #[case] of: &str, #[case] watch_client: bool) {
+    if !can_run() {
+        return;
+    }
+    let app = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
+    let server = match of {
+        "nginx" => Server::nginx_tls_http2(&app.endpoint).unwrap(),
+        _ => start(of),
+    };
+    let watched = |pid| Probe::attach(&[if watch_client { pid } else { server.pid() }], &[]).unwrap();
+    let (entries, probe) = if kind == "curl" {
+        let mut curl = curl(&server, &["--http2", "--parallel"]);
+        let probe = watched(curl.id());
+        (ask_with_curl(&mut curl, &server), probe)
+    } else {
+        let mut client = client("http2", &server, 60);
+        let probe = watched(client.pid());
+        (client.run().unwrap(), probe)
+    };
+    // nginx asks the app as well.
+    let asks = of == "nginx" && !watch_client;
+    probe.wait_for_spans(entries.len() * (1 + usize::from(asks)), SPAN_LIMIT);
+    let mut spans = probe.stop().unwrap();
+    spans.retain(|span| !asks || span.kind == "server");
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
+    for span in &spans {
+        assert_eq!((span.protocol.as_str(), span.http_version.as_deref()), ("http2", Some("2")), "{span:?}");
+    }
+}
+
+/// curl, waiting for its list of requests, with its library loaded.
+fn curl(server: &Server, arguments: &[&str]) -> Child {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-K", "-"]).args(arguments).arg("--cacert").arg(server.certificate_file());
+    curl.stdin(Stdio::piped()).spawn().unwrap()
+}
+
+fn ask_with_curl(curl: &mut Child, server: &Server) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut list = String::new();
+    for n in 0..40 {
+        let target = if n % 2 == 0 { format!("/items/{n}") } else { format!("/big?bytes=60000&n={n}") };
+        let url = server.endpoint.url();
+        list.extend(["url = \"", &url, &target, "\"\noutput = \"/dev/null\"\n"]);
+        let method = "GET".to_owned();
+        entries.push(Entry { method, target, status: Some(200), complete: true, ..Entry::default() });
+    }
+    curl.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+    assert!(curl.wait().unwrap().success());
+    entries
 }
 
 #[test]

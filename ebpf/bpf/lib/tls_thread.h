@@ -10,6 +10,7 @@
 struct tls_pending {
 	u64 object;
 	u64 buffer;
+	u64 length;
 	u64 moved; /* user address of the length; 0: the result is the length */
 	u64 entered_ns;
 	u64 moved_ns; /* when a socket call inside last moved bytes; 0: none has */

@@ -42,10 +42,19 @@ impl Server {
 
     /// nginx before the `upstream`, speaking this version of TLS (`TLSv1.2`).
     pub fn nginx_tls(upstream: &Endpoint, version: &str) -> anyhow::Result<Self> {
+        Self::nginx_listening(upstream, "ssl", version)
+    }
+
+    /// nginx before the `upstream`, speaking TLS 1.3 and in it HTTP/2.
+    pub fn nginx_tls_http2(upstream: &Endpoint) -> anyhow::Result<Self> {
+        Self::nginx_listening(upstream, "ssl http2", "TLSv1.3")
+    }
+
+    fn nginx_listening(upstream: &Endpoint, how: &str, version: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free_tls()?;
         let (folder, _) = Self::tls_folder("", "")?;
         let config = folder.path().join("nginx.conf");
-        let (files, listen) = (folder.path().display(), format!("{endpoint} ssl"));
+        let (files, listen) = (folder.path().display(), format!("{endpoint} {how}"));
         let server = format!(
             "ssl_certificate {files}/cert.pem;
         ssl_certificate_key {files}/key.pem;

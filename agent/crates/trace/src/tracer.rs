@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use model::{
     Body, ConnectionId, Direction, End, Event, Identity, SocketCall, SocketState, Span, TcpState, TlsCall,
-    WallClock,
+    TlsSessionId, WallClock,
 };
 use rustc_hash::FxHashSet;
 
@@ -35,6 +35,8 @@ pub struct Tracer {
     /// bytes are of no more use: told once to whoever asks.
     encrypted: BTreeSet<u32>,
     settled: Vec<ConnectionId>,
+    whole_tls: Vec<TlsSessionId>,
+    let_go_tls: Vec<TlsSessionId>,
     let_go: Vec<ConnectionId>,
     /// Connections whose calls are to be copied whole.
     whole: Vec<ConnectionId>,
@@ -58,6 +60,8 @@ impl Tracer {
             binding: Binding::default(),
             encrypted: BTreeSet::new(),
             settled: Vec::new(),
+            whole_tls: Vec::new(),
+            let_go_tls: Vec::new(),
             let_go: Vec::new(),
             whole: Vec::new(),
             unclosed: BTreeSet::new(),

@@ -199,8 +199,15 @@ impl Conversation for Multiplex {
 impl Streams {
     /// Ends every open exchange at the last byte seen of it.
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        // It is the client that leaves.
+        let leaves = match end {
+            End::ClientClosed => true,
+            End::ProcessExited => self.place.kind == SpanKind::Client,
+            _ => false,
+        };
         while let Some((_, stream)) = self.open.pop_first() {
             let last_ns = stream.exchange.last_ns;
+            let end = if leaves && stream.has_whole_response() { End::Complete } else { end };
             stream.finish(end, last_ns, assembler, out);
         }
     }

@@ -2,7 +2,9 @@
 
 use model::{Fault, Span, SpanKind, TlsCallKind};
 
-use super::{ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, Tracer};
+use super::{
+    ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, TlsSessionId, Tracer,
+};
 use crate::connection::{Connection, Encrypted, Failed};
 use protocol::Chunk;
 
@@ -83,8 +85,14 @@ impl Tracer {
         let before = out.len();
         let let_go = connection.pass_clear(passage, begins, &mut self.assembler, out);
         connection.describe(&mut out[before..]);
+        if connection.asks_for_whole_calls() && self.whole_tls.len() < MAX_TOLD {
+            self.whole_tls.push(joined.session);
+        }
         if let_go {
             self.note_let_go(id);
+            if self.let_go_tls.len() < MAX_TOLD {
+                self.let_go_tls.push(joined.session);
+            }
         }
         self.settle_encryption(id);
     }
@@ -120,6 +128,16 @@ impl Tracer {
     /// Processes with encrypted connections of which no clear text has been seen, since the last call.
     pub fn encrypted_processes(&mut self) -> impl Iterator<Item = u32> {
         std::mem::take(&mut self.encrypted).into_iter()
+    }
+
+    /// Objects of TLS libraries whose calls should be told whole, since the last call.
+    pub fn whole_tls(&mut self) -> std::vec::Drain<'_, TlsSessionId> {
+        self.whole_tls.drain(..)
+    }
+
+    /// Objects of TLS libraries of which nothing more is wanted, since the last call.
+    pub fn let_go_tls(&mut self) -> std::vec::Drain<'_, TlsSessionId> {
+        self.let_go_tls.drain(..)
     }
 
     /// Connections whose encrypted bytes are of no more use, since the last call. Their ends still are.

@@ -1,9 +1,9 @@
 //! HTTP/2 and gRPC: streams become exchanges, whatever happens beside them.
 
-use model::{Direction, ParentKind, Protocol, Span, TcpState};
+use model::{Direction, End, ParentKind, Protocol, Span, TcpState};
 use trace::{Counts, Settings};
 
-use crate::conversation::{Socket, Step, World, line, socket};
+use crate::conversation::{MS, Socket, Step, World, line, socket};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -139,6 +139,40 @@ fn how_streams_end() {
         vec![request(1), request(3), On::Step(Step::State(TcpState::Close, 104))],
         &["server GET /a - reset Reset 46/0 0/-", "server GET /a - reset Reset 46/0 0/-"],
     );
+}
+
+#[test]
+fn a_client_that_has_all_that_the_head_told_has_its_answer() {
+    let run = |length: &str, leaves: Vec<On>| {
+        let head = [OK, &field("content-length", length)].concat();
+        let mut steps = vec![
+            In(headers(1, true, &get("/a"))),
+            Out([headers(1, false, &head), data(1, false, b"abc")].concat()),
+            On::Step(Step::Idles(7)),
+        ];
+        steps.extend(leaves);
+        let (spans, _) = play(&socket(1), begun(steps));
+        let ends: Vec<_> = spans.iter().map(|span| (span.end, span.duration_ns / MS)).collect();
+        assert_eq!(ends.len(), 1);
+        ends[0]
+    };
+    let reset = |code: u32| vec![In(frame(3, 0, 1, &code.to_be_bytes())), Out(data(1, true, b""))];
+    for code in [0, 5, 8] {
+        assert_eq!(run("3", reset(code)), (End::Complete, 1), "{code}");
+        assert_eq!(run("4", reset(code)), (End::ClientClosed, 9), "{code}");
+        assert_eq!(run("?", reset(code)), (End::ClientClosed, 9), "{code}");
+    }
+    assert_eq!(run("3", reset(1)).0, End::ClientClosed);
+    let closes = || {
+        [TcpState::CloseWait, TcpState::Close]
+            .map(|state| On::Step(Step::State(state, 0)))
+            .into_iter()
+            .collect()
+    };
+    assert_eq!(run("3", closes()), (End::Complete, 1));
+    assert_eq!(run("4", closes()), (End::ClientClosed, 1));
+    // The server has gone: whether it would have said more is not known.
+    assert_eq!(run("3", vec![On::Step(Step::Exits)]).0, End::ProcessExited);
 }
 
 #[test]

@@ -13,6 +13,11 @@ use crate::place::Thread;
 /// What the product token of a user agent is in which one thread may write for another.
 const SHARED_WRITER: &str = "grpc-c/";
 
+/// Codes by which a side says that it wants no more, and that nothing is wrong (RFC 9113 section 7).
+const NO_ERROR: u32 = 0;
+const STREAM_CLOSED: u32 = 5;
+const CANCEL: u32 = 8;
+
 impl Streams {
     /// Takes a part of the client's direction. `thread`: of the call in hand.
     pub(super) fn ask(
@@ -64,7 +69,14 @@ impl Streams {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        if let (Some(open), Some(code)) = (self.open.get_mut(&stream), code) {
+        let Some(open) = self.open.get_mut(&stream) else { return };
+        // A client that has the content that the head told may leave before END_STREAM; curl says STREAM_CLOSED.
+        let is_calm = matches!(code, Some(NO_ERROR | STREAM_CLOSED | CANCEL));
+        if end == End::ClientClosed && is_calm && open.has_whole_response() {
+            let last_ns = open.exchange.last_ns;
+            return self.finish(stream, End::Complete, last_ns, assembler, out);
+        }
+        if let Some(code) = code {
             open.exchange.span.set("error.type", error_name(code));
         }
         self.finish(stream, end, at_ns, assembler, out);

@@ -33,6 +33,7 @@ impl Streams {
                     // Whatever was taken for its beginning before was an interim response.
                     open.response.bytes = 0;
                     open.answered = true;
+                    open.set_length(&head);
                     let answering = Answering {
                         status: head.status,
                         version: Some(HttpVersion::Http2),

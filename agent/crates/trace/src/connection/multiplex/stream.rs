@@ -17,6 +17,8 @@ pub(super) struct Stream {
     pub(super) response: Message,
     /// The final response has begun.
     pub(super) answered: bool,
+    /// How many bytes of content it is to have, if its head tells.
+    pub(super) length: Option<u64>,
     /// What gRPC says of the outcome.
     pub(super) grpc_status: Option<u32>,
 }
@@ -25,6 +27,8 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) bytes: u64,
+    /// Of them content; `None`: not known.
+    content: Option<u64>,
     /// What gRPC sends as messages, counted for any stream: whether it is gRPC may be known later.
     messages: Messages,
     /// Fields that are not known, of its heads.
@@ -33,7 +37,12 @@ pub(super) struct Message {
 
 impl Message {
     fn new(from_start: bool) -> Self {
-        Self { bytes: 0, messages: Messages::new(from_start), unknown_fields: 0 }
+        Self {
+            bytes: 0,
+            content: from_start.then_some(0),
+            messages: Messages::new(from_start),
+            unknown_fields: 0,
+        }
     }
 
     /// A header block of it has passed.
@@ -45,11 +54,18 @@ impl Message {
     /// Bytes of a DATA frame have passed.
     pub(super) fn data(&mut self, content: Content<'_>, bytes: u64) {
         self.bytes += bytes;
+        let passed = match content {
+            Content::Seen(seen) => Some(seen.len() as u64),
+            Content::Missed(missed) => Some(missed),
+            Content::Unknown => None,
+        };
+        self.content = self.content.zip(passed).map(|(before, passed)| before.saturating_add(passed));
         self.messages.push(content);
     }
 
     /// Frames of it may have been missed.
     pub(super) fn lose(&mut self) {
+        self.content = None;
         self.messages.lose();
     }
 }
@@ -62,6 +78,7 @@ impl Stream {
             request: Message::new(from_start),
             response: Message::new(true),
             answered: false,
+            length: None,
             grpc_status: None,
         }
     }
@@ -79,6 +96,19 @@ impl Stream {
         let mut stream = Self::new(exchange);
         stream.request.bytes = bytes;
         stream
+    }
+
+    /// How long the final response is by its head (RFC 9113 section 8.1.1, RFC 9110 section 6.4.1).
+    pub(super) fn set_length(&mut self, head: &Head) {
+        let bodiless =
+            self.exchange.span.method.as_deref() == Some("HEAD") || matches!(head.status, Some(204 | 304));
+        let told = head.headers.get("content-length").and_then(|length| length.parse().ok());
+        self.length = if bodiless { Some(0) } else { told };
+    }
+
+    /// All of the response's content has passed, as its head counts it; whether more follows is not said yet.
+    pub(super) fn has_whole_response(&self) -> bool {
+        self.answered && self.length.is_some() && self.length == self.response.content
     }
 
     /// The exchange is over; `end_ns` is when its last byte passed.
