@@ -3,7 +3,7 @@
 use model::Origin;
 use protocol::http2::Sender;
 
-use crate::harness::{GET, OK, PREFACE, SETTINGS, Step, client, data, headers, literal, play, server};
+use crate::harness::{GET, OK, PREFACE, SETTINGS, Step, client, data, frame, headers, literal, play, server};
 
 fn short(bytes: impl AsRef<[u8]>, limit: usize) -> Step {
     Step::Call(Sender::Server, bytes.as_ref().to_vec(), limit)
@@ -55,6 +55,11 @@ fn holes() {
                 "server 7 200 x-name=c +20 @160 end 5..5",
                 "server 9 200 x-name=c +11 @180 end 6..6",
             ],
+        ),
+        (
+            "a header block that the same call's hole leaves without its end",
+            vec![greeting(), short([frame(1, 0, 1, OK), vec![0x82; 100]].concat(), 10)],
+            vec!["server 1 200 cut +10 @9 2..2", "server lost"],
         ),
         (
             "lost between frames: goes on where frames begin for certain",
