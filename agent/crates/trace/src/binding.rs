@@ -7,7 +7,9 @@
 //! sockets, OpenSSL's own). Where the process moves the encrypted bytes itself (memory BIOs: asyncio, uvloop), the
 //! thread receives on the connection, then calls the library, which gives clear text; or it calls the library, then
 //! sends. One such step is a hint, two that agree are taken as proof, and a step in which two connections or two
-//! objects could be meant is none.
+//! objects could be meant is none, nor is one whose encrypted bytes are not of the size that the clear text makes.
+
+mod sizes;
 
 use std::collections::VecDeque;
 
@@ -15,6 +17,7 @@ use model::{ConnectionId, Direction, TlsCallKind, TlsSessionId};
 use rustc_hash::FxHashMap;
 
 use crate::place::Thread;
+use sizes::Encrypted;
 
 /// Most objects, and most threads, that are remembered.
 const MAX_SESSIONS: usize = 65536;
@@ -58,10 +61,10 @@ struct Recent {
     last_ns: u64,
     /// Its socket calls on encrypted connections.
     calls: VecDeque<(u64, ConnectionId)>,
-    /// Connections received from since the library was last asked to read.
-    received: Vec<ConnectionId>,
-    /// Objects that have something to send since the thread last sent.
-    wrote: Vec<TlsSessionId>,
+    /// Connections received from since the library was last asked to read, and how many bytes.
+    received: Vec<(ConnectionId, u64)>,
+    /// Objects that have something to send since the thread last sent, and how much.
+    wrote: Vec<(TlsSessionId, Encrypted)>,
 }
 
 /// A join that has just been made.
@@ -77,19 +80,19 @@ pub(crate) struct Binding {
     sessions: FxHashMap<TlsSessionId, Session>,
     by_connection: FxHashMap<ConnectionId, TlsSessionId>,
     threads: FxHashMap<Thread, Recent>,
-    /// Hints that contradicted each other.
+    /// Hints that contradicted each other, or the sizes of what passed.
     pub(crate) contradictions: u64,
     /// Clear text that was given up because its connection did not become known.
     pub(crate) unbound_bytes: u64,
 }
 
 impl Binding {
-    /// Encrypted bytes have passed.
+    /// So many encrypted bytes have passed.
     pub(crate) fn socket_call(
         &mut self,
         (at_ns, thread): (u64, Thread),
         connection: ConnectionId,
-        direction: Direction,
+        (direction, bytes): (Direction, u64),
     ) -> Option<Joined> {
         let taken = self.by_connection.contains_key(&connection);
         let recent = self.recent(thread, at_ns);
@@ -98,8 +101,11 @@ impl Binding {
         }
         recent.calls.push_back((at_ns, connection));
         if direction == Direction::Received {
-            if !recent.received.contains(&connection) && recent.received.len() < MAX_RECENT {
-                recent.received.push(connection);
+            let known = recent.received.iter_mut().find(|(known, _)| *known == connection);
+            if let Some((_, received)) = known {
+                *received = received.saturating_add(bytes);
+            } else if recent.received.len() < MAX_RECENT {
+                recent.received.push((connection, bytes));
             }
             return None;
         }
@@ -107,18 +113,18 @@ impl Binding {
             return None;
         }
         match std::mem::take(&mut recent.wrote).as_slice() {
-            [session] => self.hint(*session, connection),
+            [(session, encrypted)] => self.hint(*session, connection, encrypted.is_made_of(bytes)),
             _ => None,
         }
     }
 
-    /// The library was called.
+    /// The library was called, and `moved` so many bytes of clear text.
     pub(crate) fn library_call(
         &mut self,
         (at_ns, thread): (u64, Thread),
         session: TlsSessionId,
         kind: TlsCallKind,
-        (entered_ns, moved): (u64, bool),
+        (entered_ns, moved): (u64, u64),
     ) -> Option<Joined> {
         if kind == TlsCallKind::Free {
             self.forget(session);
@@ -141,7 +147,7 @@ impl Binding {
             TlsCallKind::Write => None,
             // What another connection received stays for the object that is joined to it.
             _ if own.is_some() => {
-                recent.received.retain(|connection| Some(*connection) != own);
+                recent.received.retain(|(connection, _)| Some(*connection) != own);
                 None
             }
             _ => Some(std::mem::take(&mut recent.received)),
@@ -149,10 +155,18 @@ impl Binding {
         if own.is_some() {
             return None;
         }
-        let writes = kind == TlsCallKind::Handshake || (kind == TlsCallKind::Write && moved);
-        if first.is_none() && writes && !recent.wrote.contains(&session) {
-            recent.wrote.push(session);
-            recent.wrote.truncate(MAX_RECENT);
+        let writes = match kind {
+            TlsCallKind::Handshake => Some(Encrypted::UNKNOWN),
+            TlsCallKind::Write if moved > 0 => Some(Encrypted::of(moved)),
+            _ => None,
+        };
+        if let Some(more) = writes.filter(|_| first.is_none()) {
+            let known = recent.wrote.iter_mut().find(|(known, _)| *known == session);
+            if let Some((_, encrypted)) = known {
+                *encrypted = encrypted.and(more);
+            } else if recent.wrote.len() < MAX_RECENT {
+                recent.wrote.push((session, more));
+            }
         }
         if let Some(connection) = only {
             return self.join(session, connection);
@@ -162,9 +176,9 @@ impl Binding {
             return None;
         }
         let mut open = received?;
-        open.retain(|connection| !self.by_connection.contains_key(connection));
+        open.retain(|(connection, _)| !self.by_connection.contains_key(connection));
         match open.as_slice() {
-            [connection] => self.hint(session, *connection),
+            [(connection, bytes)] => self.hint(session, *connection, Encrypted::of(moved).fits_into(*bytes)),
             _ => None,
         }
     }
@@ -218,9 +232,13 @@ impl Binding {
         self.forget_all(|session| now_ns.saturating_sub(session.last_ns) >= idle_ns);
     }
 
-    fn hint(&mut self, session: TlsSessionId, connection: ConnectionId) -> Option<Joined> {
+    fn hint(&mut self, session: TlsSessionId, connection: ConnectionId, fits: bool) -> Option<Joined> {
         let known = self.sessions.get_mut(&session)?;
         if known.connection.is_some() {
+            return None;
+        }
+        if !fits {
+            self.contradictions += 1;
             return None;
         }
         match &mut known.hint {

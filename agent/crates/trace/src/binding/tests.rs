@@ -7,15 +7,23 @@ use super::*;
 
 const THREAD: Thread = Thread { pid: 1, tid: 1, identity: model::Identity::Thread };
 
+/// What a call moves, in clear text and encrypted, if nothing else is said.
+const CLEAR: u64 = 100;
+const ENCRYPTED: u64 = 122;
+
 /// A thread's calls, in order: on a socket, or of the library (with the time at which it was entered).
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Socket(u64, Direction),
+    /// As many bytes.
+    Sized(u64, Direction, u64),
+    /// The library moves so many bytes.
+    Moves(u64, TlsCallKind, u64),
     Library(u64, TlsCallKind),
     /// The library is entered, makes a socket call and returns.
     Inside(u64, TlsCallKind, u64),
 }
-use Step::{Inside, Library, Socket};
+use Step::{Inside, Library, Moves, Sized, Socket};
 
 fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
     let (mut binding, mut joins, mut now) = (Binding::default(), Vec::new(), 0);
@@ -24,18 +32,26 @@ fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
         match *step {
             Socket(connection, direction) => {
-                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), direction));
+                let moved = (direction, ENCRYPTED);
+                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), moved));
+            }
+            Sized(connection, direction, bytes) => {
+                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), (direction, bytes)));
+            }
+            Moves(session, kind, bytes) => {
+                let call = (now - 1, bytes);
+                found.push(binding.library_call((now, THREAD), TlsSessionId(session), kind, call));
             }
             Library(session, kind) => {
                 let session = TlsSessionId(session);
-                found.push(binding.library_call((now, THREAD), session, kind, (now - 1, true)));
+                found.push(binding.library_call((now, THREAD), session, kind, (now - 1, CLEAR)));
             }
             Inside(session, kind, connection) => {
                 let id = ConnectionId(connection);
                 let direction = if kind == Read { Received } else { Sent };
-                found.push(binding.socket_call((now, THREAD), id, direction));
+                found.push(binding.socket_call((now, THREAD), id, (direction, ENCRYPTED)));
                 let session = TlsSessionId(session);
-                found.push(binding.library_call((now + 2, THREAD), session, kind, (now - 1, true)));
+                found.push(binding.library_call((now + 2, THREAD), session, kind, (now - 1, CLEAR)));
             }
         }
         joins.extend(found.into_iter().flatten().map(|joined| (joined.session.0, joined.connection.0)));
@@ -98,6 +114,20 @@ fn contradictions_start_anew() {
 }
 
 #[test]
+fn sizes_that_do_not_agree_are_no_hint() {
+    // What is sent then was left over from before, and is another connection's.
+    let other = [Moves(1, Write, 5000), Sized(8, Sent, 900), Moves(1, Write, 5000), Sized(8, Sent, 900)];
+    assert_eq!(joins(&other), []);
+    let own = [Moves(1, Write, 5000), Sized(7, Sent, 5022), Moves(1, Write, 9), Moves(1, Write, 9)];
+    assert_eq!(joins(&[&own[..], &[Sized(7, Sent, 62)]].concat()), [(1, 7)]);
+    assert_eq!(joins(&[&other[..], &own, &[Sized(7, Sent, 62)]].concat()), [(1, 7)]);
+    let small = [Sized(8, Received, 60), Moves(1, Read, 5000)];
+    assert_eq!(joins(&[small, small].concat()), []);
+    let large = [Sized(7, Received, 5050), Moves(1, Read, 5000)];
+    assert_eq!(joins(&[large, large].concat()), [(1, 7)]);
+}
+
+#[test]
 fn an_object_that_is_given_up_is_forgotten() {
     let steps = [Inside(1, Read, 7), Library(1, Free), Inside(2, Read, 7)];
     assert_eq!(joins(&steps), [(1, 7), (2, 7)]);
@@ -108,7 +138,7 @@ fn an_object_that_is_given_up_is_forgotten() {
 fn what_is_kept_is_bounded_and_counted() {
     let mut binding = Binding::default();
     let session = TlsSessionId(1);
-    binding.library_call((1, THREAD), session, Read, (1, true));
+    binding.library_call((1, THREAD), session, Read, (1, CLEAR));
     let held = |len: usize| Held {
         at_ns: 1,
         thread: THREAD,

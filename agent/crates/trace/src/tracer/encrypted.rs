@@ -1,6 +1,6 @@
 //! Encrypted connections: their clear text is brought to them, and told from their encrypted bytes.
 
-use model::{Fault, Span, SpanKind, TlsCallKind};
+use model::{Fault, Outcome, Span, SpanKind, TlsCallKind};
 
 use super::{
     ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, TlsSessionId, Tracer,
@@ -33,7 +33,8 @@ impl Tracer {
         if passed.is_unbound && self.encrypted.len() < MAX_TOLD {
             self.encrypted.insert(thread.pid);
         }
-        let joined = self.binding.socket_call((at_ns, thread), id, call.direction);
+        let bytes = if let Outcome::Bytes(payload) = call.outcome { payload.len } else { 0 };
+        let joined = self.binding.socket_call((at_ns, thread), id, (call.direction, bytes));
         self.joined(joined, out);
         self.settle_encryption(id);
     }
@@ -45,7 +46,7 @@ impl Tracer {
         call: &TlsCall<'_>,
         out: &mut Vec<Span>,
     ) {
-        let moved = call.payload.is_some();
+        let moved = call.payload.map_or(0, |payload| payload.len);
         let joined =
             self.binding.library_call((at_ns, thread), call.session, call.kind, (call.entered_ns, moved));
         self.joined(joined, out);
