@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 
 use rstest::rstest;
 use tests::client::{Connection, Request};
+use tests::clock::monotonic_ns;
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::SpanLine;
 use tests::server::{Endpoint, Pass, Server};
@@ -102,6 +105,93 @@ fn every_request_is_one_span(#[case] pass: Pass, #[case] endpoint: Endpoint) {
     }
     let app = if pass == Pass::Uwsgi { "flask_app" } else { "fastcgi_app" };
     assert!(spans.iter().all(|span| span.app == app), "{spans:#?}");
+}
+
+/// As a front server asks: one request on a connection of its own, its bytes counted.
+fn ask(pass: Pass, app: &Endpoint, (method, target): (&str, &str), body: &[u8]) -> Entry {
+    let Endpoint::Tcp(address) = app else { panic!("the app listens on TCP") };
+    let length = body.len().to_string();
+    let variables = [
+        ("REQUEST_METHOD", method),
+        ("REQUEST_URI", target),
+        ("PATH_INFO", target.split('?').next().unwrap()),
+        ("QUERY_STRING", target.split_once('?').map_or("", |(_, query)| query)),
+        ("CONTENT_LENGTH", &length),
+        ("SERVER_NAME", "app.test"),
+        ("SERVER_PORT", "80"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("REMOTE_ADDR", "203.0.113.9"),
+        ("HTTP_HOST", "app.test"),
+    ];
+    let request = if pass == Pass::Uwsgi { uwsgi(&variables, body) } else { fastcgi(&variables, body) };
+    let mut connection = TcpStream::connect(address).unwrap();
+    // flup does not read the record that ends the body before it has answered.
+    let unread = if pass == Pass::FastCgi { 8 } else { 0 };
+    let (local, start_ns) = (connection.local_addr().ok(), monotonic_ns());
+    connection.write_all(&request).unwrap();
+    let mut response = Vec::new();
+    // Both close the connection behind the response.
+    connection.read_to_end(&mut response).unwrap();
+    Entry {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        status: Some(if target.starts_with("/missing") { 404 } else { 200 }),
+        request_bytes: (request.len() - unread) as u64,
+        response_bytes: response.len() as u64,
+        start_ns,
+        last_ns: monotonic_ns(),
+        local,
+        complete: true,
+        ..Entry::default()
+    }
+}
+
+fn uwsgi(variables: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let size = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_le_bytes();
+    let texts = variables.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let pairs: Vec<u8> = texts.flat_map(|text| [&size(text), text].concat()).collect();
+    [&[0][..], &size(&pairs), &[0], &pairs, body].concat()
+}
+
+fn fastcgi(variables: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let record = |kind: u8, content: &[u8]| {
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        let padding = (content.len().wrapping_neg() % 8) as u8;
+        [&[1, kind, 0, 1, high, low, padding, 0], content, &[0; 8][..usize::from(padding)]].concat()
+    };
+    let pair = |(name, value): &(&str, &str)| {
+        [&[name.len() as u8, value.len() as u8], name.as_bytes(), value.as_bytes()].concat()
+    };
+    let pairs: Vec<u8> = variables.iter().flat_map(pair).collect();
+    let mut request = [record(1, &[0, 1, 0, 0, 0, 0, 0, 0]), record(4, &pairs), record(4, &[])].concat();
+    body.chunks(30_000).for_each(|part| request.extend(record(5, part)));
+    request.extend(record(5, &[]));
+    request
+}
+
+/// What passes is counted to the byte.
+#[rstest]
+#[case::uwsgi(Pass::Uwsgi)]
+#[case::fastcgi(Pass::FastCgi)]
+fn bytes_and_times_are_those_of_the_client(#[case] pass: Pass) {
+    if !can_run() {
+        return;
+    }
+    let mut watch = Watch::on(start(pass, Endpoint::free().unwrap())).unwrap();
+    let app = watch.server.endpoint.clone();
+    for n in 0..10 {
+        let ask = |method, target: String, body: &[u8]| ask(pass, &app, (method, &target), body);
+        watch.entries.extend([
+            ask("GET", format!("/items/{n}"), b"").named("GET /items/{id}"),
+            ask("GET", format!("/missing?n={n}"), b"").named("GET /missing"),
+            ask("GET", format!("/big?bytes=200000&n={n}"), b"").named("GET /big"),
+            ask("GET", format!("/slow?ms=20&n={n}"), b"").named("GET /slow").lasting_ms(20),
+            ask("POST", format!("/echo?n={n}"), &[b'x'; 100_000]).named("POST /echo"),
+        ]);
+    }
+    let (entries, spans) = watch.finish(0).unwrap();
+    assert_agree(&entries, &spans);
+    assert!(spans.iter().all(|span| span.client_addr.as_deref() == Some("203.0.113.9")), "{spans:#?}");
 }
 
 #[rstest]
