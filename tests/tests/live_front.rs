@@ -186,7 +186,7 @@ fn bytes_and_times_are_those_of_the_client(#[case] pass: Pass) {
             ask("GET", format!("/missing?n={n}"), b"").named("GET /missing"),
             ask("GET", format!("/big?bytes=200000&n={n}"), b"").named("GET /big"),
             ask("GET", format!("/slow?ms=20&n={n}"), b"").named("GET /slow").lasting_ms(20),
-            ask("POST", format!("/echo?n={n}"), &[b'x'; 100_000]).named("POST /echo"),
+            ask("POST", format!("/echo?n={n}"), &vec![b'x'; 100_000]).named("POST /echo"),
         ]);
     }
     let (entries, spans) = watch.finish(0).unwrap();
