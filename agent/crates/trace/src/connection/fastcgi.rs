@@ -80,6 +80,10 @@ impl FastCgi {
                 RequestPart::Begin { id } => {
                     self.give_up(id, End::ProbeLost, assembler, out);
                     self.beginning.retain(|(beginning, _)| *beginning != id);
+                    // As the parser does.
+                    if self.beginning.len() >= MAX_OPEN {
+                        self.beginning.remove(0);
+                    }
                     self.beginning.push((id, passage.thread));
                 }
                 RequestPart::Head { id, request, start_ns, position } => {

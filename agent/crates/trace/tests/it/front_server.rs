@@ -115,6 +115,22 @@ fn several_fastcgi_requests_at_once_and_one_that_is_cut_off() {
     );
 }
 
+/// Requests that never say what they ask leave no trace, however many they are.
+#[test]
+fn requests_that_only_begin() {
+    let mut world = World::new(&Settings::default());
+    let socket = trusted();
+    for number in 1..=1000_u16 {
+        let [high, low] = number.to_be_bytes();
+        world.bytes(&socket, Received, &[1, 1, high, low, 0, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
+    }
+    world.bytes(&socket, Received, &fastcgi(9));
+    let answer = [record(6, 9, b"Status: 201\r\n\r\n"), record(3, 9, &[0; 8])].concat();
+    world.bytes(&socket, Sent, &answer);
+    let want = format!("server POST /users/{{id}} 201 complete - {}/{} 1/1", fastcgi(9).len(), answer.len());
+    assert_eq!(world.lines(), [want]);
+}
+
 #[test]
 fn a_response_without_a_body_is_over_with_its_head() {
     for (method, status, end) in [
