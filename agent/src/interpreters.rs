@@ -41,7 +41,7 @@ impl Interpreters {
     }
 
     /// Looks at the process that has waited longest, if one is due.
-    pub fn look(&mut self, kernel: &Kernel, now_ns: u64) {
+    pub fn look(&mut self, kernel: &mut Kernel, now_ns: u64) {
         if now_ns < self.next_ns {
             return;
         }
@@ -73,7 +73,7 @@ impl Interpreters {
     }
 }
 
-fn tell(kernel: &Kernel, pid: u32, found: Option<&Interpreter>, follow: Option<&abi::Interpreter>) {
+fn tell(kernel: &mut Kernel, pid: u32, found: Option<&Interpreter>, follow: Option<&abi::Interpreter>) {
     let Some(follow) = follow else {
         kernel.unfollow(pid);
         if let Some(found) = found {
@@ -97,11 +97,17 @@ fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
         switching if switching.greenlets => abi::IDENTITY_GREENLET,
         _ => abi::IDENTITY_BASE,
     };
+    let (thread, context) = (build.layout.thread.thread_id, build.layout.thread.context);
+    let window_bytes = context.checked_sub(thread)? + 8;
+    if window_bytes > abi::STATE_WINDOW_BYTES || window_bytes % 8 != 0 {
+        return None;
+    }
     Some(abi::Interpreter {
         slot: slot.offset,
-        context: u16::try_from(build.layout.thread.context).ok()?,
+        context: u16::try_from(context).ok()?,
         entered: u16::try_from(build.layout.context.entered).ok()?,
         outside: outside.into(),
-        reserved: 0,
+        thread: thread as u16,
+        previous: u16::try_from(build.layout.context.prev).ok()?,
     })
 }

@@ -14,7 +14,9 @@ enum limit {
 	PATH_BYTES_MAX = 108, /* sizeof(sockaddr_un.sun_path) */
 	SEGMENTS_MAX = 16,
 	WATCHED_SLOTS = 8192,
-	SLOT_ASK_TABLE = 0x7fffffff, /* some process with this slot was watched: the table knows */
+	SLOT_ASK_TABLE = 0x7fffffff, /* who has this slot cannot be told from it: the table knows */
+	INTERPRETERS = 256,
+	STATE_WINDOW_BYTES = 88, /* of a PyThreadState, read at once */
 };
 
 enum record_kind {
@@ -142,7 +144,7 @@ struct endpoints {
 	u32 netns; /* inode number */
 	u16 family;
 	u8 reserved[6];
-};
+} __attribute__((aligned(8))); /* copied in words */
 
 /* Followed by `head_bytes`, then `tail_bytes`, then `path_bytes` bytes. */
 struct socket_call {
@@ -211,7 +213,8 @@ struct interpreter {
 	u16 context; /* in a PyThreadState: the pointer to the current context */
 	u16 entered; /* in a context: an int, not 0 if it was entered */
 	u32 outside; /* enum identity_kind of threads that have entered no context */
-	u32 reserved;
+	u16 thread;   /* in a PyThreadState, before `context`: what pthread_self gives there */
+	u16 previous; /* in a context: the pointer to the one that is returned to */
 };
 
 /* Set once, before the programs are loaded. */

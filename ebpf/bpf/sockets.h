@@ -52,11 +52,12 @@ int BPF_PROG(fexit_send_unix, struct socket *socket, struct msghdr *message, siz
 /* The arguments are still in the saved registers when a system call returns, so its entry needs no program. */
 static __always_inline int exit_of_call(long result, u32 direction)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct arguments arguments;
 	struct socket *socket;
 	u32 kind;
 
-	if (!is_watched(bpf_get_current_pid_tgid() >> 32) || !read_arguments(&arguments))
+	if (!is_watched(task->tgid) || !read_arguments(task, &arguments))
 		return 0;
 	kind = classify(arguments.number);
 	if (direction == DIRECTION_RECEIVED && (kind == CALL_RECVFROM || kind == CALL_RECVMSG)) {
@@ -94,23 +95,17 @@ EXIT_OF(splice, DIRECTION_SENT)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct connection *connection = 0;
-	struct socket_state state = {};
-	u64 context = 0;
-	u64 id;
+	struct socket_state *state;
+	bool opens = false;
 
 	switch (new) {
 	case STATE_SYN_SENT:
-		id = bpf_get_current_pid_tgid();
-		if (!is_watched(id >> 32) || !is_stream(sk, true))
+		if (!is_watched(task->tgid) || !is_stream(sk, true))
 			return 0;
 		connection = open_connection(sk, inode_of(sk, true));
-		if (connection) {
-			connection->tgid = id >> 32;
-			connection->origin_start = 1;
-			state.identity = read_identity(id >> 32, &context);
-			state.context = context;
-		}
+		opens = true;
 		break;
 	case STATE_CLOSE:
 	case STATE_CLOSE_WAIT:
@@ -121,20 +116,29 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	}
 	if (!connection)
 		return 0;
-	if (!is_ignored(connection, false)) {
-		/* A closed socket has lost its port. */
-		if (!connection->ends_known && new != STATE_CLOSE)
-			read_ends(sk, &connection->ends, true);
-		id = bpf_get_current_pid_tgid();
-		fill_header(&state.header, RECORD_SOCKET_STATE, sizeof(state), connection->tgid,
-			    (u32)(id >> 32) == connection->tgid ? (u32)id : 0);
-		state.connection = connection->id;
-		state.ends = connection->ends;
-		state.error = sk->sk_err;
-		state.old_state = old;
-		state.new_state = new;
-		emit(&state.header, sizeof(state));
+	if (opens) {
+		connection->tgid = task->tgid;
+		connection->origin_start = 1;
 	}
+	if (is_ignored(connection, false))
+		return 0;
+	/* A closed socket has lost its port. */
+	if (!connection->ends_known && new != STATE_CLOSE)
+		read_ends(sk, &connection->ends, true);
+	state = reserve(sizeof(*state));
+	if (!state)
+		return 0;
+	fill_header(&state->header, RECORD_SOCKET_STATE, sizeof(*state), connection->tgid,
+		    (u32)task->tgid == connection->tgid ? task->pid : 0);
+	state->connection = connection->id;
+	state->context = 0;
+	state->ends = connection->ends;
+	state->error = sk->sk_err;
+	state->old_state = old;
+	state->new_state = new;
+	state->identity = opens ? read_identity(task, &state->context) : 0;
+	state->reserved = 0;
+	submit(&state->header);
 	return 0;
 }
 

@@ -149,7 +149,7 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 		fill_tls_call(&record->call, id, pending->call, session->id, pending->entered_ns, pending->moved_ns);  \
 		record->call.position = part->position;                                                                \
 		record->call.bytes = part->bytes;                                                                      \
-		record->call.identity = read_identity(id >> 32, &record->call.context);                                \
+		record->call.identity = read_identity(bpf_get_current_task_btf(), &record->call.context);              \
 		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
 		submit(&record->call.header);                                                                          \
 	} while (0)
@@ -233,6 +233,7 @@ static __always_inline void leave_tls_call(u64 id, s32 result)
 	if (!pending || !pending->is_open)
 		return;
 	pending->is_open = 0;
+	close_tls_slot(id);
 	session = tls_session_of(pending->object, id >> 32);
 	if (!session)
 		return;
@@ -277,6 +278,7 @@ static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registe
 		*known = pending;
 	else
 		bpf_map_update_elem(&tls_threads, &id, &pending, BPF_ANY);
+	open_tls_slot(id);
 }
 
 static __always_inline int tls_site(const struct pt_regs *registers, u64 site)

@@ -15,6 +15,10 @@ pub const PATH_BYTES_MAX: u32 = 108;
 pub const WATCHED_SLOTS: u32 = 8192;
 /// No pid: some process with this slot was watched, the table knows.
 pub const SLOT_ASK_TABLE: u32 = 0x7fff_ffff;
+/// Builds of interpreters that the programs can know, and one place for none.
+pub const INTERPRETERS: u32 = 256;
+/// Of a `PyThreadState`, read at once.
+pub const STATE_WINDOW_BYTES: u32 = 88;
 
 /// Positions count from the connection's first byte.
 pub const FLAG_ORIGIN_START: u16 = 1;
@@ -292,8 +296,10 @@ pub struct Interpreter {
     pub entered: u16,
     /// `IDENTITY_*` of threads that have entered no context.
     pub outside: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// In a `PyThreadState`, at most [`STATE_WINDOW_BYTES`] less eight before `context`: what `pthread_self` gives there.
+    pub thread: u16,
+    /// In a context: the pointer to the one that is returned to.
+    pub previous: u16,
 }
 
 /// What the programs are told before they are loaded.
@@ -411,7 +417,7 @@ pub const LAYOUT: &[StructLayout] = &[
     layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
     layout!(
         "interpreter",
-        Interpreter { slot: u32, context: u16, entered: u16, outside: u32, reserved: u32 }
+        Interpreter { slot: u32, context: u16, entered: u16, outside: u32, thread: u16, previous: u16 }
     ),
     layout!(
         "probe_config",
@@ -435,6 +441,8 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("PATH_BYTES_MAX", PATH_BYTES_MAX as u64),
     ("WATCHED_SLOTS", WATCHED_SLOTS as u64),
     ("SLOT_ASK_TABLE", SLOT_ASK_TABLE as u64),
+    ("INTERPRETERS", INTERPRETERS as u64),
+    ("STATE_WINDOW_BYTES", STATE_WINDOW_BYTES as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),

@@ -15,7 +15,6 @@ use libbpf_rs::{
     RingBuffer, RingBufferBuilder,
 };
 use thiserror::Error;
-use zerocopy::IntoBytes;
 
 use crate::abi;
 use crate::capability::{UserProbes, Way};
@@ -63,6 +62,9 @@ pub enum LoadError {
     /// The kernel cannot tell one probe of user code from another.
     #[error("this kernel has no cookies for probes of user code (they came with Linux 5.15)")]
     NoUserProbes,
+    /// More builds of interpreters than the programs can know.
+    #[error("too many different interpreters run here (at most {})", abi::INTERPRETERS - 1)]
+    Interpreters,
     /// A map does not answer.
     #[error("cannot use the map {map}: {source}")]
     Map {
@@ -88,6 +90,8 @@ pub struct Kernel {
     links: Vec<Link>,
     pub(crate) skeleton: ProbeSkel<'static>,
     pub(crate) user_probes: UserProbes,
+    /// Those that the programs know, by their place less one.
+    pub(crate) interpreters: Vec<abi::Interpreter>,
 }
 
 impl Kernel {
@@ -102,7 +106,7 @@ impl Kernel {
             select(&mut program, options);
         }
         let skeleton = open.load().map_err(LoadError::Load)?;
-        Ok(Self { links: Vec::new(), skeleton, user_probes: options.user_probes })
+        Ok(Self { links: Vec::new(), skeleton, user_probes: options.user_probes, interpreters: Vec::new() })
     }
 
     /// Attaches the loaded programs but those for user code, which go where they are told to. On an error those already attached are detached again.
@@ -125,49 +129,6 @@ impl Kernel {
     /// Takes the programs off their places. Records already in the ring stay there.
     pub fn detach(&mut self) {
         self.links.clear();
-    }
-
-    /// Watches a process. Its children follow by themselves.
-    pub fn watch(&mut self, pid: u32) -> Result<(), LoadError> {
-        // First, or an exit in between would not find the process in the table.
-        self.set_slot(pid, abi::SLOT_ASK_TABLE);
-        let map = &self.skeleton.maps.watched;
-        let fail = |source| LoadError::Map { map: "watched", source };
-        map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY).map_err(fail)?;
-        self.set_slot(pid, pid);
-        // Gone in between: its number may be another's one day.
-        if self.skeleton.maps.watched.lookup(&pid.to_ne_bytes(), MapFlags::ANY).map_err(fail)?.is_none() {
-            self.set_slot(pid, abi::SLOT_ASK_TABLE);
-        }
-        Ok(())
-    }
-
-    /// Watches a process no more.
-    pub fn unwatch(&mut self, pid: u32) {
-        // Not there is as good as gone.
-        let _ = self.skeleton.maps.watched.delete(&pid.to_ne_bytes());
-        self.set_slot(pid, abi::SLOT_ASK_TABLE);
-    }
-
-    /// The table of watched processes in short (`lib/filter.h`).
-    fn set_slot(&mut self, pid: u32, value: u32) {
-        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            let slot = &mut bss.watched_slots[(pid % abi::WATCHED_SLOTS) as usize];
-            shared(slot).store(value, Ordering::SeqCst);
-        }
-    }
-
-    /// Has the calls of a process say what its interpreter was running. Its forks follow by themselves.
-    pub fn follow(&self, pid: u32, interpreter: &abi::Interpreter) -> Result<(), LoadError> {
-        let map = &self.skeleton.maps.interpreters;
-        map.update(&pid.to_ne_bytes(), interpreter.as_bytes(), MapFlags::ANY)
-            .map_err(|source| LoadError::Map { map: "interpreters", source })
-    }
-
-    /// The process's calls say no more than their thread.
-    pub fn unfollow(&self, pid: u32) {
-        // Not there is as good as gone.
-        let _ = self.skeleton.maps.interpreters.delete(&pid.to_ne_bytes());
     }
 
     /// Records nothing more of these connections.
@@ -271,13 +232,6 @@ impl Kernel {
     }
 }
 
-/// Tells the socket programs to ask which thread is in a call of a TLS library.
-pub(crate) fn tls_is_probed(kernel: &mut Kernel) {
-    if let Some(bss) = kernel.skeleton.maps.bss_data.as_deref_mut() {
-        shared(&mut bss.tls_is_probed).store(1, Ordering::Release);
-    }
-}
-
 /// A variable that the kernel programs read and write at the same time.
 fn shared(variable: &mut u32) -> &AtomicU32 {
     // SAFETY: the reference is unique, aligned and lives as long as the result; the other side is the kernel, whose
@@ -289,7 +243,7 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
     let maps = &mut open.maps;
     maps.ring.set_max_entries(options.ring_bytes).map_err(LoadError::Open)?;
     maps.watched.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
-    maps.interpreters.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
+    maps.interpreter_indices.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
     // The programs take a slot with an atomic operation that came with 5.12; the tracepoints came later.
     let use_slots = options.socket_storage && options.way == Way::TpBtf;
     if !use_slots {

@@ -8,6 +8,8 @@ mod capability;
 #[cfg(feature = "kernel")]
 mod kernel;
 #[cfg(feature = "kernel")]
+mod processes;
+#[cfg(feature = "kernel")]
 mod skeleton;
 #[cfg(feature = "kernel")]
 mod user_probe;

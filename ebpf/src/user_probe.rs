@@ -7,7 +7,7 @@ use std::path::Path;
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
 use crate::capability::UserProbes;
-use crate::kernel::{Kernel, LoadError, tls_is_probed};
+use crate::kernel::{Kernel, LoadError};
 
 /// The process number that stands for every process.
 const EVERY_PROCESS: i32 = -1;
@@ -52,9 +52,6 @@ impl Kernel {
             UserProbes::Single => sites.iter().map(|site| single_link(single, file, *site)).collect(),
             UserProbes::None => return Err(LoadError::NoUserProbes),
         };
-        if program == UserProgram::Tls {
-            tls_is_probed(self);
-        }
         let links = links.map_err(|source| LoadError::Attach {
             program: format!("{program:?} to {}", file.display()),
             source,

@@ -167,6 +167,9 @@ static __always_inline struct connection *find_connection(struct sock *sk)
 
 	if (slot)
 		return &slot->connection;
+	/* Who looks for a slot gives the socket a cookie. */
+	if (config.use_slots && !sk->__sk_common.skc_cookie.counter && sk->sk_protocol == IPPROTO_TCP)
+		return 0;
 	if (config.use_socket_storage)
 		return bpf_sk_storage_get(&connections, sk, 0, 0);
 	return bpf_map_lookup_elem(&connections_by_address, &address);

@@ -12,23 +12,10 @@ enum file_mode {
 /* NULL if the descriptor is not open. The pointer is only good for guarded reads. */
 static __always_inline struct file *file_of(s32 fd)
 {
-	struct file **slots, *file = 0;
-	u32 most;
+	const struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
+	struct file *file = 0;
 
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
-		/* Since 5.11: a typed pointer (see FIELD). */
-		const struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
-
-		most = table->max_fds;
-		slots = table->fd;
-	} else {
-		struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-		const struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-
-		most = BPF_CORE_READ(table, max_fds);
-		slots = BPF_CORE_READ(table, fd);
-	}
-	if (fd < 0 || (u32)fd >= most || bpf_probe_read_kernel(&file, sizeof(file), slots + fd))
+	if (fd < 0 || (u32)fd >= table->max_fds || bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd))
 		return 0;
 	return file;
 }

@@ -14,18 +14,19 @@ struct {
 	__type(value, u8);
 } watched SEC(".maps");
 
-/* The table in short, for one load instead of a look-up: the tgid last watched among those with this slot; 0 if none
- * ever was. Two processes that share a slot may write it at once: either outcome leaves the table to be asked.
+/* The tables of processes in short, for one load instead of look-ups: the tgid last watched among those with this slot,
+ * and above it the index of its interpreter (python.h); 0 if none ever was. Two processes that share a slot may write it
+ * at once: either outcome leaves the tables to be asked.
  */
-volatile u32 watched_slots[WATCHED_SLOTS];
+volatile u64 watched_slots[WATCHED_SLOTS];
 
 static __always_inline bool is_watched(u32 tgid)
 {
-	const u32 slot = watched_slots[tgid % WATCHED_SLOTS];
+	const u64 slot = watched_slots[tgid % WATCHED_SLOTS];
 
 	if (slot == 0)
 		return false;
-	return slot == tgid || bpf_map_lookup_elem(&watched, &tgid);
+	return (u32)slot == tgid || bpf_map_lookup_elem(&watched, &tgid);
 }
 
 static __always_inline bool watch(u32 tgid)
@@ -45,7 +46,7 @@ static __always_inline bool watch(u32 tgid)
 /* False: it was not watched. */
 static __always_inline bool unwatch(u32 tgid)
 {
-	if (watched_slots[tgid % WATCHED_SLOTS] == tgid)
+	if ((u32)watched_slots[tgid % WATCHED_SLOTS] == tgid)
 		watched_slots[tgid % WATCHED_SLOTS] = SLOT_ASK_TABLE;
 	return bpf_map_delete_elem(&watched, &tgid) == 0;
 }

@@ -184,6 +184,12 @@ struct trace_event_raw_sys_exit {
  */
 #define FIELD(typed, pointer, field) ((typed) ? (pointer)->field : BPF_CORE_READ(pointer, field))
 
+/* As bpf_get_current_pid_tgid has it. */
+static __always_inline u64 task_id(const struct task_struct *task)
+{
+	return (u64)(u32)task->tgid << 32 | (u32)task->pid;
+}
+
 /* Only probed for presence: each names a kernel feature (include/uapi/linux/bpf.h). */
 enum bpf_func_id {
 	BPF_FUNC_task_pt_regs = 175,

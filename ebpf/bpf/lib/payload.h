@@ -113,14 +113,17 @@ static __always_inline u64 bounded(u64 length, u64 most)
 /* An array of one segment is as good as none; one of two, a head and a body, is frequent. */
 static __always_inline bool find_segments(struct buffer *buffer)
 {
-	const u64 pair = sizeof(buffer->first) + sizeof(buffer->second);
+	struct user_iovec found[PAIR] = {};
 
-	if (buffer->count == 1 ?
-		    bpf_probe_read_user(&buffer->first, sizeof(buffer->first), (void *)buffer->segments) :
-		    buffer->count == PAIR && bpf_probe_read_user(&buffer->first, pair, (void *)buffer->segments)) {
+	if (buffer->count == 0 || buffer->count > PAIR)
+		return true;
+	if (bpf_probe_read_user(found, buffer->count == 1 ? sizeof(found[0]) : sizeof(found),
+				(void *)buffer->segments)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		return false;
 	}
+	buffer->first = found[0];
+	buffer->second = found[1];
 	if (buffer->count == 1)
 		buffer->segments = 0;
 	return true;

@@ -13,7 +13,12 @@ enum {
 	PREFACE_BYTES = 16,
 };
 
-/* RFC 9113 section 3.4: what an HTTP/2 client sends first. */
+/* RFC 9113 section 3.4: what an HTTP/2 client sends first, "PRI * HTTP/2.0\r\n" on a little-endian machine. */
+static __always_inline bool is_preface(const u64 words[2])
+{
+	return words[0] == 0x5448202a20495250 && words[1] == 0x0a0d302e322f5054;
+}
+
 static __always_inline bool begins_with_preface(const struct buffer *buffer, s64 result)
 {
 	struct user_iovec segment = buffer->first;
@@ -25,8 +30,7 @@ static __always_inline bool begins_with_preface(const struct buffer *buffer, s64
 		return false;
 	if (segment.length < PREFACE_BYTES || bpf_probe_read_user(words, PREFACE_BYTES, (void *)segment.base))
 		return false;
-	/* "PRI * HTTP/2.0\r\n" on a little-endian machine. */
-	return words[0] == 0x5448202a20495250 && words[1] == 0x0a0d302e322f5054;
+	return is_preface(words);
 }
 
 /* Sends the record in the making, which tells of `result` bytes. */

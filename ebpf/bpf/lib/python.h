@@ -7,31 +7,52 @@
 #ifndef STARDUST_PROBE_PYTHON_H
 #define STARDUST_PROBE_PYTHON_H
 
-#include "counters.h"
+#include "filter.h"
 
-/* Interpreters by process. A fork inherits its parent's; another program has none until the agent has looked. */
+/* The builds of interpreters that are about, from 1 on; 0 stands for none. Written before any process is said to have
+ * it, and never changed.
+ */
+struct interpreter interpreters[INTERPRETERS];
+
+/* Which one a process has. A fork inherits its parent's; another program has none until the agent has looked. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, u32);
-	__type(value, struct interpreter);
-} interpreters SEC(".maps");
+	__type(value, u32);
+} interpreter_indices SEC(".maps");
+
+/* 0: none. */
+static __always_inline u32 interpreter_of(u32 tgid)
+{
+	const u64 slot = watched_slots[tgid % WATCHED_SLOTS];
+	const u32 *index;
+
+	if (likely((u32)slot == tgid))
+		return slot >> 32;
+	index = bpf_map_lookup_elem(&interpreter_indices, &tgid);
+	return index ? *index : 0;
+}
+
+static __always_inline void set_interpreter(u32 tgid, u32 index)
+{
+	if ((u32)watched_slots[tgid % WATCHED_SLOTS] == tgid)
+		watched_slots[tgid % WATCHED_SLOTS] = (u64)index << 32 | tgid;
+}
 
 static __always_inline void inherit_interpreter(u32 parent, u32 child)
 {
-	const struct interpreter *known = bpf_map_lookup_elem(&interpreters, &parent);
-	struct interpreter copy;
+	const u32 index = interpreter_of(parent);
 
-	if (!known)
-		return;
-	copy = *known;
 	/* Without room the child goes without: its calls are told apart by thread. */
-	bpf_map_update_elem(&interpreters, &child, &copy, BPF_ANY);
+	if (index && !bpf_map_update_elem(&interpreter_indices, &child, &index, BPF_ANY))
+		set_interpreter(child, index);
 }
 
 static __always_inline void forget_interpreter(u32 tgid)
 {
-	bpf_map_delete_elem(&interpreters, &tgid);
+	set_interpreter(tgid, 0);
+	bpf_map_delete_elem(&interpreter_indices, &tgid);
 }
 
 #if defined(__TARGET_ARCH_x86)
@@ -47,23 +68,15 @@ struct task_struct___thread {
 #pragma clang attribute pop
 
 /* arch_prctl and clone set it; the switch to another thread saves it (arch/x86/kernel/process_64.c). */
-static __always_inline u64 thread_pointer(void)
+static __always_inline u64 thread_pointer(struct task_struct *task)
 {
-	const struct task_struct___thread *task;
-
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
-		/* Since 5.11: a typed pointer (see FIELD). */
-		task = (void *)bpf_get_current_task_btf();
-		return task->thread.fsbase;
-	}
-	task = (void *)bpf_get_current_task();
-	return BPF_CORE_READ(task, thread.fsbase);
+	return ((struct task_struct___thread *)task)->thread.fsbase;
 }
 
 #else
 
 /* Nowhere else has the place of a thread's own values been measured: the agent tells of no interpreter there. */
-static __always_inline u64 thread_pointer(void)
+static __always_inline u64 thread_pointer(struct task_struct *task)
 {
 	return 0;
 }
@@ -73,41 +86,121 @@ static __always_inline u64 thread_pointer(void)
 enum {
 	/* User space ends far below (Documentation/arch/x86/x86_64/5level-paging.rst): the bits above are free. */
 	IDENTITY_SHIFT = 60,
+	CONTEXTS_MAX = 4, /* entered one within another */
+	THREAD_SLOTS = 8192,
+	STATE_WINDOW_WORDS = STATE_WINDOW_BYTES / sizeof(u64),
+	/* No addresses. */
+	UNREADABLE = -1,
+	NO_STATE = -2,
 };
 
-/* Three guarded reads: the thread's state, its context, whether that was entered. Gives the context's address with
- * the kind (enum identity_kind) above it. A function of its own, so that the verifier looks at it once.
+/* What was found of a thread, so that its next call costs fewer reads: the thread last seen among those with this slot.
+ * Two may write it at once, and a number may be another thread's by now: what is taken from here is held against the
+ * thread itself.
  */
-__noinline u64 find_identity(u32 tgid)
+struct thread_slot {
+	u64 state; /* its PyThreadState */
+	u64 base;  /* the context that it made for itself; 0: not known */
+	u32 tid;
+	u32 reserved[3];
+};
+
+struct thread_slot thread_slots[THREAD_SLOTS];
+
+/* The context of the thread by the state that it had last time. 0: it has none, or another state. */
+static __always_inline u64 known_context(const struct interpreter *interpreter, u64 state, u64 thread)
 {
-	const struct interpreter *interpreter = bpf_map_lookup_elem(&interpreters, &tgid);
-	u64 state = 0, context = 0, kind;
+	const u32 distance = interpreter->context - interpreter->thread;
+	u64 window[STATE_WINDOW_WORDS];
+
+	if (bpf_probe_read_user(window, sizeof(window), (void *)(state + interpreter->thread)))
+		return 0;
+	/* A state that is let go loses its context before its memory can be another's (PyThreadState_Clear). */
+	if (window[0] != thread || distance / sizeof(u64) >= STATE_WINDOW_WORDS)
+		return 0;
+	return window[distance / sizeof(u64)];
+}
+
+/* The context that the thread made for itself: the one that all others are returned to. 0: it has none, or could not
+ * be read.
+ */
+static __always_inline u64 find_base(const struct interpreter *interpreter, u64 context)
+{
 	u32 entered = 0;
 
-	if (!interpreter)
-		return 0;
-	kind = interpreter->outside;
-	if (bpf_probe_read_user(&state, sizeof(state), (void *)(thread_pointer() + interpreter->slot)))
-		goto unreadable;
+	for (u32 i = 0; i < CONTEXTS_MAX && context; i++) {
+		if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
+			return 0;
+		if (!entered)
+			return context;
+		if (bpf_probe_read_user(&context, sizeof(context), (void *)(context + interpreter->previous)))
+			return 0;
+	}
+	return 0;
+}
+
+/* By the table alone. Gives the context, or an error. */
+static __always_inline s64 look_up_context(const struct interpreter *interpreter, struct thread_slot *known, u32 tid,
+					   u64 thread)
+{
+	u64 state = 0, context = 0;
+
+	if (bpf_probe_read_user(&state, sizeof(state), (void *)(thread + interpreter->slot)))
+		return UNREADABLE;
 	/* A thread that never ran Python. */
 	if (!state)
-		return 0;
+		return NO_STATE;
 	if (bpf_probe_read_user(&context, sizeof(context), (void *)(state + interpreter->context)))
+		return UNREADABLE;
+	known->tid = 0;
+	known->state = state;
+	/* Greenlets have contexts of their own, which are not entered either and may go before the thread. */
+	known->base = interpreter->outside == IDENTITY_GREENLET ? 0 : find_base(interpreter, context);
+	known->tid = tid;
+	return context;
+}
+
+/* Gives the address of the thread's context with the kind (enum identity_kind) above it: of a known thread by one
+ * guarded read, or two. A function of its own, so that the verifier looks at it once.
+ */
+__noinline u64 find_identity(u64 id, u64 thread)
+{
+	const u32 index = interpreter_of(id >> 32);
+	const struct interpreter *interpreter = &interpreters[index % INTERPRETERS];
+	struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
+	s64 context = 0;
+	u32 entered = 0;
+	u64 kind, base;
+
+	if (!index)
+		return 0;
+	kind = interpreter->outside;
+	if (likely(known->tid == (u32)id))
+		context = known_context(interpreter, known->state, thread);
+	if (unlikely(!context))
+		context = look_up_context(interpreter, known, id, thread);
+	if (context == NO_STATE)
+		return 0;
+	if (context == UNREADABLE)
 		goto unreadable;
-	if (context && bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
+	if (!context)
+		return kind << IDENTITY_SHIFT;
+	/* What a thread made for itself stays until its end: another one is one that was entered. */
+	base = known->base;
+	if (base && known->tid == (u32)id && kind != IDENTITY_GREENLET)
+		entered = base != (u64)context;
+	else if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
 		goto unreadable;
-	if (entered)
-		kind = IDENTITY_ENTERED;
-	return kind << IDENTITY_SHIFT | context;
+	return (entered ? IDENTITY_ENTERED : kind) << IDENTITY_SHIFT | context;
 
 unreadable:
 	count(COUNTER_IDENTITY_UNREADABLE);
 	return (u64)IDENTITY_UNREADABLE << IDENTITY_SHIFT;
 }
 
-static __always_inline u8 read_identity(u32 tgid, u64 *context)
+static __always_inline u8 read_identity(struct task_struct *task, u64 *context)
 {
-	const u64 found = find_identity(tgid);
+	const u64 found = find_identity(task_id(task), thread_pointer(task));
 
 	*context = found & ((1ULL << IDENTITY_SHIFT) - 1);
 	return found >> IDENTITY_SHIFT;

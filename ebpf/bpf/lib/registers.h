@@ -66,9 +66,9 @@ enum {
 	KERNEL_STACK_BYTES = 16384,
 };
 
-static __always_inline bool is_compat_call(struct task_struct *task, bool typed)
+static __always_inline bool is_compat_call(const struct task_struct *task)
 {
-	return FIELD(typed, task, thread_info.status) & TS_COMPAT;
+	return task->thread_info.status & TS_COMPAT;
 }
 
 #elif defined(__TARGET_ARCH_arm64)
@@ -115,10 +115,10 @@ enum {
 	KERNEL_STACK_BYTES = 16384,
 };
 
-static __always_inline bool is_compat_call(struct task_struct *task, bool typed)
+static __always_inline bool is_compat_call(const struct task_struct *task)
 {
 	/* TIF_32BIT (arch/arm64/include/asm/thread_info.h) */
-	return FIELD(typed, task, thread_info.flags) & (1UL << 22);
+	return task->thread_info.flags & (1UL << 22);
 }
 
 #else
@@ -126,18 +126,18 @@ static __always_inline bool is_compat_call(struct task_struct *task, bool typed)
 #endif
 
 /* False: no system call of this process is running that the program could read. */
-static __always_inline bool read_arguments(struct arguments *arguments)
+static __always_inline bool read_arguments(struct task_struct *task, struct arguments *arguments)
 {
-	struct task_struct *task;
 	struct pt_regs *regs;
-	bool compat;
 
+	if (task->flags & PF_IO_WORKER)
+		return false;
+	if (is_compat_call(task)) {
+		count(COUNTER_COMPAT_CALL);
+		return false;
+	}
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
 		/* Since 5.15: a typed pointer, read without a helper call. */
-		task = bpf_get_current_task_btf();
-		if (task->flags & PF_IO_WORKER)
-			return false;
-		compat = is_compat_call(task, true);
 		regs = (struct pt_regs *)bpf_task_pt_regs(task);
 		arguments->number = regs->REGISTER_NUMBER;
 		arguments->first = regs->REGISTER_FIRST;
@@ -145,20 +145,12 @@ static __always_inline bool read_arguments(struct arguments *arguments)
 		arguments->third = regs->REGISTER_THIRD;
 		arguments->fourth = regs->REGISTER_FOURTH;
 	} else {
-		task = (struct task_struct *)bpf_get_current_task();
-		if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
-			return false;
-		compat = is_compat_call(task, false);
-		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
+		regs = task->stack + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
 		arguments->number = BPF_CORE_READ(regs, REGISTER_NUMBER);
 		arguments->first = BPF_CORE_READ(regs, REGISTER_FIRST);
 		arguments->second = BPF_CORE_READ(regs, REGISTER_SECOND);
 		arguments->third = BPF_CORE_READ(regs, REGISTER_THIRD);
 		arguments->fourth = BPF_CORE_READ(regs, REGISTER_FOURTH);
-	}
-	if (compat) {
-		count(COUNTER_COMPAT_CALL);
-		return false;
 	}
 	return true;
 }

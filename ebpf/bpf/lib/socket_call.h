@@ -67,7 +67,7 @@ static __always_inline bool asked_for_nothing(const struct buffer *buffer)
 
 /* What a call's record says, beside what the connection knows. */
 struct call_facts {
-	u64 id; /* tgid and tid */
+	struct task_struct *task;
 	u64 position;
 	s64 result;
 	s32 fd;
@@ -98,7 +98,7 @@ struct medium_record {
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
 				      const struct connection *connection)
 {
-	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), facts->id >> 32, (u32)facts->id);
+	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), facts->task->tgid, facts->task->pid);
 	if (connection->origin_start)
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
@@ -114,7 +114,7 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->identity = read_identity(facts->id >> 32, &call->context);
+	call->identity = read_identity(facts->task, &call->context);
 	call->reserved = 0;
 }
 
@@ -150,7 +150,7 @@ static __always_inline bool copy_single(struct pair_record *record, u64 base, u6
 }
 
 static __always_inline void write_small(const struct call_facts *facts, const struct buffer *buffer,
-					const struct connection *connection)
+					struct connection *connection)
 {
 	const bool copies = facts->result > 0 && facts->has_buffer;
 	const u64 segments = copies ? buffer->segments : 0;
@@ -164,6 +164,9 @@ static __always_inline void write_small(const struct call_facts *facts, const st
 	if (copies && !(segments ? copy_pair(record, buffer, facts->result) :
 				   copy_single(record, buffer->first.base, facts->result)))
 		count(COUNTER_PAYLOAD_UNREADABLE);
+	if (unlikely(facts->position == 0) && record->call.head_bytes >= PREFACE_BYTES &&
+	    is_preface((const u64 *)record->payload))
+		connection->whole = 1;
 	submit(&record->call.header);
 }
 
@@ -224,20 +227,34 @@ static __noinline int write_large(const struct call_facts *facts, const struct b
 	return 0;
 }
 
+/* By value: what the usual calls keep in registers is put into memory for the others only. */
+static __always_inline void write_more(struct call_facts facts, struct buffer buffer, struct connection *connection,
+				       struct sock *sk, u32 slot)
+{
+	const bool lacks_path = connection->ends.family == FAMILY_UNIX && !connection->path_sent;
+
+	/* Only a connection's first call holds it: what follows an upgrade is told by the agent. */
+	if (facts.position == 0 && facts.result > 0 && facts.has_buffer && begins_with_preface(&buffer, facts.result))
+		connection->whole = 1;
+	if (facts.result > 0 && facts.has_buffer && !lacks_path && !buffer.segments && !connection->whole &&
+	    config.head_bytes <= MEDIUM_PAYLOAD_BYTES)
+		write_medium(&facts, &buffer, connection);
+	else
+		write_large(&facts, &buffer, connection, sk, slot);
+}
+
 static __always_inline void write_record(const struct call_facts *facts, const struct buffer *buffer,
 					 struct connection *connection, struct sock *sk, u32 slot)
 {
 	const bool few = facts->result <= SMALL_PAYLOAD_BYTES && facts->result <= config.head_bytes;
 	const bool none = facts->result <= 0 || !facts->has_buffer;
+	const bool lacks_path = connection->ends.family == FAMILY_UNIX && !connection->path_sent;
 
-	if (unlikely(connection->ends.family == FAMILY_UNIX && !connection->path_sent))
-		write_large(facts, buffer, connection, sk, slot);
-	else if (likely(none || (few && (!buffer->segments || buffer->count == PAIR))))
+	if (likely(!lacks_path && (none || (few && (!buffer->segments || buffer->count == PAIR))))) {
 		write_small(facts, buffer, connection);
-	else if (!buffer->segments && !connection->whole && config.head_bytes <= MEDIUM_PAYLOAD_BYTES)
-		write_medium(facts, buffer, connection);
-	else
-		write_large(facts, buffer, connection, sk, slot);
+		return;
+	}
+	write_more(*facts, *buffer, connection, sk, slot);
 }
 
 /* What is in the first segments, together; more than any send takes if there are more. A function of its own, so that
@@ -277,8 +294,8 @@ static __always_inline void note_refused(struct sock *sk)
 
 static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
 {
-	const u64 id = bpf_get_current_pid_tgid();
-	const u32 tgid = id >> 32;
+	struct task_struct *task = bpf_get_current_task_btf();
+	const u32 tgid = task->tgid;
 	struct connection *connection;
 	struct arguments arguments;
 	struct call_facts facts = {};
@@ -292,8 +309,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 			note_refused(sk);
 		return 0;
 	}
-	if (tls_is_probed)
-		note_socket_call(id);
+	note_socket_call(task_id(task));
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
 		inode = inode_of(sk, typed);
@@ -325,11 +341,11 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		connection->tgid = tgid;
 		connection->fd = -1;
 	}
-	facts.id = id;
+	facts.task = task;
 	facts.result = result;
 	facts.direction = direction;
 	facts.fd = -1;
-	if (likely(read_arguments(&arguments))) {
+	if (likely(read_arguments(task, &arguments))) {
 		s32 fd = arguments.first;
 
 		facts.kind = classify(arguments.number);
@@ -363,9 +379,6 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		facts.deferred = connection->deferred;
 		connection->deferred = facts.has_buffer && !took_all(&buffer, result);
 	}
-	/* Only a connection's first call holds it: what follows an upgrade is told by the agent. */
-	if (result > 0 && facts.position == 0 && facts.has_buffer && begins_with_preface(&buffer, result))
-		connection->whole = 1;
 	write_record(&facts, &buffer, connection, sk, slot);
 	return 0;
 }

@@ -4,7 +4,11 @@
 #ifndef STARDUST_PROBE_TLS_THREAD_H
 #define STARDUST_PROBE_TLS_THREAD_H
 
-#include "kernel.h"
+#include "../abi.h"
+
+enum {
+	TLS_SLOTS = 4096,
+};
 
 /* A call that a thread is in. */
 struct tls_pending {
@@ -26,13 +30,32 @@ struct {
 	__type(value, struct tls_pending);
 } tls_threads SEC(".maps");
 
-/* Set by the agent with the first probe of a library: until then no socket call asks the table. */
-volatile u32 tls_is_probed;
+/* Which of them are in one, in short: the thread in a call among those with this slot, 0 if there is none. Where two
+ * meet, the table is asked ever after.
+ */
+u64 tls_slots[TLS_SLOTS];
+
+static __always_inline void open_tls_slot(u32 tid)
+{
+	u64 *slot = &tls_slots[tid % TLS_SLOTS];
+	const u64 before = __sync_val_compare_and_swap(slot, 0, tid);
+
+	if (before && before != tid)
+		*slot = SLOT_ASK_TABLE;
+}
+
+static __always_inline void close_tls_slot(u32 tid)
+{
+	__sync_val_compare_and_swap(&tls_slots[tid % TLS_SLOTS], tid, 0);
+}
 
 static __always_inline void note_socket_call(u64 id)
 {
-	struct tls_pending *pending = bpf_map_lookup_elem(&tls_threads, &id);
+	struct tls_pending *pending;
 
+	if (likely(!tls_slots[(u32)id % TLS_SLOTS]))
+		return;
+	pending = bpf_map_lookup_elem(&tls_threads, &id);
 	if (pending && pending->is_open)
 		pending->moved_ns = bpf_ktime_get_ns();
 }
