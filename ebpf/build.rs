@@ -15,14 +15,8 @@ mod kernel {
     use libbpf_cargo::SkeletonBuilder;
 
     /// v3 has instructions for 32 bits, which every kernel that loads the programs knows: less code for the same.
-    const ARGUMENTS: [&str; 6] = [
-        "-mcpu=v3",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-Wno-unused-parameter",
-        "-Wno-missing-declarations",
-    ];
+    const ARGUMENTS: [&str; 6] =
+        ["-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-declarations"];
 
     pub fn build() {
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

@@ -29,13 +29,16 @@ struct Watched {
     looks: usize,
     due_ns: u64,
     told: Option<abi::Interpreter>,
+    /// What was found last.
+    found: Option<Interpreter>,
 }
 
 impl Interpreters {
     /// These processes are new, or run another program now.
     pub fn expect(&mut self, pids: impl IntoIterator<Item = u32>, now_ns: u64) {
         for pid in pids {
-            self.processes.insert(pid, Watched { since_ns: now_ns, looks: 0, due_ns: now_ns, told: None });
+            let watched = Watched { since_ns: now_ns, looks: 0, due_ns: now_ns, told: None, found: None };
+            self.processes.insert(pid, watched);
             self.next_ns = self.next_ns.min(now_ns);
         }
     }
@@ -59,12 +62,17 @@ impl Interpreters {
             self.processes.remove(&pid);
             return;
         }
-        let found = proc.interpreter(pid);
+        let found = match &watched.found {
+            // Nothing but another program, which is expected anew, changes what its file says.
+            Some(known) if watched.told.is_some() => proc.interpreter_again(pid, known),
+            _ => proc.interpreter(pid),
+        };
         let follow = found.as_ref().and_then(for_kernel);
         if follow != watched.told || watched.looks == 0 {
             tell(kernel, pid, found.as_ref(), follow.as_ref());
             watched.told = follow;
         }
+        watched.found = found;
         watched.looks += 1;
         watched.due_ns = match LOOKS_NS.get(watched.looks) {
             Some(after_ns) => now_ns.max(watched.since_ns + after_ns),

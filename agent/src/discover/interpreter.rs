@@ -60,6 +60,17 @@ impl Proc {
         })
     }
 
+    /// Looks again at an interpreter that was found, without its file: what it has loaded, and whether its threads
+    /// can still be told.
+    pub fn interpreter_again(&self, pid: u32, known: &Interpreter) -> Option<Interpreter> {
+        let mappings = self.mappings(pid).ok()?;
+        let slot = match (self.memory(pid), &known.build) {
+            (Ok(memory), Ok(build)) => slot_in(&memory, known.runtime, build),
+            _ => Err(NoSlot::NotRunning),
+        };
+        Some(Interpreter { slot, switching: Switching::in_use(&mappings), ..known.clone() })
+    }
+
     fn look_into(
         &self,
         pid: u32,
@@ -78,13 +89,9 @@ impl Proc {
             runtime: if readable { &bytes } else { &[] },
         });
         let slot = match (&memory, &build) {
-            (Ok(memory), Ok(build)) if cfg!(target_arch = "x86_64") => {
-                state::slot(memory, runtime, build.layout)
-            }
-            (Ok(_), Ok(_)) => Err(NoSlot::Library),
+            (Ok(memory), Ok(build)) => slot_in(memory, runtime, build),
             _ => Err(NoSlot::NotRunning),
         };
-        let holds = |part: &str| mappings.iter().any(|mapping| mapping.path.contains(part));
         Interpreter {
             path: mapping.path.clone(),
             shared: mapping.path != executable,
@@ -92,8 +99,23 @@ impl Proc {
             runtime,
             build,
             slot,
-            switching: Switching { greenlets: holds("/greenlet/_greenlet."), uvloop: holds("/uvloop/loop.") },
+            switching: Switching::in_use(mappings),
         }
+    }
+}
+
+fn slot_in(memory: &impl Memory, runtime: u64, build: &Build) -> Result<Slot, NoSlot> {
+    if cfg!(target_arch = "x86_64") {
+        state::slot(memory, runtime, build.layout)
+    } else {
+        Err(NoSlot::Library)
+    }
+}
+
+impl Switching {
+    fn in_use(mappings: &[Mapping]) -> Self {
+        let holds = |part: &str| mappings.iter().any(|mapping| mapping.path.contains(part));
+        Self { greenlets: holds("/greenlet/_greenlet."), uvloop: holds("/uvloop/loop.") }
     }
 }
 
