@@ -12,6 +12,7 @@ pub mod command;
 pub mod database;
 pub mod framing;
 pub mod ledger;
+pub mod lineage;
 pub mod probe;
 pub mod process;
 pub mod reported;

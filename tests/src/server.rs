@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
+use crate::client::{Connection, Request};
 use crate::process::ProcessTree;
 use crate::venv::{Venv, apps_folder};
 
@@ -271,6 +272,13 @@ impl Server {
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
         Self::start_in(command, endpoint, folder)
+    }
+
+    /// The processes that serve, once they do: gunicorn listens before it has any.
+    pub fn workers(&self) -> anyhow::Result<Vec<u32>> {
+        Connection::open(&self.endpoint)?.exchange(Request::get("/"))?;
+        let children = self.processes.children();
+        Ok(if children.is_empty() { vec![self.pid()] } else { children })
     }
 
     /// The pid to give to the probe.

@@ -35,12 +35,6 @@ fn caller(kind: &str) -> Server {
     .unwrap()
 }
 
-/// The processes that serve.
-fn workers_of(server: &Server) -> Vec<u32> {
-    let children = server.processes.children();
-    if children.is_empty() { vec![server.pid()] } else { children }
-}
-
 /// Each request of the first app calls the second, over connections that are kept where the client keeps them.
 #[rstest]
 #[case::new_connections("sync", "/call?n={n}&url={url}")]
@@ -52,8 +46,8 @@ fn what_is_served_is_the_child_of_what_is_called(#[case] kind: &str, #[case] for
     }
     let inner = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
     let outer = caller(kind);
+    let workers = [&inner, &outer].map(|server| server.workers().unwrap()).concat();
     let probe = Probe::attach(&[inner.pid(), outer.pid()], &["--log-level", "debug"]).unwrap();
-    let workers = [&inner, &outer].map(workers_of).concat();
     probe.wait_until_followed(&workers, Duration::from_secs(10)).unwrap();
     let mut connections: Vec<Connection> =
         (0..4).map(|_| Connection::open(&outer.endpoint).unwrap()).collect();

@@ -87,7 +87,7 @@ pub enum ParentKind {
     Handshake,
     /// It is the exchange that this span is a part of.
     Whole,
-    /// The Python context that the call was made in is the one that read or answered it.
+    /// The Python context that the call was made in is the one that it was answered in.
     Context,
     /// It is the call that sent the request: both ends of the connection are watched.
     Connection,

@@ -1,8 +1,10 @@
 //! Which request a call belongs to. Invariant: a parent is given only if it is known; what cannot be told is said
 //! not to be known, and why.
 //!
-//! Where one thread or greenlet does one thing at a time, a call belongs to the request that was read there. A task
-//! of an event loop reads nothing itself: its calls wait until a request's response is sent by the same task.
+//! Where one thread or greenlet does one thing at a time, a call belongs to the request that was read there. What
+//! reads for an event loop says nothing: the context of a reader is given up as soon as it need not read, and its
+//! address may be a task's while the request is still open. Calls of tasks wait until a request's response is sent by
+//! the same task.
 
 mod callers;
 mod tasks;
@@ -31,8 +33,6 @@ pub(crate) struct Serving {
 pub(crate) enum Kin {
     /// It belongs to this request, which was read by the same thread.
     ByThread(Serving),
-    /// It belongs to this request, which was read in the same context.
-    ByContext(Serving),
     /// The process serves no request that it could belong to.
     Root,
     /// It cannot be told.
@@ -71,7 +71,6 @@ impl Requests {
     pub(crate) fn kin(&mut self, caller: Thread, start_ns: u64) -> Kin {
         let nearest = self.callers.nearest(caller, start_ns);
         match (caller.identity, nearest) {
-            (Identity::Task(_), Nearest::One(serving)) => Kin::ByContext(serving.clone()),
             (_, Nearest::One(serving)) => Kin::ByThread(serving.clone()),
             // Requests that begin later cannot be its parent.
             _ if !self.tasks.may_belong(caller.pid, start_ns) => Kin::Root,

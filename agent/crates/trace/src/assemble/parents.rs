@@ -43,7 +43,6 @@ impl Assembler {
         let kin = caller.map_or(Kin::Unknown(ANY_THREAD), |caller| self.requests.kin(caller, start_ns));
         let (doubt, waits) = match kin {
             Kin::ByThread(serving) => return child_of(serving, ParentKind::Thread),
-            Kin::ByContext(serving) => return child_of(serving, ParentKind::Context),
             Kin::Root => (None, None),
             Kin::Unknown(reason) => (Some(reason), None),
             Kin::Later(context) => (None, Some(context)),
@@ -68,7 +67,13 @@ impl Assembler {
     }
 
     /// A response has begun to be sent by `caller`: calls made in the same context belong to its request.
-    pub(crate) fn answer(&mut self, exchange: &mut Exchange, caller: Thread, at_ns: u64) {
+    /// One whose length is not told ahead may be streamed by a task that was made for it, after the calls.
+    pub(crate) fn answer(
+        &mut self,
+        exchange: &mut Exchange,
+        (caller, is_streamed): (Thread, bool),
+        at_ns: u64,
+    ) {
         let Identity::Task(context) = caller.identity else { return };
         if exchange.span.kind != SpanKind::Server
             || exchange.request_position.is_none()
@@ -79,7 +84,10 @@ impl Assembler {
         exchange.answered = Some((context, at_ns));
         let Span { span_id, head_sampled, start_ns, .. } = exchange.span;
         let serving = Serving { span_id, trace_id: exchange.span.trace_id.clone(), head_sampled, start_ns };
-        let answer = Answer { serving, from_ns: exchange.begun_ns, at_ns };
+        // While its request is still being read, it cannot be told either what the task has worked for.
+        let is_early = exchange.request_done && !is_streamed;
+        let from_ns = if is_early { exchange.begun_ns } else { at_ns };
+        let answer = Answer { serving, tid: caller.tid, from_ns, at_ns };
         self.settled.extend(self.requests.answer(caller.pid, context, answer));
     }
 

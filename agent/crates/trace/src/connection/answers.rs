@@ -109,7 +109,9 @@ impl Dialogue {
                     && let Some(exchange) = self.exchanges.front_mut()
                 {
                     assembler.respond(exchange, &head, start_ns, position);
-                    assembler.answer(exchange, thread, head_end_ns);
+                    let is_streamed = head.headers.get("content-length").is_none()
+                        && !matches!(head.status, 101 | 204 | 304);
+                    assembler.answer(exchange, (thread, is_streamed), head_end_ns);
                     exchange.touch(head_end_ns);
                     mark_events(&mut exchange.span, &head);
                     if head.status == 101 && !head.truncated {

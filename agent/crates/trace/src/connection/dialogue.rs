@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use model::{Direction, End, Origin, Protocol, Span, TcpState};
+use model::{Blur, Direction, End, Identity, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::gateway::Request;
 use protocol::http1::{Part, RequestParser, ResponseHead, ResponseParser};
 use protocol::{Chunk, uwsgi};
@@ -153,8 +153,13 @@ impl Dialogue {
                     responses.expect(asked(&head.head.method));
                 }
                 let place = (self.protocol, &self.place);
+                let reader = if self.exchanges.is_empty() || self.place.kind == SpanKind::Client {
+                    first
+                } else {
+                    Thread { identity: Identity::Unknown(Blur::ReadAhead), ..first }
+                };
                 let mut exchange =
-                    assembler.open_handed_on(place, first, &head, number, (start_ns, position));
+                    assembler.open_handed_on(place, reader, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
                 exchange.begun_ns = head_end_ns;
                 self.exchanges.push_back(Box::new(exchange));
@@ -164,6 +169,8 @@ impl Dialogue {
                     exchange.span.request_bytes = bytes;
                     exchange.request_done = true;
                     exchange.touch(end_ns);
+                    // Many servers begin their work only then; what ran before need not be theirs.
+                    exchange.begun_ns = exchange.begun_ns.max(end_ns);
                 }
                 self.open_request = None;
                 let last = self.calls.pop_back();

@@ -1,17 +1,10 @@
-//! Requests by what read their first byte. Invariant: of several, none is the nearest.
+//! Requests by the thread or greenlet that read their first byte. Invariant: of several, none is the nearest.
 
 use model::{Identity, SpanId};
 use rustc_hash::FxHashMap;
 
 use super::Serving;
 use crate::place::Thread;
-
-/// What reads requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Reader {
-    Thread { pid: u32, tid: u32 },
-    Task { pid: u32, context: u64 },
-}
 
 /// A request, and the context it was read in where threads and greenlets have one; 0: none.
 #[derive(Debug)]
@@ -31,7 +24,8 @@ pub(super) enum Nearest<'a> {
 /// The requests that are open.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
-    open: FxHashMap<Reader, Vec<Read>>,
+    /// By process and thread.
+    open: FxHashMap<(u32, u32), Vec<Read>>,
 }
 
 impl Callers {
@@ -78,14 +72,13 @@ impl Callers {
     }
 }
 
-/// What reads where this caller runs, and its context. `None`: it cannot be told.
-fn reader(caller: Thread) -> Option<(Reader, u64)> {
-    let Thread { pid, tid, identity } = caller;
-    match identity {
-        Identity::Thread => Some((Reader::Thread { pid, tid }, 0)),
-        Identity::Base(context) | Identity::Greenlet(context) => Some((Reader::Thread { pid, tid }, context)),
-        Identity::Task(context) => Some((Reader::Task { pid, context }, context)),
-        Identity::Unknown(_) => None,
+/// The thread that reads, and the context it reads in. `None`: what reads need not be what serves.
+fn reader(caller: Thread) -> Option<((u32, u32), u64)> {
+    let thread = (caller.pid, caller.tid);
+    match caller.identity {
+        Identity::Thread => Some((thread, 0)),
+        Identity::Base(context) | Identity::Greenlet(context) => Some((thread, context)),
+        Identity::Task(_) | Identity::Unknown(_) => None,
     }
 }
 
@@ -141,7 +134,7 @@ mod tests {
             ),
             (vec![Greenlet(7)], vec![(Greenlet(9), "none"), (Identity::Unknown(Blur::Greenlet), "none")]),
             (vec![Greenlet(7), Greenlet(7)], vec![(Greenlet(7), "several")]),
-            (vec![Task(7), Task(8)], vec![(Task(7), "0"), (Task(9), "none"), (Base(7), "none")]),
+            (vec![Task(7), Task(8)], vec![(Task(7), "none"), (Base(7), "none")]),
             (vec![Identity::Unknown(Blur::Loop)], vec![(Identity::Unknown(Blur::Loop), "none")]),
         ] {
             let mut callers = Callers::default();

@@ -1,8 +1,8 @@
 //! Calls of tasks wait for the response that their task sends.
 //!
 //! Invariants: a call belongs to a request only if the request was there before the call and its response was sent,
-//! after the call, in the context that the call was made in; addresses of contexts are used again, and the time in
-//! between tells. What waits is bounded in number and time.
+//! after the call, in the context and by the thread that the call was made in; addresses of contexts are used again, and
+//! the time in between tells. What waits is bounded in number and time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,12 +17,14 @@ const MAX_WAITING: usize = 16_384;
 /// Most contexts of one process that are remembered, and requests of one context.
 const MAX_CONTEXTS: usize = 16_384;
 const MAX_ANSWERED: usize = 4;
+/// How long answers of a process are not trusted, after one has come in a context that was another request's before.
+const LATE_NS: u64 = 600_000_000_000;
 /// How long a call waits, and how long it is remembered who answered, for calls that end later.
 const WAIT_NS: u64 = 60_000_000_000;
 
 const TOO_MANY: &str = "too many calls waited to know their request";
 const TOO_LONG: &str = "its request took too long to answer";
-const ENDED: &str = "the task that called ended without an answer";
+const REUSED: &str = "the task that answered in its context may be a later one";
 const SHARED: &str = "several requests are answered in the context of the call";
 
 /// A call that is over and whose request is not known yet.
@@ -40,6 +42,9 @@ pub(crate) struct Waiting {
 pub(crate) struct Answer {
     /// The request.
     pub(crate) serving: Serving,
+    /// The thread that sends it. A task stays on its loop's: another thread that runs in a context of the same address
+    /// runs in another context.
+    pub(crate) tid: u32,
     /// The task cannot have worked for the request before.
     pub(crate) from_ns: u64,
     /// When the response's first byte was sent.
@@ -78,6 +83,8 @@ struct Family {
     waiting: BTreeMap<Call, Waiting>,
     /// When the last call began that is to wait, if that is not long ago.
     called_ns: Option<u64>,
+    /// Until when its answers are taken to come in contexts that were made for them.
+    late_until_ns: u64,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +99,7 @@ struct Context {
 #[derive(Debug)]
 struct Answered {
     serving: Serving,
+    tid: u32,
     from_ns: u64,
     until_ns: u64,
 }
@@ -139,26 +147,32 @@ impl Tasks {
         if family.contexts.len() >= MAX_CONTEXTS && !family.contexts.contains_key(&context) {
             return Vec::new();
         }
-        let Answer { serving, from_ns, at_ns } = answer;
+        let Answer { serving, tid, mut from_ns, at_ns } = answer;
         if let Some(answered_in) = family.open.get_mut(&(serving.start_ns, serving.span_id.0)) {
             *answered_in = Some(context);
         }
         let quiet_until_ns = family.quiet.remove(&context).unwrap_or(0);
         let entry = family.contexts.entry(context).or_default();
-        entry.shared |=
-            quiet_until_ns > from_ns || entry.answered.iter().any(|other| other.until_ns > from_ns);
+        let shared = quiet_until_ns > from_ns || entry.answered.iter().any(|other| other.until_ns > from_ns);
+        entry.shared |= shared;
+        if shared {
+            family.late_until_ns = at_ns.saturating_add(LATE_NS);
+        }
+        if at_ns < family.late_until_ns && !entry.shared {
+            from_ns = at_ns;
+        }
         if entry.answered.len() >= MAX_ANSWERED {
             entry.answered.pop_front();
         }
-        entry.answered.push_back(Answered { serving: serving.clone(), from_ns, until_ns: at_ns });
+        entry.answered.push_back(Answered { serving: serving.clone(), tid, from_ns, until_ns: at_ns });
         // Who called before is not who answers now: the address was another context's.
-        let mut settled = family.claim(context, (0, from_ns), &Err(ENDED));
+        let mut settled = family.claim(context, None, (0, from_ns), &Err(REUSED));
         let parent = if family.contexts.get(&context).is_some_and(|entry| entry.shared) {
             Err(SHARED)
         } else {
             Ok(serving)
         };
-        settled.extend(family.claim(context, (from_ns, at_ns.saturating_add(1)), &parent));
+        settled.extend(family.claim(context, Some(tid), (from_ns, at_ns.saturating_add(1)), &parent));
         self.waiting -= settled.len();
         settled
     }
@@ -171,10 +185,10 @@ impl Tasks {
         let Some(answered) = entry.answered.back_mut().filter(|last| last.serving.span_id == span_id) else {
             return Vec::new();
         };
-        let from_ns = answered.until_ns;
+        let (tid, from_ns) = (answered.tid, answered.until_ns);
         answered.until_ns = answered.until_ns.max(at_ns);
         let parent = if shared { Err(SHARED) } else { Ok(answered.serving.clone()) };
-        let settled = family.claim(context, (from_ns, at_ns.saturating_add(1)), &parent);
+        let settled = family.claim(context, Some(tid), (from_ns, at_ns.saturating_add(1)), &parent);
         self.waiting -= settled.len();
         settled
     }
@@ -186,13 +200,15 @@ impl Tasks {
             return Some(Settled { waiting, parent: Err(UNCLAIMED) });
         };
         if let Some(entry) = family.contexts.get(&waiting.context) {
-            let holds = |answered: &&Answered| (answered.from_ns..=answered.until_ns).contains(&start_ns);
+            let holds = |answered: &&Answered| {
+                answered.tid == waiting.span.tid && (answered.from_ns..=answered.until_ns).contains(&start_ns)
+            };
             if let Some(answered) = entry.answered.iter().find(holds) {
                 let parent = if entry.shared { Err(SHARED) } else { Ok(answered.serving.clone()) };
                 return Some(Settled { waiting, parent });
             }
             if entry.answered.iter().any(|answered| start_ns < answered.from_ns) {
-                return Some(Settled { waiting, parent: Err(ENDED) });
+                return Some(Settled { waiting, parent: Err(REUSED) });
             }
         }
         if hopeless {
@@ -282,10 +298,11 @@ impl Family {
         }
     }
 
-    /// Takes the calls of a context that began in a span of time, its end not included.
+    /// Takes the calls of a context, of one thread or all, that began in a span of time, its end not included.
     fn claim(
         &mut self,
         context: u64,
+        tid: Option<u32>,
         (from_ns, to_ns): (u64, u64),
         parent: &Result<Serving, &'static str>,
     ) -> Vec<Settled> {
@@ -293,7 +310,10 @@ impl Family {
         if from_ns >= to_ns {
             return Vec::new();
         }
-        let calls: Vec<Call> = entry.waiting.range((from_ns, 0)..(to_ns, 0)).copied().collect();
+        let made_by = |call: &Call| self.waiting.get(call).map(|waiting| waiting.span.tid);
+        let calls = entry.waiting.range((from_ns, 0)..(to_ns, 0)).copied();
+        let calls: Vec<Call> =
+            calls.filter(|call| tid.is_none_or(|tid| made_by(call) == Some(tid))).collect();
         let taken = calls.into_iter().filter_map(|call| self.take(call));
         taken.map(|waiting| Settled { waiting, parent: parent.clone() }).collect()
     }

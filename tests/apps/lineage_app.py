@@ -1,0 +1,149 @@
+"""Apps of which each request calls another server three times, in several ways.
+
+ASGI: `asgi`; WSGI: `wsgi`; run with `aiohttp PORT` or `tornado PORT` it serves by itself.
+"""
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import aiohttp
+import httpx
+import requests
+import urllib3
+from aiohttp import web
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from flask import Flask
+from flask import request as flask_request
+from tornado.web import Application, RequestHandler
+
+asgi = FastAPI()
+wsgi = Flask(__name__)
+
+limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+httpx_client = httpx.AsyncClient(limits=limits, timeout=60)
+urllib3_pool = urllib3.PoolManager(maxsize=1000, timeout=60)
+aiohttp_sessions = []
+
+
+async def fetch_with_httpx(url):
+    (await httpx_client.get(url)).raise_for_status()
+
+
+async def fetch_with_aiohttp(url):
+    if not aiohttp_sessions:
+        aiohttp_sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+    async with aiohttp_sessions[0].get(url) as answer:
+        await answer.read()
+
+
+def fetch_with_requests(url):
+    requests.get(url, timeout=60).raise_for_status()
+
+
+def fetch_with_urllib3(url):
+    urllib3_pool.request("GET", url)
+
+
+TASKS = {"httpx": fetch_with_httpx, "aiohttp": fetch_with_aiohttp}
+CALLS = {"requests": fetch_with_requests, "urllib3": fetch_with_urllib3}
+
+
+def urls(query):
+    return [f"{query['leaf']}/leaf?n={query['n']}&k={k}" for k in range(3)]
+
+
+def answer(query):
+    return b"x" * int(query.get("size", 2))
+
+
+async def fan_out(query):
+    fetch = TASKS.get(query["client"]) or in_a_thread(CALLS[query["client"]])
+    match query["style"]:
+        case "in_turn":
+            for url in urls(query):
+                await fetch(url)
+        case "gather":
+            await asyncio.gather(*map(fetch, urls(query)))
+        case "group":
+            async with asyncio.TaskGroup() as group:
+                for url in urls(query):
+                    group.create_task(fetch(url))
+    return answer(query)
+
+
+def in_a_thread(call):
+    async def fetch(url):
+        await asyncio.to_thread(call, url)
+
+    return fetch
+
+
+def fan_out_and_block(query):
+    call = CALLS[query["client"]]
+    match query["style"]:
+        case "in_turn":
+            for url in urls(query):
+                call(url)
+        case "threads":
+            with ThreadPoolExecutor(3) as threads:
+                list(threads.map(call, urls(query)))
+        case "spawn":
+            import gevent
+
+            gevent.joinall([gevent.spawn(call, url) for url in urls(query)], raise_error=True)
+    return answer(query)
+
+
+@asgi.api_route("/fan", methods=["GET", "POST"])
+async def asgi_fan(request: Request):
+    await request.body()
+    if request.query_params["style"] != "stream":
+        return Response(await fan_out(request.query_params), media_type="text/plain")
+    await fan_out({**request.query_params, "style": "in_turn"})
+
+    async def pieces():
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+            yield b"x"
+
+    # It is sent by a task of its own, which is made after the calls.
+    return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@wsgi.route("/fan", methods=["GET", "POST"])
+def wsgi_fan():
+    flask_request.get_data()
+    return fan_out_and_block(flask_request.args)
+
+
+async def aiohttp_fan(request):
+    await request.read()
+    return web.Response(body=await fan_out(request.query))
+
+
+class TornadoFan(RequestHandler):
+    async def get(self):
+        query = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        self.finish(await fan_out(query))
+
+    post = get
+
+
+def serve_aiohttp(port):
+    app = web.Application(client_max_size=1 << 24)
+    app.router.add_route("*", "/fan", aiohttp_fan)
+    web.run_app(app, host="127.0.0.1", port=port, print=None)
+
+
+async def serve_tornado(port):
+    Application([("/fan", TornadoFan)]).listen(port, "127.0.0.1")
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "aiohttp":
+        serve_aiohttp(int(sys.argv[2]))
+    else:
+        asyncio.run(serve_tornado(int(sys.argv[2])))

@@ -1,0 +1,153 @@
+//! Requests that each call another server three times, and whose spans those calls are.
+//!
+//! Invariant: which call belongs to which request is told by the numbers in their targets alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use crate::client::{Connection, Request};
+use crate::probe::{Probe, SpanLine};
+use crate::server::{Endpoint, Server};
+
+/// Calls of each request.
+const CALLS: usize = 3;
+const BODY_BYTES: usize = 1 << 20;
+/// How long a process may take to be followed, and spans to come.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What clients do. Each has a connection of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// One request each.
+    Once,
+    /// Three requests each, one after the other on the same connection.
+    Kept,
+    /// Three requests each, in one piece.
+    Pipelined,
+    /// One request each, of which every other client does not await the answer.
+    Cancelled,
+    /// One request each, with a body of a MiB, answered by one of a MiB.
+    Bodies,
+}
+
+/// How the server calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Fan<'a> {
+    /// The library.
+    pub client: &'a str,
+    /// `in_turn`, or one of the ways to call three times at once.
+    pub style: &'a str,
+}
+
+/// Whose the calls are.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Calls seen.
+    pub calls: usize,
+    /// Requests seen.
+    pub requests: usize,
+    /// Calls whose parent is the request that made them.
+    pub known: usize,
+    /// Calls with another parent: each as it was told.
+    pub wrong: Vec<String>,
+    /// Calls without a parent, by the reason that is told.
+    pub unknown: BTreeMap<String, usize>,
+}
+
+/// Watches the server while so many clients ask it at the same time.
+pub fn drive(server: &Server, fan: Fan<'_>, load: Load, clients: usize) -> anyhow::Result<Tally> {
+    let (leaf, workers) = (Server::crowd()?, server.workers()?);
+    let probe = Probe::attach(&[server.pid()], &["--log-level", "debug"])?;
+    probe.wait_until_followed(&workers, LIMIT)?;
+    let target = |number: usize| {
+        let Fan { client, style } = fan;
+        let size = if load == Load::Bodies { BODY_BYTES } else { 2 };
+        let leaf = leaf.endpoint.url();
+        format!("/fan?n={number}&client={client}&style={style}&size={size}&leaf={leaf}")
+    };
+    let each = if matches!(load, Load::Kept | Load::Pipelined) { 3 } else { 1 };
+    let outcomes = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..clients)
+            .map(|lane| {
+                let numbers: Vec<_> = (0..each).map(|index| lane * each + index).collect();
+                let targets: Vec<String> = numbers.into_iter().map(target).collect();
+                scope.spawn(move || ask(&server.endpoint, load, lane, &targets))
+            })
+            .collect();
+        lanes.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    for outcome in outcomes {
+        outcome.ok().context("a client panicked")??;
+    }
+    let requests = clients * each;
+    if load == Load::Cancelled {
+        probe.wait_for_spans(requests, LIMIT);
+    } else {
+        // Calls of which the parent is not known yet come when the probe stops.
+        probe.wait_for_spans(requests * (1 + CALLS), Duration::from_secs(2));
+    }
+    Ok(tally(&probe.stop()?))
+}
+
+/// What one client does.
+fn ask(endpoint: &Endpoint, load: Load, lane: usize, targets: &[String]) -> anyhow::Result<()> {
+    let mut connection = Connection::open(endpoint)?;
+    if load == Load::Cancelled && lane % 2 == 1 {
+        let sent = connection.send(Request::get(&targets[0]))?;
+        // From before the server has read it to the middle of its calls.
+        std::thread::sleep(Duration::from_millis(lane as u64 % 40 * 5));
+        connection.abandon(sent);
+        return Ok(());
+    }
+    let entries = match load {
+        Load::Pipelined => {
+            let requests = targets.iter().map(|target| Request::get(target)).collect();
+            let sent = connection.send_pipelined(requests)?;
+            sent.into_iter().map(|sent| connection.receive(sent)).collect::<anyhow::Result<Vec<_>>>()?
+        }
+        Load::Bodies => vec![connection.exchange(Request::post(&targets[0], BODY_BYTES))?],
+        _ => {
+            let asked = targets.iter().map(|target| connection.exchange(Request::get(target)));
+            asked.collect::<anyhow::Result<Vec<_>>>()?
+        }
+    };
+    for entry in entries {
+        ensure!(entry.status == Some(200), "{} gives {:?}", entry.target, entry.status);
+    }
+    Ok(())
+}
+
+fn tally(spans: &[SpanLine]) -> Tally {
+    let mut tally = Tally::default();
+    let by_id: HashMap<&str, &SpanLine> = spans.iter().map(|span| (span.span_id.as_str(), span)).collect();
+    for span in spans {
+        if span.kind == "server" {
+            tally.requests += 1;
+            continue;
+        }
+        tally.calls += 1;
+        match span.parent_id.as_deref() {
+            None => {
+                let reason = span.attributes.get("stardust_probe.parent");
+                let reason = reason.and_then(|reason| reason.as_str()).unwrap_or("none told");
+                *tally.unknown.entry(reason.to_owned()).or_default() += 1;
+            }
+            Some(parent) => match by_id.get(parent) {
+                Some(parent) if number(parent) == number(span) && parent.trace_id == span.trace_id => {
+                    tally.known += 1;
+                }
+                parent => tally.wrong.push(format!("{span:?} of {parent:?}")),
+            },
+        }
+    }
+    tally
+}
+
+/// The `n` of a target; spans that have none differ from one another.
+fn number(span: &SpanLine) -> &str {
+    let query = span.target.as_deref().and_then(|target| target.split_once('?'));
+    let mut pairs = query.map(|(_, query)| query.split('&')).into_iter().flatten();
+    pairs.find_map(|pair| pair.strip_prefix("n=")).unwrap_or(&span.span_id)
+}
