@@ -10,6 +10,9 @@ use super::{Endpoint, Pass, Server, nginx_config, port_of};
 use crate::certificate::certificate;
 use crate::venv::{Venv, apps_folder};
 
+/// Longer than a probe takes to attach on a busy machine: connections that were open before stay so.
+const IDLE_SECONDS: &str = "60";
+
 impl Server {
     /// gunicorn with `app`, with more arguments of its own.
     pub fn gunicorn_tls(app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
@@ -17,6 +20,7 @@ impl Server {
         let (folder, files) = Self::tls_folder("--certfile", "--keyfile")?;
         let mut command = Command::new(Venv::open()?.program("gunicorn"));
         command.args(["--bind", &endpoint.to_string(), "--no-control-socket"]).args(files);
+        command.args(["--keep-alive", IDLE_SECONDS]);
         command.args(arguments).arg(app).current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }
@@ -27,7 +31,7 @@ impl Server {
         let (folder, files) = Self::tls_folder("--ssl-certfile", "--ssl-keyfile")?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
         command.args(["--loop", event_loop, "--no-access-log", "--port", &port_of(&endpoint)]).args(files);
-        command.arg(app).current_dir(apps_folder());
+        command.args(["--timeout-keep-alive", IDLE_SECONDS]).arg(app).current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }
 
@@ -36,7 +40,8 @@ impl Server {
         let endpoint = Endpoint::free_tls()?;
         let (folder, files) = Self::tls_folder("--certfile", "--keyfile")?;
         let mut command = Command::new(Venv::open()?.program("hypercorn"));
-        command.args(["--bind", &endpoint.to_string()]).args(files).arg(app).current_dir(apps_folder());
+        command.args(["--bind", &endpoint.to_string(), "--keep-alive", IDLE_SECONDS]).args(files);
+        command.arg(app).current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }
 
