@@ -46,6 +46,8 @@ pub struct Options {
 pub struct Measured {
     /// The server's name.
     pub server: &'static str,
+    /// Share of the throughput that may be lost.
+    pub loss_max: f64,
     /// Pairs of runs.
     pub pairs: usize,
     /// Requests per second, bare and probed.
@@ -60,8 +62,10 @@ pub struct Measured {
     pub probed_cpu_ns: Spread,
     /// Share of CPU time per request that was added, pair by pair.
     pub added_cpu: Spread,
-    /// Kernel time of the probe's programs.
+    /// Kernel time of the probe's programs at socket calls.
     pub kernel: kernel::Cost,
+    /// And at calls of TLS libraries.
+    pub tls: kernel::Account,
     /// The probe's own CPU time per request in nanoseconds, user and system.
     pub probe_cpu_ns: Spread,
     /// The probe's memory after load, in bytes: now and at its highest.
@@ -139,11 +143,12 @@ impl Bench {
             let loss = share_lost(&bare[pair], &probed[pair].sample);
             eprintln!("    pair {:>2}: throughput {:+.2} %", pair + 1, -100.0 * loss);
         }
-        let kernel = self.kernel_cost(&target)?;
+        let (kernel, tls) = self.kernel_cost(&target)?;
         let idle_cpu = self.idle(&target)?;
         let both = || bare.iter().zip(&probed);
         Ok(Measured {
             server: server.name,
+            loss_max: server.loss_max(),
             pairs,
             bare_rate: Spread::of(bare.iter().map(Sample::per_second)),
             probed_rate: Spread::of(probed.iter().map(|run| run.sample.per_second())),
@@ -156,6 +161,7 @@ impl Bench {
                 }),
             ),
             kernel,
+            tls,
             probe_cpu_ns: Spread::of(
                 probed.iter().map(|run| run.probe_cpu_ns as f64 / run.sample.requests as f64),
             ),
@@ -192,26 +198,31 @@ impl Bench {
     }
 
     /// The kernel's own account of the programs' time, taken in runs of its own: it costs something itself.
-    fn kernel_cost(&self, target: &Target) -> Result<kernel::Cost> {
+    fn kernel_cost(&self, target: &Target) -> Result<(kernel::Cost, kernel::Account)> {
         let calls = kernel::socket_calls_per_request(target, self.run_time, &self.interrupt)?;
-        let watched = self.kernel_account(target, target.pid())?;
+        let (watched, tls) = self.kernel_account(target, target.pid())?;
         // Attached to a process that does nothing: every call it sees is one that is not watched.
         let mut bystander = Command::new("sleep").arg("600").spawn().context("start a bystander")?;
         let unwatched = self.kernel_account(target, bystander.id());
         bystander.kill().context("end the bystander")?;
         bystander.wait().context("end the bystander")?;
-        Ok(kernel::Cost::of(&watched, &unwatched?, calls))
+        Ok((kernel::Cost::of(&watched, &unwatched?.0, calls), tls))
     }
 
-    fn kernel_account(&self, target: &Target, watched: u32) -> Result<kernel::Account> {
+    /// Of the programs at socket calls, and at calls of TLS libraries.
+    fn kernel_account(&self, target: &Target, watched: u32) -> Result<(kernel::Account, kernel::Account)> {
         let _statistics = kernel::Statistics::on()?;
         let others = kernel::programs()?;
         let probe = self.attach(watched)?;
-        let before = kernel::socket_programs(&kernel::programs()?, &others);
+        let before = kernel::programs()?;
         let sample = load::run(target, self.run_time, &self.interrupt)?;
-        let after = kernel::socket_programs(&kernel::programs()?, &others);
+        let after = kernel::programs()?;
         probe.stop()?;
-        Ok(after.since(&before, sample.requests))
+        let account = |parts| {
+            let before = kernel::sum_of(parts, &before, &others);
+            kernel::sum_of(parts, &after, &others).since(&before, sample.requests)
+        };
+        Ok((account(kernel::AT_SOCKET_CALLS), account(kernel::AT_TLS_CALLS)))
     }
 
     fn idle(&self, target: &Target) -> Result<f64> {

@@ -59,6 +59,7 @@ const WRK: Need = program("wrk", ["wrk", "wrk", "wrk", "wrk"]);
 const BPFTOOL: Need = program("bpftool", ["bpftool", "bpftool", "bpftool", "bpf"]);
 const STRACE: Need = program("strace", ["strace", "strace", "strace", "strace"]);
 const TASKSET: Need = program("taskset", ["util-linux", "util-linux", "util-linux-misc", "util-linux"]);
+const OPENSSL: Need = program("openssl", ["openssl", "openssl", "openssl", "openssl"]);
 
 const POSTGRESQL: Need = Need {
     sign: Sign::ProgramBelow("initdb", "/usr/lib/postgresql"),
@@ -98,7 +99,7 @@ pub const TEST: &[Need] = &[
     CC,
 ];
 /// To measure.
-pub const BENCH: &[Need] = &[WRK, BPFTOOL, STRACE, TASKSET];
+pub const BENCH: &[Need] = &[WRK, BPFTOOL, STRACE, TASKSET, OPENSSL];
 
 /// The package managers we know: program, what installs, what refreshes the lists.
 const MANAGERS: [(&str, &[&str], &[&str]); 4] = [

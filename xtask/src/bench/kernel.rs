@@ -75,12 +75,16 @@ pub struct Account {
     requests: u64,
 }
 
-/// Sums the programs that were not there before and run at socket calls.
-pub fn socket_programs(now: &HashMap<u64, Program>, others: &HashMap<u64, Program>) -> Account {
+/// Programs that run at socket calls, by parts of their names.
+pub const AT_SOCKET_CALLS: &[&str] = &["recv", "send", "exit_"];
+/// Programs that run at instructions of TLS libraries.
+pub const AT_TLS_CALLS: &[&str] = &["user_tls"];
+
+/// Sums the programs with these parts in their names that were not there before.
+pub fn sum_of(parts: &[&str], now: &HashMap<u64, Program>, others: &HashMap<u64, Program>) -> Account {
     let mut sum = Account::default();
     for (id, (name, time_ns, runs)) in now {
-        let at_a_socket_call = ["recv", "send", "exit_"].iter().any(|part| name.contains(part));
-        if at_a_socket_call && !others.contains_key(id) {
+        if parts.iter().any(|part| name.contains(part)) && !others.contains_key(id) {
             sum.time_ns += time_ns;
             sum.runs += runs;
         }
@@ -89,6 +93,16 @@ pub fn socket_programs(now: &HashMap<u64, Program>, others: &HashMap<u64, Progra
 }
 
 impl Account {
+    /// Runs for each request.
+    pub fn runs_per_request(&self) -> f64 {
+        self.runs as f64 / self.requests as f64
+    }
+
+    /// Nanoseconds of one run; 0 if there was none.
+    pub fn run_ns(&self) -> f64 {
+        if self.runs == 0 { 0.0 } else { self.time_ns as f64 / self.runs as f64 }
+    }
+
     /// What came to it since `before`.
     pub fn since(&self, before: &Self, requests: u64) -> Self {
         Self { time_ns: self.time_ns - before.time_ns, runs: self.runs - before.runs, requests }
@@ -158,7 +172,7 @@ mod tests {
         ]);
         let all: HashMap<u64, Program> = entries.as_array().unwrap().iter().filter_map(program).collect();
         let others = HashMap::from([(1, all[&1].clone())]);
-        let sum = socket_programs(&all, &others);
+        let sum = sum_of(AT_SOCKET_CALLS, &all, &others);
         assert_eq!(sum, Account { time_ns: 4000, runs: 50, requests: 0 });
         let later = Account { time_ns: 9000, runs: 80, requests: 0 };
         assert_eq!(later.since(&sum, 6), Account { time_ns: 5000, runs: 30, requests: 6 });

@@ -45,7 +45,7 @@ pub fn run(target: &Target, time: Duration, interrupt: &Interrupt) -> Result<Sam
     let output = Command::new("taskset")
         .args(["--cpu-list", CPU, "wrk", "--threads", "1", "--connections", CONNECTIONS])
         .args(["--duration", &format!("{}s", time.as_secs())])
-        .arg(format!("http://127.0.0.1:{}/", target.port))
+        .arg(&target.url)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start wrk")?;

@@ -1,6 +1,6 @@
 //! The servers that are measured: one worker each, alone on the first CPU.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::interrupt::Interrupt;
 use crate::procfs;
 use crate::service::{Service, free_port};
+use crate::shell;
 
 /// Where the server runs. The load runs on [`super::load::CPU`].
 pub const CPU: &str = "0";
@@ -20,6 +21,8 @@ pub struct Server {
     arguments: &'static [&'static str],
     /// What comes before the address to listen on.
     address: Address,
+    /// It speaks TLS, with the certificate of the bench.
+    tls: bool,
 }
 
 enum Address {
@@ -36,29 +39,44 @@ pub const SERVERS: &[Server] = &[
         program: "gunicorn",
         arguments: &["--workers", "1", "--worker-class", "sync", "flask_app:app"],
         address: Address::Bind,
+        tls: false,
     },
     Server {
         name: "Flask, gunicorn gthread",
         program: "gunicorn",
         arguments: &["--workers", "1", "--worker-class", "gthread", "--threads", "8", "flask_app:app"],
         address: Address::Bind,
+        tls: false,
     },
     Server {
         name: "FastAPI, uvicorn httptools",
         program: "uvicorn",
         arguments: &["--workers", "1", "--http", "httptools", "--no-access-log", "fastapi_app:app"],
         address: Address::HostAndPort,
+        tls: false,
+    },
+    Server {
+        name: "FastAPI, uvicorn httptools, HTTPS",
+        program: "uvicorn",
+        arguments: &["--workers", "1", "--http", "httptools", "--no-access-log", "fastapi_app:app"],
+        address: Address::HostAndPort,
+        tls: true,
     },
 ];
 
 /// A running server.
 pub struct Target {
     service: Service,
-    /// Where it listens on 127.0.0.1.
-    pub port: u16,
+    /// Where it answers.
+    pub url: String,
 }
 
 impl Server {
+    /// Share of the throughput that it may lose at most: where TLS is looked into, it is a little more.
+    pub const fn loss_max(&self) -> f64 {
+        if self.tls { 0.04 } else { 0.02 }
+    }
+
     /// Starts it and waits until it takes connections.
     pub fn start(&self, venv: &Path, sources: &Path, logs: &Path, interrupt: &Interrupt) -> Result<Target> {
         let port = free_port()?;
@@ -68,10 +86,26 @@ impl Server {
             Address::Bind => command.args(["--bind", &format!("127.0.0.1:{port}")]),
             Address::HostAndPort => command.args(["--host", "127.0.0.1", "--port", &port.to_string()]),
         };
+        if self.tls {
+            let (certificate, key) = certificate(logs)?;
+            command.arg("--ssl-certfile").arg(certificate).arg("--ssl-keyfile").arg(key);
+        }
         command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(sources);
         let log = logs.join(self.program).with_extension("log");
-        Ok(Target { service: Service::start_on(&mut command, &log, port, interrupt)?, port })
+        let scheme = if self.tls { "https" } else { "http" };
+        let url = format!("{scheme}://127.0.0.1:{port}/");
+        Ok(Target { service: Service::start_on(&mut command, &log, port, interrupt)?, url })
     }
+}
+
+/// A certificate that nobody checks, and its key, as small as clients take today.
+fn certificate(folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+    openssl.args(["-days", "2", "-subj", "/CN=localhost", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
+    shell::read(&mut openssl)?;
+    Ok((certificate, key))
 }
 
 impl Target {
