@@ -31,7 +31,8 @@ pub struct Attached {
 }
 
 /// Loads and attaches by the best way that works. Nothing is watched yet.
-pub fn attach(settings: &KernelConfig) -> Result<Attached, Failure> {
+/// `exceptions`: those of Python are asked for.
+pub fn attach(settings: &KernelConfig, exceptions: bool) -> Result<Attached, Failure> {
     permitted(&fs::read_to_string("/proc/self/status").unwrap_or_default())?;
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     if namespace.as_os_str() != INIT_PID_NAMESPACE {
@@ -43,7 +44,7 @@ pub fn attach(settings: &KernelConfig) -> Result<Attached, Failure> {
     usable(&capabilities)?;
     let mut refused = Vec::new();
     for way in ways(settings.way) {
-        match try_way(&capabilities, settings, way) {
+        match try_way(&capabilities, settings, way, exceptions) {
             Ok(kernel) => return Ok(Attached { kernel, way, refused }),
             Err(reason) => refused.push(WayReport { way: way.to_string(), refused: Some(reason) }),
         }
@@ -141,7 +142,12 @@ pub fn ways(wanted: config::Way) -> Vec<Way> {
 }
 
 /// Tries one way; the error says why it does not work.
-pub fn try_way(capabilities: &Capabilities, settings: &KernelConfig, way: Way) -> Result<Kernel, String> {
+pub fn try_way(
+    capabilities: &Capabilities,
+    settings: &KernelConfig,
+    way: Way,
+    exceptions: bool,
+) -> Result<Kernel, String> {
     if !capabilities.has(way) {
         return Err(match way {
             Way::TpBtf => "the socket tracepoints are missing (they came with Linux 6.3)".to_owned(),
@@ -158,10 +164,15 @@ pub fn try_way(capabilities: &Capabilities, settings: &KernelConfig, way: Way) -
         Way::Syscalls => &[false],
     };
     let mut reason = String::new();
-    // A kernel that refuses programs for user code still shows the sockets.
+    // A kernel that refuses programs for user code, or those that keep exceptions, still shows the sockets.
     let user_probes = [capabilities.user_probes, UserProbes::None];
-    let tries = storages.iter().flat_map(|storage| user_probes.map(|user_probes| (*storage, user_probes)));
-    for (socket_storage, user_probes) in tries {
+    let keeps = if exceptions { &[true, false][..] } else { &[false] };
+    let tries = storages.iter().flat_map(|storage| {
+        user_probes
+            .into_iter()
+            .flat_map(move |user_probes| keeps.iter().map(move |keep| (*storage, user_probes, *keep)))
+    });
+    for (socket_storage, user_probes, exceptions) in tries {
         let options = Options {
             way,
             user_probes,
@@ -170,6 +181,7 @@ pub fn try_way(capabilities: &Capabilities, settings: &KernelConfig, way: Way) -
             head_bytes: settings.head_bytes,
             whole_bytes: settings.http2_bytes,
             max_processes: settings.max_processes,
+            exceptions,
             max_connections: settings.max_connections,
         };
         match Kernel::load(&options).and_then(|mut kernel| kernel.attach().map(|()| kernel)) {

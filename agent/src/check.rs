@@ -13,7 +13,7 @@ use crate::config::KernelConfig;
 use crate::discover::Proc;
 use crate::discover::interpreter::Interpreter;
 use crate::exit::Failure;
-use crate::tls;
+use crate::{exceptions, tls};
 
 /// The report.
 #[derive(Debug, Clone, Serialize)]
@@ -60,6 +60,8 @@ pub struct Target {
     pub interpreter: Option<String>,
     /// How a call to another service is told to belong to a request.
     pub identity: String,
+    /// Where exceptions are seen, and why there; or why they are not.
+    pub exceptions: Vec<String>,
     /// The files in which TLS plaintext is seen.
     pub tls: Vec<TlsFile>,
 }
@@ -91,7 +93,7 @@ pub fn check(
         .map(|way| WayReport {
             way: way.to_string(),
             refused: if ready {
-                attach::try_way(&capabilities, settings, way).err()
+                attach::try_way(&capabilities, settings, way, true).err()
             } else {
                 Some("not tried".to_owned())
             },
@@ -125,6 +127,7 @@ fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
     Ok(Target {
         pid,
         identity: identity(interpreter.as_ref()),
+        exceptions: exceptions(&proc, pid, interpreter.as_ref()),
         interpreter: interpreter.map(|interpreter| interpreter.to_string()),
         app: process.app_id,
         app_from: attach::source_of(process.app_id_source).to_owned(),
@@ -140,6 +143,14 @@ fn identity(interpreter: Option<&Interpreter>) -> String {
     match interpreter.refusal() {
         Some(reason) => format!("by thread only: {reason}"),
         None => "by thread, task and greenlet: the interpreter's current context".to_owned(),
+    }
+}
+
+fn exceptions(proc: &Proc, pid: u32, interpreter: Option<&Interpreter>) -> Vec<String> {
+    let Some(interpreter) = interpreter else { return vec!["not told: no Python interpreter".to_owned()] };
+    match exceptions::places(proc, pid, interpreter) {
+        Ok(places) => places,
+        Err(reason) => vec![format!("not told: {reason}")],
     }
 }
 
@@ -181,6 +192,9 @@ pub fn render(report: &Report) -> String {
         line("children", &target.descendants.to_string());
         line("python", target.interpreter.as_deref().unwrap_or("no"));
         line("calls", &target.identity);
+        for (index, text) in target.exceptions.iter().enumerate() {
+            line(if index == 0 { "exceptions" } else { "" }, text);
+        }
         if target.tls.is_empty() {
             line("tls", "no library that could be probed is loaded");
         }

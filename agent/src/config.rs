@@ -10,6 +10,7 @@ mod load;
 mod log;
 mod output;
 mod probe;
+mod python;
 mod stardust;
 mod validate;
 
@@ -19,6 +20,7 @@ pub use load::{load, read_secret};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use output::{Color, OutputConfig, OutputFormat};
 pub use probe::{HttpConfig, SamplingConfig, TargetConfig, TraceConfig};
+pub use python::{Errors, PythonConfig};
 pub use stardust::{Secret, StardustConfig};
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,8 @@ pub struct Config {
     pub trace: TraceConfig,
     /// Which spans are sent one by one.
     pub sampling: SamplingConfig,
+    /// What is read from Python interpreters.
+    pub python: PythonConfig,
     /// The terminal.
     pub output: OutputConfig,
     /// The Stardust server.

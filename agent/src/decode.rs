@@ -33,6 +33,8 @@ pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
         }
         Record::Fork(fork) => (fork.header, Body::Fork { child: fork.child }),
         Record::Exec(exec) => (exec.header, Body::Exec),
+        // In addresses: the pipeline has them put into words first.
+        Record::Exceptions { .. } => return None,
         Record::Exit(exit) => (exit.header, Body::Exit { status: exit.status }),
     };
     Some(Event { at_ns: header.at_ns, pid: header.tgid, tid: header.tid, body })

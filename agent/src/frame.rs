@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::Process;
+use model::{Exceptions, Process};
 
 /// The first line of a recording.
 const MAGIC: &[u8] = b"stardust-probe recording 1\n";
@@ -43,6 +43,15 @@ pub enum Frame<'a> {
         pid: u32,
         /// When it was found so.
         now_ns: u64,
+    },
+    /// A look into a process's memory found what the exceptions in a record of the kernel say.
+    Exceptions {
+        /// When they were reported.
+        at_ns: u64,
+        /// The process.
+        pid: u32,
+        /// In words.
+        exceptions: Exceptions,
     },
     /// Time has passed.
     Tick {
@@ -88,6 +97,10 @@ impl Recorder {
             Frame::Record(record) => self.put(b'R', &[record]),
             Frame::Closed { connection, pid, now_ns } => {
                 self.put(b'X', &[&connection.to_le_bytes(), &pid.to_le_bytes(), &now_ns.to_le_bytes()])
+            }
+            Frame::Exceptions { at_ns, pid, exceptions } => {
+                let text = serde_json::to_vec(exceptions)?;
+                self.put(b'E', &[&at_ns.to_le_bytes(), &pid.to_le_bytes(), &text])
             }
             Frame::Tick { now_ns } => self.put(b'T', &[&now_ns.to_le_bytes()]),
             Frame::Stop { now_ns } => self.put(b'S', &[&now_ns.to_le_bytes()]),
@@ -149,15 +162,19 @@ fn parse(kind: u8, bytes: &[u8]) -> io::Result<Frame<'_>> {
         let bytes = bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u64::from_le_bytes).ok_or_else(|| broken("a frame is too short"))
     };
+    let pid = || {
+        let bytes = bytes.get(8..12).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_le_bytes).ok_or_else(|| broken("a frame is too short"))
+    };
     Ok(match kind {
         b'I' => Frame::Seed(number(0)?),
         b'C' => Frame::Clock { offset_ns: number(0)?.cast_signed() },
         b'P' => Frame::Process(serde_json::from_slice(bytes)?),
         b'R' => Frame::Record(bytes),
-        b'X' => {
-            let pid = bytes.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-            let pid = pid.ok_or_else(|| broken("a frame is too short"))?;
-            Frame::Closed { connection: number(0)?, pid, now_ns: number(12)? }
+        b'X' => Frame::Closed { connection: number(0)?, pid: pid()?, now_ns: number(12)? },
+        b'E' => {
+            let exceptions = serde_json::from_slice(bytes.get(12..).unwrap_or_default())?;
+            Frame::Exceptions { at_ns: number(0)?, pid: pid()?, exceptions }
         }
         b'T' => Frame::Tick { now_ns: number(0)? },
         b'S' => Frame::Stop { now_ns: number(0)? },
@@ -175,12 +192,23 @@ mod tests {
 
     use super::*;
 
+    fn exceptions() -> Exceptions {
+        let exception = model::Exception {
+            raised_ns: 4,
+            type_name: "shop.NoStock".to_owned(),
+            message: None,
+            stacktrace: "shop.NoStock".to_owned(),
+        };
+        Exceptions { connection: model::ConnectionId(1), sent: 9, exceptions: vec![exception] }
+    }
+
     fn frames() -> Vec<Frame<'static>> {
         vec![
             Frame::Seed(7),
             Frame::Clock { offset_ns: -5 },
             Frame::Record(b"not even a record"),
             Frame::Closed { connection: 1, pid: 2, now_ns: 3 },
+            Frame::Exceptions { at_ns: 5, pid: 2, exceptions: exceptions() },
             Frame::Tick { now_ns: 4 },
             Frame::Stop { now_ns: u64::MAX },
         ]

@@ -43,24 +43,25 @@ impl Interpreters {
         }
     }
 
-    /// Looks at the process that has waited longest, if one is due.
-    pub fn look(&mut self, kernel: &mut Kernel, now_ns: u64) {
+    /// Looks at the process that has waited longest, if one is due. Gives its interpreter if that is followed from now
+    /// on.
+    pub fn look(&mut self, kernel: &mut Kernel, now_ns: u64) -> Option<(u32, Interpreter)> {
         if now_ns < self.next_ns {
-            return;
+            return None;
         }
         let Some((pid, watched)) = self.processes.iter_mut().min_by_key(|(_, watched)| watched.due_ns) else {
             self.next_ns = u64::MAX;
-            return;
+            return None;
         };
         if now_ns < watched.due_ns {
             self.next_ns = watched.due_ns;
-            return;
+            return None;
         }
         self.next_ns = now_ns + BETWEEN_LOOKS_NS;
         let (pid, proc) = (*pid, Proc::default());
         if proc.watchable(pid).is_err() {
             self.processes.remove(&pid);
-            return;
+            return None;
         }
         let found = match &watched.found {
             // Nothing but another program, which is expected anew, changes what its file says.
@@ -68,7 +69,8 @@ impl Interpreters {
             _ => proc.interpreter(pid),
         };
         let follow = found.as_ref().and_then(for_kernel);
-        if follow != watched.told || watched.looks == 0 {
+        let is_news = follow != watched.told || watched.looks == 0;
+        if is_news {
             tell(kernel, pid, found.as_ref(), follow.as_ref());
             watched.told = follow;
         }
@@ -78,6 +80,8 @@ impl Interpreters {
             Some(after_ns) => now_ns.max(watched.since_ns + after_ns),
             None => now_ns + LATER_NS,
         };
+        let is_followed = is_news && watched.told.is_some();
+        watched.found.clone().filter(|_| is_followed).map(|interpreter| (pid, interpreter))
     }
 }
 

@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 mod decode;
 pub mod discover;
+mod exceptions;
 pub mod exit;
 mod frame;
 mod interpreters;

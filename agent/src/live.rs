@@ -5,9 +5,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ebpf::{Kernel, ProgramStatus};
@@ -20,6 +20,7 @@ use trace::sample::Rules;
 
 use crate::clock;
 use crate::discover::Proc;
+use crate::exceptions::Exceptions;
 use crate::frame::Frame;
 use crate::interpreters::Interpreters;
 use crate::pipeline::{Intake, Pipeline};
@@ -71,6 +72,8 @@ pub struct Tally {
     pub malformed: u64,
     /// Broken invariants.
     pub faults: u64,
+    /// Records of exceptions that were reached too late to be put into words.
+    pub late_exceptions: u64,
     /// The tracer.
     pub trace: Counts,
 }
@@ -78,7 +81,11 @@ pub struct Tally {
 impl Tally {
     /// What was not seen, or not whole, with how often: `ring_full 12`.
     pub fn losses(&self) -> Vec<String> {
-        let named = [("malformed_records", self.malformed), ("faults", self.faults)];
+        let named = [
+            ("malformed_records", self.malformed),
+            ("faults", self.faults),
+            ("late_exceptions", self.late_exceptions),
+        ];
         let traced = [
             ("gaps", self.trace.gaps),
             ("gap_bytes", self.trace.gap_bytes),
@@ -109,10 +116,11 @@ pub fn run(
     pipeline: Pipeline,
     drain_interval: Duration,
     wishes: &Receiver<Wish>,
+    exceptions: &Mutex<Exceptions>,
     stop: &Arc<AtomicBool>,
 ) -> (Ended, Tally, Pipeline) {
     let pipeline = RefCell::new(pipeline);
-    let ended = match drain(kernel, &mut probes, &pipeline, drain_interval, wishes, stop) {
+    let ended = match drain(kernel, &mut probes, &pipeline, drain_interval, wishes, exceptions, stop) {
         Ok(ended) => ended,
         Err(error) => {
             tracing::error!("the probe cannot go on: {error:#}");
@@ -120,7 +128,8 @@ pub fn run(
         }
     };
     let mut pipeline = pipeline.into_inner();
-    let tally = tally(kernel, &mut pipeline);
+    let mut tally = tally(kernel, &mut pipeline);
+    tally.late_exceptions = exceptions.lock().map_or(0, |exceptions| exceptions.late());
     (ended, tally, pipeline)
 }
 
@@ -130,6 +139,7 @@ fn drain(
     pipeline: &RefCell<Pipeline>,
     interval: Duration,
     wishes: &Receiver<Wish>,
+    exceptions: &Mutex<Exceptions>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Ended> {
     let ring = kernel.ring(|record| pipeline.borrow_mut().feed(&Frame::Record(record)))?;
@@ -172,9 +182,16 @@ fn drain(
         }
         pipeline.feed(&Frame::Tick { now_ns });
         interpreters.expect(pipeline.newcomers(), now_ns);
-        interpreters.look(kernel, now_ns);
+        let followed = interpreters.look(kernel, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
+        if let Ok(mut exceptions) = exceptions.lock() {
+            exceptions.hear(kernel, pipeline.news(), now_ns);
+            if let Some((pid, interpreter)) = followed {
+                exceptions.found(kernel, pid, &interpreter);
+            }
+            exceptions.look(kernel, now_ns);
+        }
         kernel.ignore_data(pipeline.tracer().settled().map(|connection| connection.0))?;
         kernel.copy_whole_tls(pipeline.tracer().whole_tls().map(|session| session.0))?;
         kernel.ignore_tls(pipeline.tracer().let_go_tls().map(|session| session.0))?;
@@ -281,6 +298,7 @@ fn tally(kernel: &Kernel, pipeline: &mut Pipeline) -> Tally {
         records,
         malformed,
         faults,
+        late_exceptions: 0,
         trace: pipeline.tracer().counts().clone(),
     }
 }

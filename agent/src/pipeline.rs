@@ -6,8 +6,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ebpf::record;
-use model::{Address, Body, ConnectionId, Event, Identity, Process, SocketState, Span, TcpState, WallClock};
+use ebpf::abi;
+use ebpf::record::{self, Record};
+use model::{
+    Address, Body, ConnectionId, End, Event, Exceptions, Identity, Process, SocketState, Span, SpanKind,
+    TcpState, WallClock,
+};
 use report::Exporter;
 use rustc_hash::FxHashMap;
 use trace::{SettingsError, Tracer};
@@ -17,6 +21,25 @@ use crate::frame::{Frame, Recorder};
 
 /// Finds out what a process is; `None` if it is gone.
 pub type Identify = Box<dyn Fn(u32, Option<&Process>) -> Option<Process> + Send>;
+
+/// Puts into words what a record says of a process's exceptions; `None` if there is nothing to say.
+pub type Words = Box<dyn FnMut(u32, &abi::Exceptions, &[u8]) -> Option<Exceptions> + Send>;
+
+/// What happened to a process, for those who look into processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It is known, or has become another program.
+    Started(u32),
+    /// It has ended.
+    Gone(u32),
+    /// A request that it served has failed.
+    Failed {
+        /// The process.
+        pid: u32,
+        /// What was raised is known.
+        told: bool,
+    },
+}
 
 /// What happened to the input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +63,9 @@ pub struct Pipeline {
     /// Those that nobody has asked for yet.
     newcomers: Vec<u32>,
     identify: Option<Identify>,
+    words: Option<Words>,
+    /// Kept only where someone puts exceptions into words.
+    news: Vec<News>,
     recorder: Option<Recorder>,
     recording_failed: Option<std::io::Error>,
     clock: WallClock,
@@ -57,6 +83,8 @@ impl Pipeline {
             processes: FxHashMap::default(),
             newcomers: Vec::new(),
             identify: None,
+            words: None,
+            news: Vec::new(),
             recorder: None,
             recording_failed: None,
             clock: WallClock::default(),
@@ -69,6 +97,13 @@ impl Pipeline {
     #[must_use]
     pub fn identify_with(mut self, identify: Identify) -> Self {
         self.identify = Some(identify);
+        self
+    }
+
+    /// Puts exceptions into words, and tells the news of processes.
+    #[must_use]
+    pub fn tell_exceptions_with(mut self, words: Words) -> Self {
+        self.words = Some(words);
         self
     }
 
@@ -101,6 +136,10 @@ impl Pipeline {
             Frame::Closed { connection, pid, now_ns } => self.observe(&closed(*connection, *pid, *now_ns)),
             Frame::Tick { now_ns } => self.tracer.tick(*now_ns, &mut self.spans),
             Frame::Stop { now_ns } => self.tracer.drain(*now_ns, &mut self.spans),
+            Frame::Exceptions { at_ns, pid, exceptions } => {
+                let body = Body::Exceptions(exceptions.clone());
+                self.observe(&Event { at_ns: *at_ns, pid: *pid, tid: 0, body });
+            }
             Frame::Record(_) => {}
         }
         self.report();
@@ -113,6 +152,10 @@ impl Pipeline {
             self.keep(&Frame::Record(bytes));
             return;
         };
+        if let Record::Exceptions { of, raised } = record {
+            self.feed_exceptions(&of, raised);
+            return;
+        }
         let Some(event) = decode(&record) else { return };
         match event.body {
             // What the process is must be known before its events, in a recording too.
@@ -129,7 +172,27 @@ impl Pipeline {
         self.report();
         if matches!(event.body, Body::Exit { .. }) && self.processes.remove(&event.pid).is_some() {
             self.exporters.iter().for_each(|exporter| exporter.process_exited(event.pid));
+            self.hear(News::Gone(event.pid));
         }
+    }
+
+    /// The words are part of the input: the process's memory is gone when a recording is replayed.
+    fn feed_exceptions(&mut self, of: &abi::Exceptions, raised: &[u8]) {
+        let (at_ns, pid) = (of.header.at_ns, of.header.tgid);
+        if let Some(exceptions) = self.words.as_mut().and_then(|words| words(pid, of, raised)) {
+            self.feed(&Frame::Exceptions { at_ns, pid, exceptions });
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        if self.words.is_some() {
+            self.news.push(news);
+        }
+    }
+
+    /// What happened to processes since the last call.
+    pub fn news(&mut self) -> std::vec::Drain<'_, News> {
+        self.news.drain(..)
     }
 
     /// A forked child is what its parent is until it runs another program.
@@ -155,6 +218,7 @@ impl Pipeline {
         if self.identify.is_some() {
             self.newcomers.push(process.pid);
         }
+        self.hear(News::Started(process.pid));
         self.processes.insert(process.pid, process);
     }
 
@@ -169,6 +233,10 @@ impl Pipeline {
     fn report(&mut self) {
         self.intake.spans += self.spans.len() as u64;
         for span in self.spans.drain(..) {
+            if self.words.is_some() && has_failed_here(&span) {
+                let told = span.attribute("exception.type").is_some();
+                self.news.push(News::Failed { pid: span.process.pid, told });
+            }
             self.exporters.iter().for_each(|exporter| exporter.record(&span));
         }
     }
@@ -213,6 +281,16 @@ impl Pipeline {
     pub fn recording_failed(&self) -> bool {
         self.recording_failed.is_some()
     }
+}
+
+/// A request failed in the process that served it.
+fn has_failed_here(span: &Span) -> bool {
+    span.kind == SpanKind::Server
+        && match span.end {
+            End::Complete => span.status.is_some_and(|status| status >= 500),
+            End::ServerClosed | End::Reset => true,
+            _ => false,
+        }
 }
 
 fn closed(connection: u64, pid: u32, now_ns: u64) -> Event<'static> {

@@ -17,6 +17,12 @@ enum limit {
 	SLOT_ASK_TABLE = 0x7fffffff, /* who has this slot cannot be told from it: the table knows */
 	INTERPRETERS = 256,
 	STATE_WINDOW_BYTES = 88, /* of a PyThreadState, read at once */
+	EXCEPTIONS_MAX = 4,
+	END_FRAMES = 32, /* kept of each end of a traceback */
+	FIRST_TEXT_BYTES = 256,
+	SECOND_TEXT_BYTES = 128,
+	THIRD_TEXT_BYTES = 128,
+	DISPATCH_CODES = 16,
 };
 
 enum record_kind {
@@ -26,6 +32,7 @@ enum record_kind {
 	RECORD_EXEC = 4,
 	RECORD_EXIT = 5,
 	RECORD_TLS_CALL = 6,
+	RECORD_EXCEPTIONS = 7,
 };
 
 enum record_flag {
@@ -217,6 +224,88 @@ struct interpreter {
 	u16 previous; /* in a context: the pointer to the one that is returned to */
 };
 
+/* An argument of an exception: a text, a number, or anything else of the type at `kind`. */
+struct argument {
+	u64 kind;
+	s64 number;
+	u16 bytes; /* of the text that were copied */
+	u8 width;  /* of the text's characters, in bytes; 0: it is none */
+	u8 cut;    /* the text goes on */
+	u8 is_number;
+	u8 reserved[3];
+};
+
+/* An exception of Python. Addresses are the process's own. */
+struct exception {
+	u64 raised_ns; /* it left its first frame; 0: not seen, it is being handled */
+	u64 left_ns;   /* it left its last frame so far */
+	u64 object;    /* 0: not made yet, or gone */
+	u64 kind;
+	u64 args;
+	u64 cause;
+	u64 context;
+	u64 last_frame;
+	u32 frames; /* so many were left */
+	u8 suppress_context;
+	u8 arguments_count;
+	u8 dispatched; /* it went through the code that calls the service's */
+	u8 earlier;    /* it is the cause or the context of another */
+	struct argument arguments[3]; /* the first two; the file of an OSError */
+	/* The innermost frames, then a ring of the outermost: frame n of these stands at END_FRAMES + n % END_FRAMES. */
+	u64 code[2 * END_FRAMES];
+	u32 offset[2 * END_FRAMES]; /* bytes into the code */
+	u8 first_text[FIRST_TEXT_BYTES];
+	u8 second_text[SECOND_TEXT_BYTES];
+	u8 third_text[THIRD_TEXT_BYTES];
+};
+
+/* What was raised where an answer comes from. Followed by `count` exceptions. */
+struct exceptions {
+	struct record_header header;
+	u64 connection;
+	u64 sent; /* on it before the answer */
+	u32 count; /* at most EXCEPTIONS_MAX */
+	u32 reserved;
+};
+
+/* Where a process's interpreter keeps exceptions. Offsets in bytes. */
+struct exception_layout {
+	u64 hits; /* of the probe, counted by it */
+	u64 dispatch[DISPATCH_CODES]; /* code objects of what calls the service's code, as far as they were met */
+	u32 slot; /* as in struct interpreter */
+	u32 context;
+	u32 raised; /* in a PyThreadState: the exception; in parts: its type, value and traceback */
+	u32 raised_in_parts;
+	u32 handled; /* in a PyThreadState: the stack of exceptions that are handled */
+	u32 handled_value;
+	u32 handled_previous;
+	u32 frame_inner; /* in a PyFrameObject: the interpreter's frame; 0: it is its own */
+	u32 frame_code;
+	u32 frame_instruction;
+	u32 instruction_bytes; /* of code for one step */
+	u32 first_instruction; /* in a code object; not 0: the frame's instruction is an address */
+	u32 exception_args;
+	u32 exception_traceback;
+	u32 exception_context;
+	u32 exception_cause;
+	u32 exception_suppress_context;
+	u32 exception_filename; /* of an OSError */
+	u32 traceback_next;
+	u32 traceback_frame;
+	u32 traceback_last_instruction;
+	u32 object_kind;
+	u32 object_size;
+	u32 type_flags;
+	u32 tuple_items;
+	u32 str_length;
+	u32 str_state;
+	u32 str_ascii;
+	u32 str_wide;
+	u32 int_tag;
+	u32 int_digits;
+	u32 int_one_digit; /* the tag of a positive number of one digit */
+};
+
 /* Set once, before the programs are loaded. */
 struct probe_config {
 	u32 own_tgid;   /* never watched */
@@ -226,7 +315,7 @@ struct probe_config {
 	u32 whole_bytes; /* copied of each call where calls are copied whole */
 	u32 use_slots;   /* that of TCP connections stands in slots first */
 	u32 ask_mask;    /* how many records, less one, ask once how full the ring is: a power of two, less one */
-	u32 reserved;
+	u32 exceptions; /* 1: those of Python are kept and reported */
 };
 
 #endif

@@ -13,6 +13,10 @@ struct contract {
 	struct process_fork process_fork;
 	struct process_exec process_exec;
 	struct process_exit process_exit;
+	struct argument argument;
+	struct exception exception;
+	struct exceptions exceptions;
+	struct exception_layout exception_layout;
 	struct probe_config probe_config;
 	struct interpreter interpreter;
 	enum limit limit;

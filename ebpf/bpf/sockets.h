@@ -122,6 +122,8 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	}
 	if (is_ignored(connection, false))
 		return 0;
+	if (!opens && new != STATE_CLOSE_WAIT)
+		before_close(connection, bpf_get_current_pid_tgid());
 	/* A closed socket has lost its port. */
 	if (!connection->ends_known && new != STATE_CLOSE)
 		read_ends(sk, &connection->ends, true);

@@ -20,6 +20,19 @@ pub const INTERPRETERS: u32 = 256;
 /// Of a `PyThreadState`, read at once.
 pub const STATE_WINDOW_BYTES: u32 = 88;
 
+/// Most exceptions in a record.
+pub const EXCEPTIONS_MAX: usize = 4;
+/// Frames kept of each end of a traceback.
+pub const END_FRAMES: usize = 32;
+/// Copied of the first argument's text.
+pub const FIRST_TEXT_BYTES: usize = 256;
+/// Copied of the second argument's text.
+pub const SECOND_TEXT_BYTES: usize = 128;
+/// Copied of an `OSError`'s file.
+pub const THIRD_TEXT_BYTES: usize = 128;
+/// Code objects that are remembered of what calls a service's code.
+pub const DISPATCH_CODES: usize = 16;
+
 /// Positions count from the connection's first byte.
 pub const FLAG_ORIGIN_START: u16 = 1;
 /// The path belongs to the peer.
@@ -77,6 +90,8 @@ pub const TLS_CALL_WRITE: u8 = 1;
 pub const TLS_CALL_HANDSHAKE: u8 = 2;
 /// `enum tls_call_kind`.
 pub const TLS_CALL_FREE: u8 = 3;
+/// `enum record_kind`.
+pub const RECORD_EXCEPTIONS: u16 = 7;
 
 /// `enum family`.
 pub const FAMILY_UNIX: u16 = 1;
@@ -302,6 +317,160 @@ pub struct Interpreter {
     pub previous: u16,
 }
 
+/// An argument of an exception: a text, a number, or anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Argument {
+    /// Its type's address; 0: there is none.
+    pub kind: u64,
+    /// The number, if it is one.
+    pub number: i64,
+    /// Of the text that were copied.
+    pub bytes: u16,
+    /// Of the text's characters, in bytes; 0: it is none.
+    pub width: u8,
+    /// 1: the text goes on.
+    pub cut: u8,
+    /// 1: it is a number.
+    pub is_number: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// An exception of Python. Addresses are the process's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Exception {
+    /// It left its first frame; 0: not seen, it is being handled.
+    pub raised_ns: u64,
+    /// It left its last frame so far.
+    pub left_ns: u64,
+    /// The object; 0: not made yet, or gone.
+    pub object: u64,
+    /// Its type.
+    pub kind: u64,
+    /// Its arguments.
+    pub args: u64,
+    /// `__cause__`
+    pub cause: u64,
+    /// `__context__`
+    pub context: u64,
+    /// The frame object it left last.
+    pub last_frame: u64,
+    /// How many frames it has left.
+    pub frames: u32,
+    /// `__suppress_context__`
+    pub suppress_context: u8,
+    /// How many arguments it has.
+    pub arguments_count: u8,
+    /// 1: it went through the code that calls the service's.
+    pub dispatched: u8,
+    /// 1: it is the cause or the context of another.
+    pub earlier: u8,
+    /// The first two, and the file of an `OSError`.
+    pub arguments: [Argument; 3],
+    /// Code objects: of the innermost frames, then a ring of those of the outermost.
+    pub code: [u64; 2 * END_FRAMES],
+    /// Bytes into the code.
+    pub offset: [u32; 2 * END_FRAMES],
+    /// The first argument's text.
+    pub first_text: [u8; FIRST_TEXT_BYTES],
+    /// The second argument's text.
+    pub second_text: [u8; SECOND_TEXT_BYTES],
+    /// The file's text.
+    pub third_text: [u8; THIRD_TEXT_BYTES],
+}
+
+/// What was raised where an answer comes from; `count` exceptions follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Exceptions {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// The connection's id.
+    pub connection: u64,
+    /// Bytes that were sent on it before the answer.
+    pub sent: u64,
+    /// At most [`EXCEPTIONS_MAX`].
+    pub count: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Where a process's interpreter keeps exceptions. Offsets in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExceptionLayout {
+    /// Of the probe, counted by it.
+    pub hits: u64,
+    /// Code objects of what calls the service's code, as far as they were met; the rest 0.
+    pub dispatch: [u64; DISPATCH_CODES],
+    /// From the thread pointer to the pointer to the thread's `PyThreadState`.
+    pub slot: u32,
+    /// In a `PyThreadState`.
+    pub context: u32,
+    /// In a `PyThreadState`: the exception; in parts: its type, value and traceback.
+    pub raised: u32,
+    /// 1: in three parts.
+    pub raised_in_parts: u32,
+    /// In a `PyThreadState`: the stack of exceptions that are handled.
+    pub handled: u32,
+    /// In an item of that stack.
+    pub handled_value: u32,
+    /// In an item of that stack.
+    pub handled_previous: u32,
+    /// In a `PyFrameObject`: the interpreter's frame; 0: it is its own.
+    pub frame_inner: u32,
+    /// In the interpreter's frame.
+    pub frame_code: u32,
+    /// In the interpreter's frame.
+    pub frame_instruction: u32,
+    /// Of code for one step.
+    pub instruction_bytes: u32,
+    /// In a code object; not 0: the frame's instruction is an address.
+    pub first_instruction: u32,
+    /// As its name says.
+    pub exception_args: u32,
+    /// As its name says.
+    pub exception_traceback: u32,
+    /// As its name says.
+    pub exception_context: u32,
+    /// As its name says.
+    pub exception_cause: u32,
+    /// As its name says.
+    pub exception_suppress_context: u32,
+    /// Of an `OSError`.
+    pub exception_filename: u32,
+    /// As its name says.
+    pub traceback_next: u32,
+    /// As its name says.
+    pub traceback_frame: u32,
+    /// As its name says.
+    pub traceback_last_instruction: u32,
+    /// As its name says.
+    pub object_kind: u32,
+    /// As its name says.
+    pub object_size: u32,
+    /// As its name says.
+    pub type_flags: u32,
+    /// As its name says.
+    pub tuple_items: u32,
+    /// As its name says.
+    pub str_length: u32,
+    /// As its name says.
+    pub str_state: u32,
+    /// As its name says.
+    pub str_ascii: u32,
+    /// As its name says.
+    pub str_wide: u32,
+    /// As its name says.
+    pub int_tag: u32,
+    /// As its name says.
+    pub int_digits: u32,
+    /// The tag of a positive int of one digit.
+    pub int_one_digit: u32,
+}
+
 /// What the programs are told before they are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -320,8 +489,8 @@ pub struct ProbeConfig {
     pub use_slots: u32,
     /// How many records, less one, ask once how full the ring is: a power of two, less one.
     pub ask_mask: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: exceptions of Python are kept and reported.
+    pub exceptions: u32,
 }
 
 /// A struct's shape, for the comparison with the C side.
@@ -420,6 +589,77 @@ pub const LAYOUT: &[StructLayout] = &[
         Interpreter { slot: u32, context: u16, entered: u16, outside: u32, thread: u16, previous: u16 }
     ),
     layout!(
+        "argument",
+        Argument { kind: u64, number: i64, bytes: u16, width: u8, cut: u8, is_number: u8, reserved: [u8; 3] }
+    ),
+    layout!(
+        "exception",
+        Exception {
+            raised_ns: u64,
+            left_ns: u64,
+            object: u64,
+            kind: u64,
+            args: u64,
+            cause: u64,
+            context: u64,
+            last_frame: u64,
+            frames: u32,
+            suppress_context: u8,
+            arguments_count: u8,
+            dispatched: u8,
+            earlier: u8,
+            arguments: [Argument; 3],
+            code: [u64; 2 * END_FRAMES],
+            offset: [u32; 2 * END_FRAMES],
+            first_text: [u8; FIRST_TEXT_BYTES],
+            second_text: [u8; SECOND_TEXT_BYTES],
+            third_text: [u8; THIRD_TEXT_BYTES]
+        }
+    ),
+    layout!(
+        "exceptions",
+        Exceptions { header: RecordHeader, connection: u64, sent: u64, count: u32, reserved: u32 }
+    ),
+    layout!(
+        "exception_layout",
+        ExceptionLayout {
+            hits: u64,
+            dispatch: [u64; DISPATCH_CODES],
+            slot: u32,
+            context: u32,
+            raised: u32,
+            raised_in_parts: u32,
+            handled: u32,
+            handled_value: u32,
+            handled_previous: u32,
+            frame_inner: u32,
+            frame_code: u32,
+            frame_instruction: u32,
+            instruction_bytes: u32,
+            first_instruction: u32,
+            exception_args: u32,
+            exception_traceback: u32,
+            exception_context: u32,
+            exception_cause: u32,
+            exception_suppress_context: u32,
+            exception_filename: u32,
+            traceback_next: u32,
+            traceback_frame: u32,
+            traceback_last_instruction: u32,
+            object_kind: u32,
+            object_size: u32,
+            type_flags: u32,
+            tuple_items: u32,
+            str_length: u32,
+            str_state: u32,
+            str_ascii: u32,
+            str_wide: u32,
+            int_tag: u32,
+            int_digits: u32,
+            int_one_digit: u32
+        }
+    ),
+    layout!(
         "probe_config",
         ProbeConfig {
             own_tgid: u32,
@@ -429,7 +669,7 @@ pub const LAYOUT: &[StructLayout] = &[
             whole_bytes: u32,
             use_slots: u32,
             ask_mask: u32,
-            reserved: u32
+            exceptions: u32
         }
     ),
 ];
@@ -443,6 +683,13 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("SLOT_ASK_TABLE", SLOT_ASK_TABLE as u64),
     ("INTERPRETERS", INTERPRETERS as u64),
     ("STATE_WINDOW_BYTES", STATE_WINDOW_BYTES as u64),
+    ("EXCEPTIONS_MAX", EXCEPTIONS_MAX as u64),
+    ("END_FRAMES", END_FRAMES as u64),
+    ("FIRST_TEXT_BYTES", FIRST_TEXT_BYTES as u64),
+    ("SECOND_TEXT_BYTES", SECOND_TEXT_BYTES as u64),
+    ("THIRD_TEXT_BYTES", THIRD_TEXT_BYTES as u64),
+    ("DISPATCH_CODES", DISPATCH_CODES as u64),
+    ("RECORD_EXCEPTIONS", RECORD_EXCEPTIONS as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),

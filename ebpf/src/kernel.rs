@@ -21,6 +21,9 @@ use crate::capability::{UserProbes, Way};
 use crate::record;
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
+/// The program that sees exceptions unwind; it goes where it is told to.
+const EXCEPTIONS: &str = "exception_left_frame";
+
 /// How to load.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -38,6 +41,8 @@ pub struct Options {
     pub whole_bytes: u32,
     /// Most processes watched at once.
     pub max_processes: u32,
+    /// Keep exceptions of Python.
+    pub exceptions: bool,
     /// Most connections in the table (where socket storage is not used).
     pub max_connections: u32,
 }
@@ -113,7 +118,8 @@ impl Kernel {
     pub fn attach(&mut self) -> Result<(), LoadError> {
         let mut links = Vec::new();
         for program in self.skeleton.object_mut().progs_mut().filter(|program| program.autoload()) {
-            if user_probes_of(&program.name().to_string_lossy()).is_some() {
+            let name = program.name().to_string_lossy().into_owned();
+            if user_probes_of(&name).is_some() || name == EXCEPTIONS {
                 continue;
             }
             let link = program.attach().map_err(|source| LoadError::Attach {
@@ -232,6 +238,14 @@ impl Kernel {
     }
 }
 
+/// Tells the socket programs whether to look for failed answers, and whether exceptions are kept.
+pub(crate) fn say_exceptions(kernel: &mut Kernel, known: bool, kept: bool) {
+    if let Some(bss) = kernel.skeleton.maps.bss_data.as_deref_mut() {
+        shared(&mut bss.exceptions_are_known).store(known.into(), Ordering::Release);
+        shared(&mut bss.exceptions_are_kept).store(kept.into(), Ordering::Release);
+    }
+}
+
 /// A variable that the kernel programs read and write at the same time.
 fn shared(variable: &mut u32) -> &AtomicU32 {
     // SAFETY: the reference is unique, aligned and lives as long as the result; the other side is the kernel, whose
@@ -252,6 +266,11 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
     // An LRU table that is not asked for shrinks to almost nothing.
     let table = if options.socket_storage { 1 } else { options.max_connections };
     maps.connections_by_address.set_max_entries(table).map_err(LoadError::Open)?;
+    if !options.exceptions {
+        maps.raised.set_max_entries(1).map_err(LoadError::Open)?;
+        maps.given_answers.set_max_entries(1).map_err(LoadError::Open)?;
+        maps.exception_layouts.set_max_entries(1).map_err(LoadError::Open)?;
+    }
     if let Some(rodata) = maps.rodata_data.as_deref_mut() {
         rodata.config.own_tgid = std::process::id();
         rodata.config.head_bytes = options.head_bytes.min(abi::HEAD_BYTES_MAX);
@@ -260,6 +279,7 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
         rodata.config.ask_mask = ask_mask(options.ring_bytes / 4);
         rodata.config.use_socket_storage = u32::from(options.socket_storage);
         rodata.config.use_slots = u32::from(use_slots);
+        rodata.config.exceptions = u32::from(options.exceptions);
     }
     Ok(())
 }
@@ -280,6 +300,10 @@ fn select(program: &mut OpenProgramMut<'_>, options: &Options) {
         if of == UserProbes::Multi {
             program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
+        return;
+    }
+    if name == EXCEPTIONS {
+        program.set_autoload(options.exceptions);
         return;
     }
     let of = if name.starts_with("tp_") {

@@ -6,6 +6,8 @@
 #[cfg(feature = "kernel")]
 mod capability;
 #[cfg(feature = "kernel")]
+mod exceptions;
+#[cfg(feature = "kernel")]
 mod kernel;
 #[cfg(feature = "kernel")]
 mod processes;
@@ -19,6 +21,8 @@ pub mod record;
 
 #[cfg(feature = "kernel")]
 pub use capability::{Capabilities, Lockdown, UserProbes, Way};
+#[cfg(feature = "kernel")]
+pub use exceptions::ExceptionProbe;
 #[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 #[cfg(feature = "kernel")]

@@ -6,7 +6,8 @@ use thiserror::Error;
 use zerocopy::FromBytes;
 
 use crate::abi::{
-    self, ProcessExec, ProcessExit, ProcessFork, RecordHeader, SocketCall, SocketState, TlsCall,
+    self, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork, RecordHeader, SocketCall,
+    SocketState, TlsCall,
 };
 
 /// A record, its variable parts cut out.
@@ -40,6 +41,13 @@ pub enum Record<'a> {
     Exec(ProcessExec),
     /// A process is gone.
     Exit(ProcessExit),
+    /// What was raised where the next answer comes from.
+    Exceptions {
+        /// The fixed part.
+        of: Exceptions,
+        /// The exceptions, in no order: for [`exceptions`].
+        raised: &'a [u8],
+    },
 }
 
 /// Bytes that are no record.
@@ -77,6 +85,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         abi::RECORD_FORK => Record::Fork(prefix(bytes)?.0),
         abi::RECORD_EXEC => Record::Exec(prefix(bytes)?.0),
         abi::RECORD_EXIT => Record::Exit(prefix(bytes)?.0),
+        abi::RECORD_EXCEPTIONS => return decode_exceptions(bytes),
         kind => return Err(Malformed::Kind(kind)),
     })
 }
@@ -118,6 +127,21 @@ fn decode_tls_call(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     Ok(Record::TlsCall { call, head, tail })
 }
 
+fn decode_exceptions(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
+    let (of, rest) = prefix::<Exceptions>(bytes)?;
+    let count = of.count as usize;
+    if count > abi::EXCEPTIONS_MAX {
+        return Err(Malformed::Range("count"));
+    }
+    let (raised, _) = split(bytes, rest, count * size_of::<Exception>())?;
+    Ok(Record::Exceptions { of, raised })
+}
+
+/// The exceptions of a record.
+pub fn exceptions(raised: &[u8]) -> impl Iterator<Item = Exception> {
+    raised.chunks_exact(size_of::<Exception>()).filter_map(|bytes| Exception::read_from_bytes(bytes).ok())
+}
+
 fn prefix<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), Malformed> {
     T::read_from_prefix(bytes).map_err(|_| Malformed::Short { have: bytes.len(), need: size_of::<T>() })
 }
@@ -149,6 +173,20 @@ mod tests {
         let Ok(Record::SocketCall { call, head, tail, path }) = decode(&bytes) else { panic!("a call") };
         assert_eq!((head, tail, path), (&b"GET /"[..], &b"0\r\n\r\n"[..], &b"/run/a"[..]));
         assert_eq!(call.result, 100);
+    }
+
+    #[test]
+    fn exceptions_are_read_one_by_one() {
+        let mut of = Exceptions::new_zeroed();
+        of.header.kind = abi::RECORD_EXCEPTIONS;
+        of.count = 2;
+        let exception = |frames| Exception { frames, ..Exception::new_zeroed() };
+        let mut bytes = [of.as_bytes(), exception(3).as_bytes(), exception(7).as_bytes()].concat();
+        let Ok(Record::Exceptions { raised, .. }) = decode(&bytes) else { panic!("exceptions") };
+        assert_eq!(exceptions(raised).map(|exception| exception.frames).collect::<Vec<_>>(), [3, 7]);
+        assert!(matches!(decode(&bytes[..bytes.len() - 1]), Err(Malformed::Short { .. })));
+        bytes[40] = 5;
+        assert_eq!(decode(&bytes), Err(Malformed::Range("count")));
     }
 
     #[test]

@@ -201,6 +201,11 @@ impl Probe {
         self.wait_until(limit, |lines| lines.spans.len() >= count)
     }
 
+    /// Waits until the log says this; false if it does not in time.
+    pub fn wait_for_log(&self, text: &str, limit: Duration) -> bool {
+        self.wait_until(limit, |lines| lines.log.iter().any(|line| line.contains(text)))
+    }
+
     /// Waits until it tells apart what the interpreters of these processes run, which it says at `--log-level debug`.
     pub fn wait_until_followed(&self, pids: &[u32], limit: Duration) -> anyhow::Result<()> {
         let said: Vec<String> = pids.iter().map(|pid| format!("{pid}: followed")).collect();

@@ -237,6 +237,15 @@ impl Server {
         Self::start(command, endpoint)
     }
 
+    /// A script in `tests/apps` that needs nothing but the standard library, run by this interpreter, on the port it is
+    /// told.
+    pub fn script_of(interpreter: &Path, name: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Command::new(interpreter);
+        command.arg(apps_folder().join(name)).arg(port_of(&endpoint));
+        Self::start(command, endpoint)
+    }
+
     /// A server that answers every request with the same few bytes and keeps thousands of connections, on every
     /// address of this host.
     pub fn crowd() -> anyhow::Result<Self> {

@@ -193,6 +193,7 @@ static __always_inline u64 task_id(const struct task_struct *task)
 /* Only probed for presence: each names a kernel feature (include/uapi/linux/bpf.h). */
 enum bpf_func_id {
 	BPF_FUNC_task_pt_regs = 175,
+	BPF_FUNC_loop = 181,
 };
 
 enum errno_value {

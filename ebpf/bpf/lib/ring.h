@@ -85,6 +85,15 @@ static __always_inline void emit(struct record_header *record, u64 size)
 		wake_reader();
 }
 
+/* Copies a finished record and has it read at once. */
+static __always_inline void emit_now(struct record_header *record, u64 size)
+{
+	if (bpf_ringbuf_output(&ring, record, size, BPF_RB_FORCE_WAKEUP))
+		count_lost(size);
+	else
+		reader_sleeps = 0;
+}
+
 static __always_inline void fill_header(struct record_header *header, u16 kind, u32 size, u32 tgid, u32 tid)
 {
 	header->at_ns = bpf_ktime_get_ns();

@@ -10,6 +10,7 @@
 #include "payload.h"
 #include "pieces.h"
 #include "python.h"
+#include "../python_errors.h"
 #include "ring.h"
 #include "tls_thread.h"
 
@@ -379,6 +380,8 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		facts.deferred = connection->deferred;
 		connection->deferred = facts.has_buffer && !took_all(&buffer, result);
 	}
+	if (config.exceptions && exceptions_are_known && direction == DIRECTION_SENT && facts.has_buffer)
+		before_answer(&buffer, connection, result);
 	write_record(&facts, &buffer, connection, sk, slot);
 	return 0;
 }

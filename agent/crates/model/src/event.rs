@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Address, Identity, Process};
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Exceptions, Identity, Process};
 
 /// One thing that happened in a watched process.
 ///
@@ -40,12 +42,15 @@ pub enum Body<'a> {
         /// The exit code as `wait(2)` gives it.
         status: i32,
     },
+    /// What was raised where the next answer on a connection comes from. Precedes the answer.
+    Exceptions(Exceptions),
     /// The agent found out (again) what the process is. Precedes every other event of that process.
     Process(Arc<Process>),
 }
 
 /// A connection's identity: unique as long as the probe runs, never used again, whatever fds it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ConnectionId(pub u64);
 
 /// Which way bytes went, seen from the watched process.

@@ -9,6 +9,7 @@ mod attribute;
 mod books;
 mod clock;
 mod event;
+mod exception;
 mod identity;
 mod process;
 mod protocol;
@@ -22,6 +23,7 @@ pub use event::{
     Body, ConnectionId, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState, Syscall,
     TcpState, TlsCall, TlsCallKind, TlsSessionId,
 };
+pub use exception::{Exception, Exceptions};
 pub use identity::{Blur, Identity};
 pub use process::{AppIdSource, Process};
 pub use protocol::{Family, Protocol};

@@ -253,7 +253,10 @@ impl Span {
     pub fn error(&self) -> Option<String> {
         let fault = self.fault?;
         Some(match fault {
-            Fault::Status => self.status.map_or_else(String::new, |status| format!("HTTP {status}")),
+            Fault::Status => {
+                let status = self.status.map_or_else(String::new, |status| format!("HTTP {status}"));
+                self.exception().map_or(status.clone(), |exception| format!("{status}: {exception}"))
+            }
             Fault::Answer => match self.attribute("error.type") {
                 Some(kind) => format!("{} error {kind}", self.protocol.as_str()),
                 None => format!("{} error", self.protocol.as_str()),
@@ -277,6 +280,15 @@ impl Span {
             }
             .to_owned(),
             Fault::ProcessExited => "process exited before the response was complete".to_owned(),
+        })
+    }
+
+    /// The exception that the code of the service did not catch, if one is known: its type and what it says.
+    pub fn exception(&self) -> Option<String> {
+        let kind = self.attribute("exception.type")?;
+        Some(match self.attribute("exception.message") {
+            Some(message) => format!("{kind}: {message}"),
+            None => kind.to_string(),
         })
     }
 

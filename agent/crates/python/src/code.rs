@@ -53,7 +53,12 @@ impl Codes {
     /// The frame of code at `address`, `offset` bytes into its instructions. `None`: there is no code object.
     pub fn frame(&mut self, objects: &Objects<'_>, address: u64, offset: u32) -> Option<Frame> {
         let code = self.code(objects, address)?;
-        let line = lines::line(objects.layout.code.lines, &code.table, code.first_line, offset);
+        // Code that no interpreter runs (Cython's) has a line, and no table.
+        let line = if code.table.is_empty() {
+            u32::try_from(code.first_line).ok()
+        } else {
+            lines::line(objects.layout.code.lines, &code.table, code.first_line, offset)
+        };
         Some(Frame { file: code.file.clone(), line, function: code.function.clone() })
     }
 

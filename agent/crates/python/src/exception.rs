@@ -3,6 +3,8 @@
 //! Invariants: bounded in depth, number and text, whatever chain or circle they form; no code of the process is run,
 //! so that a `__str__` written in Python is not heard: the arguments stand in its place.
 
+pub mod parts;
+
 use crate::code::Codes;
 use crate::object::{ITEMS_MAX, Kind, Objects, Says, TEXT_CHARS_MAX, TypeName};
 use crate::text;

@@ -7,6 +7,7 @@
 
 pub mod code;
 mod debug_offsets;
+pub mod dispatch;
 pub mod exception;
 mod interpreter;
 pub mod layout;

@@ -7,7 +7,7 @@ mod number;
 mod repr;
 
 pub use kind::{Kind, Says, TypeName};
-pub(crate) use repr::TEXT_CHARS_MAX;
+pub(crate) use repr::{TEXT_CHARS_MAX, quote};
 
 use crate::{Layout, Memory, text};
 
@@ -61,6 +61,13 @@ impl Objects<'_> {
     pub fn is_exception(&self, address: u64) -> bool {
         let is_alive = || self.word(address, 0).is_some_and(|count| (1..REFERENCES_MAX).contains(&count));
         is_alive() && self.flags(address).is_some_and(|flags| flags & IS_EXCEPTION != 0)
+    }
+
+    /// Whether the exception at an address is still the one that had this type and these arguments.
+    pub fn is_still(&self, address: u64, kind: u64, args: u64) -> bool {
+        self.is_exception(address)
+            && self.type_of(address) == Some(kind)
+            && self.pointer(address, self.layout.exception.args) == Some(args)
     }
 
     /// The text of an object that says of itself that it is a `str`.

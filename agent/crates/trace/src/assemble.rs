@@ -17,13 +17,14 @@ use crate::client_address::client_address;
 use crate::counts::Counts;
 use crate::crossing::Crossings;
 use crate::exchange::{Exchange, fault};
-use crate::head::{Answering, Asking};
+use crate::head::{Answering, Asking, Beginning};
 use crate::ids::Ids;
 use crate::lineage::{Requests, Serving, Settled};
 use crate::naming::name;
 use crate::place::{Lineage, Place, Thread};
 use crate::process::Processes;
-use crate::route::{method_in_name, template};
+use crate::raised;
+use crate::route::template;
 use crate::settings::Policy;
 use crate::target::{Target, without_user};
 use crate::text::cut;
@@ -40,19 +41,6 @@ const MAX_HEADERS: usize = 64;
 
 /// The name of an exchange whose request was not seen.
 const JOINED_LATE: &str = "(joined late)";
-
-/// What is known of an exchange that is no HTTP request when it begins.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Beginning<'a> {
-    /// Low in cardinality. Its first word alone stands for it where the app has too many names.
-    pub(crate) name: &'a str,
-    /// Counts the exchanges of a connection.
-    pub(crate) number: u64,
-    /// When its first byte passed.
-    pub(crate) start_ns: u64,
-    /// Where that byte stands in its direction.
-    pub(crate) position: u64,
-}
 
 /// What all connections share.
 #[derive(Debug)]
@@ -176,6 +164,7 @@ impl Assembler {
             answered: None,
             waits,
             wire: mark.map(|mark| mark.wire),
+            exception: None,
         }
     }
 
@@ -214,6 +203,7 @@ impl Assembler {
             answered: None,
             waits,
             wire: None,
+            exception: None,
         }
     }
 
@@ -248,6 +238,7 @@ impl Assembler {
             answered: None,
             waits: None,
             wire: None,
+            exception: None,
         }
     }
 
@@ -279,6 +270,7 @@ impl Assembler {
             answered: None,
             waits: None,
             wire: None,
+            exception: None,
         }
     }
 
@@ -309,11 +301,12 @@ impl Assembler {
             let caller = Thread { pid: exchange.pid, tid: span.tid, identity: exchange.identity };
             self.settled.extend(self.requests.end(caller, span.start_ns, span.span_id));
         }
-        span.end = if exchange.request_position.is_some() { end } else { End::ProbeJoinedLate };
+        let seen = exchange.request_position.is_some();
+        span.end = if seen { end } else { End::ProbeJoinedLate };
         span.duration_ns = end_ns.saturating_sub(span.start_ns);
         span.fault = fault(&span, span.end, self.policy.error_status(span.kind));
+        raised::describe(&mut span, exchange.exception, &self.policy.redactor);
         let names = &mut self.apps.get_mut(exchange.app).names;
-        let seen = exchange.request_position.is_some();
         let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
         self.counts.names_over_ceiling += u64::from(over_ceiling);
         let waits = exchange.waits.map(|context| (context, end_ns));
@@ -363,14 +356,5 @@ impl Assembler {
                 span.headers.push((format!("{prefix}{name}"), value.to_owned()));
             }
         }
-    }
-}
-
-/// What the response parser must know of a request.
-pub(crate) fn asked(method: &str) -> protocol::http1::Asked {
-    match method_in_name(method) {
-        "HEAD" => protocol::http1::Asked::Head,
-        "CONNECT" => protocol::http1::Asked::Connect,
-        _ => protocol::http1::Asked::Other,
     }
 }

@@ -17,7 +17,7 @@ mod table;
 mod upgrade;
 mod websocket;
 
-use model::{Address, Direction, Origin, Outcome, Payload, SocketCall, Span, SpanKind};
+use model::{Address, Direction, Exception, Origin, Outcome, Payload, SocketCall, Span, SpanKind};
 use protocol::Chunk;
 
 use crate::assemble::Assembler;
@@ -339,6 +339,14 @@ impl Connection {
         match &mut self.stage {
             Stage::Known(conversation) => Some(conversation.as_mut()),
             Stage::Opening(_) | Stage::LetGo => None,
+        }
+    }
+
+    /// Something was raised where the answer is to come from that begins behind so many sent bytes.
+    pub(crate) fn raised(&mut self, sent: u64, exceptions: &[Exception]) {
+        let begin = self.turned.as_ref().map_or(0, |turned| turned.sent);
+        if let (Some(sent), Stage::Known(conversation)) = (sent.checked_sub(begin), &mut self.stage) {
+            conversation.raised(sent, exceptions);
         }
     }
 

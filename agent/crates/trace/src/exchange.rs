@@ -1,6 +1,6 @@
 //! One request and its response while they pass.
 
-use model::{AttributeValue, End, Fault, Identity, Span, SpanKind};
+use model::{AttributeValue, End, Exception, Fault, Identity, Span, SpanKind};
 
 use crate::app::AppIndex;
 use crate::crossing::Wire;
@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) waits: Option<u64>,
     /// The connection by which its other end may be known.
     pub(crate) wire: Option<Wire>,
+    /// What was raised while it was served, if that went further than the code that serves.
+    pub(crate) exception: Option<Box<Exception>>,
 }
 
 impl Exchange {

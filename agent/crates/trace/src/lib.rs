@@ -26,6 +26,7 @@ mod network;
 mod pattern;
 mod place;
 mod process;
+mod raised;
 mod redact;
 mod resets;
 mod route;

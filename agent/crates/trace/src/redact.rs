@@ -1,10 +1,12 @@
-//! Takes secrets out of targets and headers. Invariant: what leaves here holds no value whose name looks
+//! Takes secrets out of targets, headers and prose. Invariant: what leaves here holds no value whose name looks
 //! secret; when in doubt the value goes.
 //!
 //! A name is secret if one of its words (split at anything but letters and digits, and at `aB`) is one of
 //! [`SECRET_WORDS`], if all of it is one of [`SECRET_NAMES`], or if it ends with one of [`SECRET_ENDINGS`]
 //! when written together. `code` is secret where `state` stands beside it: together they are an OAuth
 //! redirect (RFC 6749 section 4.1.2).
+
+mod prose;
 
 use std::fmt::Write as _;
 

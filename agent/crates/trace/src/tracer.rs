@@ -94,6 +94,11 @@ impl Tracer {
             // What the process is now follows as `Process`.
             Body::Exec => {}
             Body::Exit { .. } => self.exit(event.pid, out),
+            Body::Exceptions(raised) => {
+                if let Some(connection) = self.connections.map.get_mut(&raised.connection) {
+                    connection.raised(raised.sent, &raised.exceptions);
+                }
+            }
             Body::Process(process) => self.assembler.processes.learn(process.clone()),
         }
         self.assembler.give_out_settled(out);

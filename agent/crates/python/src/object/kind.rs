@@ -94,7 +94,7 @@ impl Objects<'_> {
     }
 
     /// A type's module and name.
-    pub(crate) fn type_name(&self, address: u64) -> Option<TypeName> {
+    pub fn type_name(&self, address: u64) -> Option<TypeName> {
         let object = &self.layout.object;
         if self.flags_of_type(address)? & HEAP_TYPE == 0 {
             let name = self.c_string(self.pointer(address, object.type_name)?)?;

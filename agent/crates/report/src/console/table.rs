@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use model::{End, Family, Fault, Protocol, Span, SpanKind};
+use model::{AttributeValue, End, Family, Fault, Protocol, Span, SpanKind};
 
 use super::text::{Align, duration, push_cell, push_size};
 
@@ -277,6 +277,10 @@ fn note(span: &Span) -> Cow<'static, str> {
         (_, End::ProbeLost) => "bytes lost",
         (Some(Fault::Answer), End::Complete) => {
             return span.attribute("error.type").map_or("error".into(), |kind| kind.to_string().into());
+        }
+        (Some(Fault::Status), End::Complete) if span.attribute("exception.type").is_some() => {
+            let kind = span.attribute("exception.type").and_then(AttributeValue::as_text).unwrap_or_default();
+            return kind.rsplit('.').next().unwrap_or(kind).to_owned().into();
         }
         (_, End::Complete) => match span.protocol {
             Protocol::Http1 | Protocol::Unknown => "",

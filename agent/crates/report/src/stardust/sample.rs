@@ -48,7 +48,7 @@ impl Sample {
             value: value_of(span),
             tag: tag_of(span, limits),
             trace_flag: u8::from(span.head_sampled),
-            error: span.error().map(|error| stored(cut(&error, STORED_CHARS))),
+            error: error_of(span),
         }
     }
 
@@ -59,8 +59,11 @@ impl Sample {
 }
 
 /// What the name, the tag's first line or the error already says.
-const SAID: [&str; 6] = [
+const SAID: [&str; 9] = [
     "error.type",
+    "exception.type",
+    "exception.message",
+    "exception.stacktrace",
     "db.namespace",
     "db.operation.name",
     "db.collection.name",
@@ -83,6 +86,24 @@ pub(super) fn millis(ns: u64) -> i64 {
 
 fn stored(text: &str) -> String {
     not_a_date(Cow::Borrowed(text)).into_owned()
+}
+
+/// Why the span failed; below it the stack trace, of whose beginning is left out what the server does not store: its
+/// end tells the most.
+fn error_of(span: &Span) -> Option<String> {
+    let mut error = cut(&span.error()?, STORED_CHARS).to_owned();
+    if let Some(trace) = span.attribute("exception.stacktrace").and_then(AttributeValue::as_text) {
+        let room = STORED_CHARS.saturating_sub(error.chars().count() + 1);
+        let skipped = trace.chars().count().saturating_sub(room);
+        let kept = trace.char_indices().nth(skipped).map_or("", |(at, _)| &trace[at..]);
+        // A line is kept whole or not at all.
+        let kept = if skipped == 0 { kept } else { kept.split_once('\n').map_or("", |(_, whole)| whole) };
+        if !kept.is_empty() {
+            error.push('\n');
+            error.push_str(kept);
+        }
+    }
+    Some(stored(&error))
 }
 
 /// `{client} {METHOD} {url}`, or the query, then the attributes as `[name=value name=value]`, then what was recorded of
@@ -248,6 +269,23 @@ mod tests {
         assert_eq!(tag_of(&span, &Limits::default()), expected);
         assert_eq!(tag_of(&span, &Limits { max_tag_chars: 6, ..Limits::default() }), "select");
         assert_eq!(value_of(&span), 12);
+    }
+
+    #[test]
+    fn an_exception_is_the_error_and_leaves_the_tag_alone() {
+        let mut span = span(SpanKind::Server, "/pay");
+        let tag = Sample::new(&span, &Limits::default()).tag;
+        (span.status, span.fault) = (Some(500), Some(Fault::Status));
+        span.set("exception.type", "shop.NoStock");
+        span.set("exception.message", "none");
+        span.set("exception.stacktrace", "Traceback:\n  File \"a.py\"\nshop.NoStock: none");
+        let sample = Sample::new(&span, &Limits::default());
+        let error = sample.error.expect("an error");
+        assert_eq!(error, "HTTP 500: shop.NoStock: none\nTraceback:\n  File \"a.py\"\nshop.NoStock: none");
+        assert_eq!(sample.tag, tag);
+        span.set("exception.stacktrace", format!("first\n{}\nlast line", "x".repeat(1990)));
+        let error = Sample::new(&span, &Limits::default()).error.expect("an error");
+        assert_eq!(error, "HTTP 500: shop.NoStock: none\nlast line");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use super::conversation::{Conversation as _, Verdict};
 use super::dialogue::{Dialogue, count_gap};
 use super::streaming::{describe, mark_events};
 use super::upgrade::{Handshake, follow};
-use crate::assemble::{Assembler, asked};
+use crate::assemble::Assembler;
 use crate::exchange::Exchange;
+use crate::head::asked;
 use crate::place::Thread;
 
 /// What a response that is passing belongs to.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use model::{Address, Direction, End, Span, TcpState};
+use model::{Address, Direction, End, Exception, Span, TcpState};
 
 use super::Passage;
 use crate::assemble::Assembler;
@@ -22,6 +22,10 @@ pub(crate) trait Conversation: fmt::Debug + Send {
     /// The socket has gone into another state, with this error number (0 if none). After `Close` nothing
     /// else comes.
     fn state(&mut self, at_ns: u64, state: (TcpState, i32), assembler: &mut Assembler, out: &mut Vec<Span>);
+
+    /// Something was raised where the answer is about to come from that begins behind so many sent bytes, the last
+    /// exception first. A conversation whose answers do not come in order cannot say whose it is.
+    fn raised(&mut self, _sent: u64, _exceptions: &[Exception]) {}
 
     /// Ends every open exchange at the last byte seen of it.
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>);

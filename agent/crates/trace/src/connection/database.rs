@@ -12,8 +12,9 @@ use super::Passage;
 use super::closing::Closing;
 use super::conversation::{Conversation, Turn, Verdict};
 use super::detectors::{First, Guess};
-use crate::assemble::{Assembler, Beginning};
+use crate::assemble::Assembler;
 use crate::exchange::Exchange;
+use crate::head::Beginning;
 use crate::place::{Place, Thread};
 use batch::Batch;
 

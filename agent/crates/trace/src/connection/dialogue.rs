@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use model::{Blur, Direction, End, Identity, Origin, Protocol, Span, SpanKind, TcpState};
+use model::{Blur, Direction, End, Exception, Identity, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::gateway::Request;
 use protocol::http1::{Part, RequestParser, ResponseHead, ResponseParser};
 use protocol::{Chunk, uwsgi};
@@ -13,8 +13,9 @@ use super::closing::Closing;
 use super::conversation::{Conversation, Verdict};
 use super::streaming::{Reported, describe};
 use super::{Passage, carries_requests};
-use crate::assemble::{Assembler, asked};
+use crate::assemble::Assembler;
 use crate::exchange::Exchange;
+use crate::head::asked;
 use crate::place::{Place, Thread};
 
 /// Most requests that wait for a response on one connection.
@@ -270,6 +271,20 @@ impl Conversation for Dialogue {
         out: &mut Vec<Span>,
     ) {
         self.socket_became(new, errno, assembler, out);
+    }
+
+    /// An exception that is older than the request belongs to another. Where bytes are missing, so may what answers it.
+    fn raised(&mut self, sent: u64, exceptions: &[Exception]) {
+        if self.place.kind == SpanKind::Server
+            && self.response_position == sent
+            && let Some(exchange) = self.exchanges.front_mut()
+        {
+            let began_ns = exchange.span.start_ns;
+            let is_its = |exception: &&Exception| exception.raised_ns == 0 || exception.raised_ns >= began_ns;
+            if let Some(exception) = exceptions.iter().find(is_its) {
+                exchange.exception = Some(Box::new(exception.clone()));
+            }
+        }
     }
 
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {

@@ -12,6 +12,7 @@ mod cutting;
 mod databases;
 mod encrypted;
 mod ends;
+mod exceptions;
 mod front_server;
 mod http2;
 mod losses;

@@ -43,6 +43,14 @@ START        KIND   ST  METHOD  TARGET                          TOOK    TTFB NOT
 }
 
 #[test]
+fn an_exception_is_noted_by_its_type() {
+    let mut failed = server();
+    (failed.status, failed.fault) = (Some(500), Some(Fault::Status));
+    failed.set("exception.type", "shop.errors.NoStock");
+    assert!(shown(150, false, &[failed]).ends_with("shop[42]           NoStock\n"));
+}
+
+#[test]
 fn a_narrow_terminal_shows_what_matters() {
     let mut long = server();
     long.target = Some("/a/very/long/target/that/does/not/fit".into());

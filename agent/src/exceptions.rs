@@ -1,0 +1,225 @@
+//! Exceptions of watched Python processes: the probe that sees them unwind is put where it is needed, and what the
+//! kernel kept of them is put into words.
+//!
+//! Invariant: nothing is told of a process whose interpreter's layout is not known and was not seen to hold.
+
+mod layout;
+mod pages;
+mod policy;
+mod words;
+
+use std::path::Path;
+
+use ebpf::{ExceptionProbe, Kernel, abi, record};
+use python::Layout;
+use python::code::Codes;
+use python::object::Objects;
+use rustc_hash::FxHashMap;
+
+use pages::Pages;
+pub use policy::Terms;
+
+use crate::clock;
+use crate::config::Errors;
+use crate::discover::interpreter::Interpreter;
+use crate::discover::memory::ProcessMemory;
+use crate::discover::{FileId, MappedFile, Proc};
+use crate::pipeline::News;
+use crate::probe_site::{Image, NoSite, Site, Step as SiteStep};
+use policy::{Policy, Step};
+
+/// Runs once for each Python frame that an exception leaves; exported by every build (Python/traceback.c).
+const FUNCTION: &str = "PyTraceBack_Here";
+/// Older records are not put into words: it would make those behind them older still.
+const LATE_NS: u64 = 500_000_000;
+
+/// The processes whose exceptions are told.
+pub struct Exceptions {
+    terms: Terms,
+    proc: Proc,
+    followed: FxHashMap<u32, Followed>,
+    /// By the file that holds the interpreter.
+    sites: FxHashMap<FileId, Result<Vec<Site>, NoSite>>,
+    /// What the kernel side was told last: some process is followed, and the probe is in some process.
+    said: (bool, bool),
+    late: u64,
+}
+
+struct Followed {
+    layout: &'static Layout,
+    memory: ProcessMemory,
+    codes: Codes,
+    policy: Policy,
+    /// The interpreter's file, as the process knows it.
+    path: String,
+    probe: Option<ExceptionProbe>,
+    /// Code objects of what calls the service's code.
+    dispatch: Vec<u64>,
+    /// How many of these the kernel side knows.
+    remembered: usize,
+}
+
+impl Exceptions {
+    /// For no process yet.
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            proc: Proc::default(),
+            followed: FxHashMap::default(),
+            sites: FxHashMap::default(),
+            said: (false, false),
+            late: 0,
+        }
+    }
+
+    /// The words for a record of the kernel. None where the reader is behind: what takes longest is left out first.
+    pub fn words(&mut self, pid: u32, of: &abi::Exceptions, raised: &[u8]) -> Option<model::Exceptions> {
+        let now_ns = clock::monotonic_ns().ok()?;
+        if now_ns.saturating_sub(of.header.at_ns) > LATE_NS {
+            self.late += 1;
+            return None;
+        }
+        let Followed { layout, memory, codes, dispatch, .. } = self.followed.get_mut(&pid)?;
+        let pages = Pages::of(memory);
+        let objects = Objects { memory: &pages, layout };
+        words::of(&objects, codes, (of.connection, of.sent), record::exceptions(raised).collect(), dispatch)
+    }
+
+    /// How many records came too late to be put into words.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// Takes note of what happened to processes.
+    pub fn hear(&mut self, kernel: &Kernel, news: impl Iterator<Item = News>, now_ns: u64) {
+        for new in news {
+            match new {
+                News::Started(pid) | News::Gone(pid) => {
+                    if self.followed.remove(&pid).is_some() {
+                        kernel.forget_exceptions(pid);
+                    }
+                }
+                News::Failed { pid, told } => {
+                    if let Some(followed) = self.followed.get_mut(&pid) {
+                        followed.policy.failed(now_ns, told);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An interpreter is running in a process.
+    pub fn found(&mut self, kernel: &Kernel, pid: u32, interpreter: &Interpreter) {
+        if self.terms.errors == Errors::Off || self.followed.contains_key(&pid) {
+            return;
+        }
+        let (Ok(build), Ok(slot)) = (&interpreter.build, interpreter.slot) else { return };
+        let known = kernel.know_exceptions(pid, &layout::of(build.layout, slot));
+        let memory = known.map_err(anyhow::Error::from).and_then(|()| Ok(self.proc.memory(pid)?));
+        match memory {
+            Ok(memory) => {
+                let followed = Followed {
+                    layout: build.layout,
+                    memory,
+                    codes: Codes::default(),
+                    policy: Policy::new(self.terms),
+                    path: interpreter.path.clone(),
+                    probe: None,
+                    dispatch: Vec::new(),
+                    remembered: 0,
+                };
+                self.followed.insert(pid, followed);
+            }
+            Err(error) => tracing::warn!("{pid}: exceptions are not seen: {error}"),
+        }
+    }
+
+    /// Puts the probe where it is to be, and takes it off where not.
+    pub fn look(&mut self, kernel: &mut Kernel, now_ns: u64) {
+        let mut followed = std::mem::take(&mut self.followed);
+        for (pid, process) in &mut followed {
+            let hits = || kernel.exception_hits(*pid).unwrap_or(0);
+            if let Some(step) = process.policy.look(now_ns, hits) {
+                self.take(kernel, *pid, process, step);
+            }
+            if process.remembered < process.dispatch.len() {
+                process.remembered = process.dispatch.len();
+                if let Err(error) = kernel.remember_dispatch(*pid, &process.dispatch) {
+                    tracing::debug!("{pid}: {error}");
+                }
+            }
+        }
+        let kept = followed.values().any(|process| process.probe.is_some());
+        self.followed = followed;
+        let said = (!self.followed.is_empty(), kept);
+        if self.said != said {
+            self.said = said;
+            kernel.say_exceptions(said.0, said.1);
+        }
+    }
+
+    fn take(&mut self, kernel: &Kernel, pid: u32, process: &mut Followed, step: Step) {
+        match step {
+            Step::Attach => match self.attach(kernel, pid, &process.path) {
+                Ok(probe) => {
+                    tracing::info!("{pid}: looking at exceptions");
+                    process.probe = Some(probe);
+                }
+                Err(why) => {
+                    tracing::warn!("{pid}: exceptions are not seen: {why}");
+                    process.policy.refused();
+                }
+            },
+            Step::Quiet => {
+                tracing::info!(
+                    "{pid}: no request has failed for a while, exceptions are no longer looked at"
+                );
+                process.probe = None;
+            }
+            Step::Dear { hits_per_s } => {
+                tracing::warn!(
+                    "{pid}: exceptions leave {hits_per_s} frames a second; too dear to look at, so they are not \
+                     (python.errors_max_frames_per_s)"
+                );
+                process.probe = None;
+            }
+        }
+    }
+
+    fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<ExceptionProbe> {
+        let file = file_at(&self.proc, pid, path)?;
+        let sites = self.sites.entry(file.id).or_insert_with(|| sites(&file.path));
+        let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+        let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
+        Ok(kernel.probe_exceptions(pid, &file.path, &offsets)?)
+    }
+}
+
+/// Where the probe would be in a process, in words; the error says why exceptions are not seen there.
+pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<String>, String> {
+    if let Some(reason) = interpreter.refusal() {
+        return Err(reason);
+    }
+    let file = file_at(proc, pid, &interpreter.path).map_err(|error| error.to_string())?;
+    let sites = sites(&file.path).map_err(|error| error.to_string())?;
+    Ok(sites.iter().map(|site| format!("{FUNCTION} {site}")).collect())
+}
+
+fn file_at(proc: &Proc, pid: u32, path: &str) -> anyhow::Result<MappedFile> {
+    let mut files = proc.mapped_files(pid).into_iter();
+    let file = files.find(|file| file.shown.as_os_str() == path);
+    file.ok_or_else(|| anyhow::anyhow!("{path} is not mapped any more"))
+}
+
+/// Where the probe goes in a file: to the function if an instruction there is emulated, else to its calls.
+fn sites(file: &Path) -> Result<Vec<Site>, NoSite> {
+    let image = Image::load(file, &[FUNCTION])?;
+    let entry = image.entry(FUNCTION, 1)?;
+    if entry.step == SiteStep::Emulated {
+        return Ok(vec![entry]);
+    }
+    match image.call_sites(FUNCTION) {
+        Ok(calls) if !calls.is_empty() => Ok(calls.into_iter().map(|site| site.call).collect()),
+        _ => Ok(vec![entry]),
+    }
+}

@@ -1,0 +1,317 @@
+/* Exceptions of watched Python processes. What unwinds is kept by the context or thread it unwinds in, a few at a
+ * time, and leaves the kernel only with an answer of 5xx or with a connection that is closed in the middle.
+ *
+ * PyTraceBack_Here (Python/traceback.c) runs once for each frame that an exception leaves, the innermost first, with
+ * the frame as its argument.
+ */
+#ifndef STARDUST_PROBE_PYTHON_ERRORS_H
+#define STARDUST_PROBE_PYTHON_ERRORS_H
+
+#include "lib/connection.h"
+#include "lib/exception.h"
+#include "lib/payload.h"
+#include "lib/ring.h"
+
+enum {
+	HANDLED_MAX = 8,
+	/* A connection in the middle of an answer is closed: fewer frames are everyday life. */
+	ODD_FRAMES = 3,
+	ANSWER_BYTES = 12, /* `HTTP/1.1 500` */
+	HTTP_IN_MEMORY = 0x50545448, /* `HTTP`, on the little-endian machines that the programs are for */
+};
+
+/* The last answer on a connection, by the connection's id. Kept only of processes that the probe is in. */
+struct given_answer {
+	struct raised_key by; /* what was running when it began */
+	u64 received; /* bytes on the connection by then */
+	u32 tid;
+	u32 told; /* what was raised before it, or because of which it broke off */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, struct given_answer);
+} given_answers SEC(".maps");
+
+/* Set by the agent: some process's layout is told; the probe is in some process. */
+volatile u32 exceptions_are_known;
+volatile u32 exceptions_are_kept;
+
+/* An exception was made while `object` was handled, or because of it: which of those kept that is. An address may
+ * have been another's before, so it goes by where its traceback ends.
+ */
+static __always_inline void name_earlier(const struct exception_layout *layout, struct raised_exceptions *found, u64 object)
+{
+	const u64 traceback = object ? read_word(object + layout->exception_traceback) : 0;
+	const u64 frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
+	const u64 kind = object ? read_word(object + layout->object_kind) : 0;
+	const u64 code = frame ? read_word(interpreter_frame(layout, frame) + layout->frame_code) & ~3ULL : 0;
+	u64 last_ns = 0;
+	u32 last = EXCEPTIONS_MAX;
+
+	if (!object)
+		return;
+	for (u32 i = 0; i < EXCEPTIONS_MAX; i++) {
+		struct exception *exception = &found->exceptions[i];
+
+		if (i >= found->head.count)
+			break;
+		if (exception->object == object)
+			exception->object = 0;
+		if (code && exception->last_frame == frame && exception->kind == kind &&
+		    exception->left_ns > last_ns &&
+		    exception->code[place_of(exception->frames - 1) & (2 * END_FRAMES - 1)] == code) {
+			last_ns = exception->left_ns;
+			last = i;
+		}
+	}
+	if (last < EXCEPTIONS_MAX) {
+		found->exceptions[last].object = object;
+		found->exceptions[last].earlier = 1;
+	}
+}
+
+SEC("uprobe")
+int exception_left_frame(struct pt_regs *registers)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	const u32 tgid = id >> 32;
+	struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
+	const u64 frame = registers->ARGUMENT_FIRST;
+	u64 kind = 0, made = 0, value, traceback, inner, code, instruction, last_frame;
+	const u64 now_ns = bpf_ktime_get_ns();
+	struct exception *exception;
+	struct raised_exceptions *found;
+	struct raised_key key;
+	u32 offset;
+	u64 state;
+	bool goes_on;
+
+	if (!layout)
+		return 0;
+	__sync_fetch_and_add(&layout->hits, 1);
+	state = state_of_thread(layout);
+	if (!state)
+		return 0;
+	if (layout->raised_in_parts) {
+		/* curexc_type, curexc_value, curexc_traceback */
+		u64 parts[3] = {};
+
+		bpf_probe_read_user(parts, sizeof(parts), (void *)(state + layout->raised));
+		kind = parts[0];
+		value = parts[1];
+		traceback = parts[2];
+	} else {
+		value = read_word(state + layout->raised);
+		kind = read_word(value + layout->object_kind);
+		traceback = read_word(value + layout->exception_traceback);
+	}
+	if (!kind)
+		return 0;
+	inner = interpreter_frame(layout, frame);
+	code = read_word(inner + layout->frame_code);
+	instruction = read_word(inner + layout->frame_instruction);
+	if (layout->first_instruction)
+		offset = instruction - ((code & ~3ULL) + layout->first_instruction);
+	else
+		offset = (u32)instruction * layout->instruction_bytes;
+	find_key(layout, state, id, &key);
+	found = find_raised(&key, true);
+	if (!found)
+		return 0;
+	last_frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
+	exception = find_exception(found, last_frame, kind, value, &goes_on);
+	if (traceback && goes_on) {
+		/* The same, perhaps made only now. */
+		if (exception->object != value && value)
+			describe(layout, exception, value);
+	} else if (traceback && exception) {
+		/* Raised again; or another one at its address. */
+		exception->raised_ns = now_ns;
+		describe(layout, exception, value);
+		keep_chain(layout, exception, traceback);
+	} else {
+		/* Another one at the address of one that is gone. */
+		if (exception)
+			exception->object = 0;
+		/* First, so that these keep their room. */
+		if (flags_of(layout, value, &made) & TYPE_EXCEPTION) {
+			const u64 context = read_word(value + layout->exception_context);
+			const u64 cause = read_word(value + layout->exception_cause);
+
+			name_earlier(layout, found, context);
+			if (cause != context)
+				name_earlier(layout, found, cause);
+		}
+		exception = make_room(found);
+		begin_exception(exception, kind, now_ns);
+		describe(layout, exception, value);
+		if (traceback)
+			keep_chain(layout, exception, traceback);
+	}
+	keep_frame(exception, exception->frames, code, offset);
+	for (u32 i = 0; i < DISPATCH_CODES; i++)
+		exception->dispatched |= layout->dispatch[i] == (code & ~3ULL);
+	exception->frames++;
+	exception->last_frame = frame;
+	exception->left_ns = now_ns;
+	return 0;
+}
+
+/* Adds an exception that is being handled, unless it is known. */
+__noinline int keep_one_handled(const struct exception_layout *layout, struct raised_exceptions *found, u64 value)
+{
+	struct exception *exception;
+	u64 kind = 0;
+
+	if (!layout || !found || !value || !(flags_of(layout, value, &kind) & TYPE_EXCEPTION))
+		return 0;
+	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
+		if (i < found->head.count && found->exceptions[i].object == value)
+			return 0;
+	exception = make_room(found);
+	begin_exception(exception, kind, 0);
+	describe(layout, exception, value);
+	keep_chain(layout, exception, read_word(value + layout->exception_traceback));
+	return 0;
+}
+
+/* Adds what the thread is handling just now (its `except` clauses). */
+static __always_inline void keep_handled(const struct exception_layout *layout, struct raised_exceptions *found, u64 state)
+{
+	u64 item = read_word(state + layout->handled);
+
+	for (u32 i = 0; i < HANDLED_MAX && item; i++) {
+		keep_one_handled(layout, found, read_word(item + layout->handled_value));
+		item = read_word(item + layout->handled_previous);
+	}
+}
+
+static __always_inline void report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u64 id)
+{
+	u32 count = found->head.count;
+	u64 size;
+
+	if (count > EXCEPTIONS_MAX)
+		count = EXCEPTIONS_MAX;
+	size = __builtin_offsetof(struct raised_exceptions, exceptions) + (u64)count * sizeof(struct exception);
+	fill_header(&found->head.header, RECORD_EXCEPTIONS, size, id >> 32, (u32)id);
+	found->head.connection = connection;
+	found->head.sent = sent;
+	/* Soon: a part of it is read from the process's memory, where it does not last. */
+	emit_now(&found->head.header, size);
+}
+
+/* An answer is about to be recorded. `class`: the first digit of its status. `received`, `sent`: on the
+ * connection before it. A function of its own, as the next one, so that the verifier looks at it once.
+ */
+__noinline int answer(u64 connection, u32 class, u64 received, u64 sent)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	const u32 tgid = id >> 32;
+	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
+	struct raised_exceptions *found;
+	struct given_answer given = {};
+	u64 state;
+
+	if (!layout)
+		return 0;
+	state = state_of_thread(layout);
+	find_key(layout, state, id, &given.by);
+	found = find_raised(&given.by, class == '5');
+	if (found) {
+		if (class == '5') {
+			if (state)
+				keep_handled(layout, found, state);
+			if (found->head.count)
+				report_raised(found, connection, sent, id);
+		}
+		found->head.count = 0;
+		/* Contexts come and go, threads stay. */
+		if (given.by.running != (u32)id)
+			bpf_map_delete_elem(&raised, &given.by);
+	}
+	/* Where nothing is kept, nothing can come after the answer's beginning. */
+	if (layout->hits) {
+		given.received = received;
+		given.tid = (u32)id;
+		given.told = class == '5';
+		bpf_map_update_elem(&given_answers, &connection, &given, BPF_ANY);
+	}
+	return 0;
+}
+
+static __always_inline void before_answer(const struct buffer *buffer, const struct connection *connection, s64 result)
+{
+	u8 head[ANSWER_BYTES] = {};
+	u64 start = buffer->first.base;
+
+	if (result < ANSWER_BYTES)
+		return;
+	if (buffer->count > PAIR)
+		start = read_word(buffer->segments);
+	if (bpf_probe_read_user(head, sizeof(head), (void *)start) || *(u32 *)head != HTTP_IN_MEMORY)
+		return;
+	if (head[9] == '5' || (exceptions_are_kept && head[9] != '1'))
+		answer(connection->id, head[9], connection->received, connection->sent - result);
+}
+
+/* The process closes a connection that may be in the middle of a request. */
+__noinline int close_connection(u64 connection, u64 received, u64 sent)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	const u32 tgid = id >> 32;
+	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
+	struct given_answer *given;
+	struct raised_exceptions *found;
+	struct raised_key key;
+	u32 most_frames = 0;
+	bool is_answered, is_own;
+	u64 state;
+
+	if (!layout)
+		return 0;
+	state = state_of_thread(layout);
+	find_key(layout, state, id, &key);
+	/* The answer to what came last has begun, maybe in another context than the one that closes. Another thread may
+	 * be at something else by now.
+	 */
+	given = bpf_map_lookup_elem(&given_answers, &connection);
+	is_answered = given && given->received == received;
+	if (is_answered && (given->told || given->tid != (u32)id))
+		return 0;
+	is_own = !is_answered || given->by.running == key.running;
+	if (is_answered)
+		key.running = given->by.running;
+	found = find_raised(&key, !is_answered);
+	if (!found)
+		return 0;
+	if (!is_answered && state)
+		keep_handled(layout, found, state);
+	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
+		if (i < found->head.count && found->exceptions[i].frames > most_frames)
+			most_frames = found->exceptions[i].frames;
+	if (most_frames >= (is_answered ? ODD_FRAMES : 1)) {
+		report_raised(found, connection, sent, id);
+		if (is_answered)
+			given->told = 1;
+	}
+	/* Else it may be another's by now. */
+	if (is_own)
+		found->head.count = 0;
+	return 0;
+}
+
+static __always_inline void before_close(const struct connection *connection, u64 id)
+{
+	/* Packets change states too, on whatever thread they come in. Until exceptions are kept, only a connection on
+	 * which nothing was ever answered is known to be in the middle of a request.
+	 */
+	if (config.exceptions && exceptions_are_known && connection->tgid == (u32)(id >> 32) && connection->received &&
+	    (exceptions_are_kept || !connection->sent))
+		close_connection(connection->id, connection->received, connection->sent);
+}
+
+#endif

@@ -1,0 +1,81 @@
+//! The probe that sees exceptions unwind, and what its program is told of each process.
+//!
+//! Invariant: a probe is in one process, at every site of it or at none; it goes when its handle goes.
+
+use std::path::Path;
+
+use libbpf_rs::{Link, MapCore, MapFlags, UprobeOpts};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::abi::ExceptionLayout;
+use crate::kernel::{Kernel, LoadError, say_exceptions};
+
+/// The probe in a process; dropped, it is taken off again.
+#[derive(Debug)]
+pub struct ExceptionProbe {
+    _links: Vec<Link>,
+}
+
+impl Kernel {
+    /// Says where a process's interpreter keeps exceptions: from here on those that it handles are reported with its
+    /// answers of 5xx.
+    pub fn know_exceptions(&self, pid: u32, layout: &ExceptionLayout) -> Result<(), LoadError> {
+        let map = &self.skeleton.maps.exception_layouts;
+        map.update(&pid.to_ne_bytes(), layout.as_bytes(), MapFlags::ANY)
+            .map_err(|source| LoadError::Map { map: "exception_layouts", source })
+    }
+
+    /// The process is gone, or runs something else.
+    pub fn forget_exceptions(&self, pid: u32) {
+        // Not there is as good as gone.
+        let _ = self.skeleton.maps.exception_layouts.delete(&pid.to_ne_bytes());
+    }
+
+    /// Remembers code objects of what calls the service's code: exceptions that go through it are kept before others.
+    /// Those for which there is no room are left out.
+    pub fn remember_dispatch(&self, pid: u32, codes: &[u64]) -> Result<(), LoadError> {
+        let Some(mut layout) = self.exception_layout(pid) else { return Ok(()) };
+        for code in codes {
+            if layout.dispatch.contains(code) {
+                continue;
+            }
+            let Some(free) = layout.dispatch.iter_mut().find(|known| **known == 0) else { break };
+            *free = *code;
+        }
+        // The hits that are counted meanwhile are lost: they only tell a rate.
+        self.know_exceptions(pid, &layout)
+    }
+
+    /// How often the probe was hit in a process since its layout was told.
+    pub fn exception_hits(&self, pid: u32) -> Option<u64> {
+        self.exception_layout(pid).map(|layout| layout.hits)
+    }
+
+    fn exception_layout(&self, pid: u32) -> Option<ExceptionLayout> {
+        let value = self.skeleton.maps.exception_layouts.lookup(&pid.to_ne_bytes(), MapFlags::ANY).ok()??;
+        ExceptionLayout::read_from_bytes(&value).ok()
+    }
+
+    /// Says whether the layout of any process is known, and whether the probe is in one: while not, socket calls do not
+    /// pay for it.
+    pub fn say_exceptions(&mut self, known: bool, kept: bool) {
+        say_exceptions(self, known, kept);
+    }
+
+    /// Puts the probe on these places of a file, counted from its start, in one process.
+    pub fn probe_exceptions(
+        &self,
+        pid: u32,
+        file: &Path,
+        offsets: &[u64],
+    ) -> Result<ExceptionProbe, LoadError> {
+        let program = &self.skeleton.progs.exception_left_frame;
+        let attach = |offset: &u64| {
+            program.attach_uprobe_with_opts(pid.cast_signed(), file, *offset as usize, UprobeOpts::default())
+        };
+        let links = offsets.iter().map(attach).collect::<Result<_, _>>().map_err(|source| {
+            LoadError::Attach { program: format!("the exceptions' probe to {}", file.display()), source }
+        })?;
+        Ok(ExceptionProbe { _links: links })
+    }
+}

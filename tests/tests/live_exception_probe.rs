@@ -1,0 +1,137 @@
+//! When the probe of exceptions is in a process, what it says of itself, and that requests that are served at the same
+//! time each have their own.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use tests::client::{Connection, Request};
+use tests::command::{probe, run};
+use tests::server::Server;
+use tests::watch::{Watch, can_run};
+
+/// The probe is in place, or what it needs to know of the process is known.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits until the probe says this.
+fn wait_for(watch: &Watch, text: &str) {
+    assert!(watch.probe.wait_for_log(text, READY_LIMIT), "{text}: {}", watch.probe.log());
+}
+
+/// Flask answers when the exception is over: it takes the probe, which comes with the first failure.
+#[test]
+fn auto_comes_with_the_first_failure_and_leaves_after_a_quiet_time() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn("failing_flask:app", &[]).unwrap();
+    let variables = [("STARDUST_PROBE_LOG_LEVEL", "debug"), ("STARDUST_PROBE_PYTHON_ERRORS_QUIET_S", "1")];
+    let watch = Watch::within(server, &[], &variables).unwrap();
+    let worker = watch.server.processes.children()[0];
+    let get = |path| Connection::open(&watch.server.endpoint).unwrap().exchange(Request::get(path)).unwrap();
+    wait_for(&watch, &format!("{worker}: followed: "));
+    get("/fail/caught");
+    get("/fail/nested");
+    wait_for(&watch, &format!("{worker}: looking at exceptions"));
+    get("/fail/nested");
+    assert!(watch.probe.wait_for_spans(3, READY_LIMIT));
+    wait_for(&watch, &format!("{worker}: no request has failed for a while"));
+    let spans = watch.probe.stop().unwrap();
+    let said: Vec<_> = spans.iter().map(|span| span.error.as_deref()).collect();
+    assert_eq!(said, [None, Some("HTTP 500"), Some("HTTP 500: KeyError: 'missing'")]);
+}
+
+#[test]
+fn the_guard_ends_what_is_too_dear() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn("failing_flask:app", &[]).unwrap();
+    let variables =
+        [("STARDUST_PROBE_PYTHON_ERRORS", "always"), ("STARDUST_PROBE_PYTHON_ERRORS_MAX_FRAMES_PER_S", "5")];
+    let watch = Watch::within(server, &[], &variables).unwrap();
+    let worker = watch.server.processes.children()[0];
+    wait_for(&watch, &format!("{worker}: looking at exceptions"));
+    let deadline = Instant::now() + READY_LIMIT;
+    while !watch.probe.log().contains(&format!("{worker}: exceptions leave ")) {
+        assert!(Instant::now() < deadline, "{}", watch.probe.log());
+        let answer = Connection::open(&watch.server.endpoint).unwrap().exchange(Request::get("/fail/caught"));
+        assert_eq!(answer.unwrap().status, Some(200));
+    }
+    assert!(watch.probe.log().contains("python.errors_max_frames_per_s"), "{}", watch.probe.log());
+    watch.probe.stop().unwrap();
+}
+
+/// On kept connections, many at a time: each request has what it raised itself.
+#[rstest]
+#[case::threads(false)]
+#[case::tasks(true)]
+fn concurrent_requests_keep_theirs(#[case] asgi: bool) {
+    const EACH: usize = 12;
+    if !can_run() {
+        return;
+    }
+    let server = if asgi {
+        Server::uvicorn("failing_fastapi:app", "httptools")
+    } else {
+        Server::gunicorn("failing_flask:app", &["--threads", "8"])
+    };
+    let variables = [("STARDUST_PROBE_PYTHON_ERRORS", "always")];
+    let watch = Watch::within(server.unwrap(), &[], &variables).unwrap();
+    let pids = [watch.server.processes.children(), vec![watch.server.pid()]].concat();
+    for pid in pids {
+        wait_for(&watch, &format!("{pid}: looking at exceptions"));
+    }
+    let kinds = [
+        ("plain", Some("failures.NoStock")),
+        ("explicit", None),
+        ("nested", Some("KeyError")),
+        ("caught", None),
+        ("file", Some("FileNotFoundError")),
+    ];
+    std::thread::scope(|scope| {
+        for first in 0..8 {
+            let endpoint = &watch.server.endpoint;
+            scope.spawn(move || {
+                let mut connection = Connection::open(endpoint).unwrap();
+                for number in 0..EACH {
+                    let (path, _) = kinds[(first + number) % kinds.len()];
+                    let answer = connection.exchange(Request::get(&format!("/fail/{path}"))).unwrap();
+                    // The framework raises again once it has answered, and uvicorn closes then.
+                    if !answer.keeps_alive || (asgi && answer.status == Some(500)) {
+                        connection = Connection::open(endpoint).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert!(watch.probe.wait_for_spans(8 * EACH, READY_LIMIT), "{}", watch.probe.log());
+    let spans = watch.probe.stop().unwrap();
+    assert_eq!(spans.len(), 8 * EACH);
+    for span in spans {
+        let target = span.target.as_deref().unwrap();
+        let (_, want) = kinds.iter().find(|(path, _)| target.ends_with(path)).unwrap();
+        let kind = span.attributes.get("exception.type").map(|kind| kind.as_str().unwrap());
+        assert_eq!(kind, *want, "{span:?}");
+    }
+}
+
+#[test]
+fn check_says_where_they_are_seen_or_why_not() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::script("failing_aiohttp.py", &[]).unwrap();
+    let pid = server.pid().to_string();
+    let said = run(probe(&["check", "--pid", &pid]).unwrap()).unwrap();
+    let line = said.stdout.lines().find(|line| line.starts_with("exceptions ")).unwrap();
+    assert!(line.contains("PyTraceBack_Here 0x") && line.contains(" emulated: "), "{line}");
+    let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+    let said = run(probe(&["check", "--pid", &other.id().to_string()]).unwrap());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let said = said.unwrap();
+    assert!(said.stdout.contains("\nexceptions not told: no Python interpreter\n"), "{}", said.stdout);
+}
