@@ -110,11 +110,16 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 
 /* What one record tells of. */
 struct tls_part {
+	u64 id;
+	u64 session;
+	u64 entered_ns;
+	u64 moved_ns;
 	u64 position;
 	u64 bytes;
 	u64 buffer;
 	u64 head; /* bytes to copy from the start */
 	u64 tail; /* and from the end */
+	u64 call;
 };
 
 /* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
@@ -145,8 +150,8 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 	do {                                                                                                           \
 		struct type *record = reserve(sizeof(*record));                                                        \
 		if (!record)                                                                                           \
-			return;                                                                                        \
-		fill_tls_call(&record->call, id, pending->call, session->id, pending->entered_ns, pending->moved_ns);  \
+			return 0;                                                                                      \
+		fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);   \
 		record->call.position = part->position;                                                                \
 		record->call.bytes = part->bytes;                                                                      \
 		record->call.identity = read_identity(bpf_get_current_task_btf(), &record->call.context);              \
@@ -154,33 +159,35 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 		submit(&record->call.header);                                                                          \
 	} while (0)
 
-static __always_inline void tell_part(u64 id, const struct tls_pending *pending, const struct tls_session *session,
-				      const struct tls_part *part)
+/* A function of its own, so that the verifier looks at it once. */
+__noinline int tell_part(const struct tls_part *part)
 {
+	/* Never true; the verifier cannot know. */
+	if (!part)
+		return 0;
 	if (part->head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
 		TELL_PART(tls_small);
 	else if (part->head <= MEDIUM_PAYLOAD_BYTES)
 		TELL_PART(tls_medium);
 	else
 		TELL_PART(tls_large);
+	return 0;
 }
 
 /* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes. */
-static __always_inline void tell_whole(u64 id, const struct tls_pending *pending, const struct tls_session *session,
-				       u64 position, u64 bytes)
+static __always_inline void tell_whole(struct tls_part *part)
 {
-	struct tls_part part = { .position = position, .buffer = pending->buffer };
-	u64 left = bytes;
+	u64 left = part->bytes;
 
 	for (u32 i = 0; i < TLS_PIECES_MAX && left; i++) {
 		const bool is_last = left <= HEAD_BYTES_MAX || i == TLS_PIECES_MAX - 1;
 
-		part.head = left < HEAD_BYTES_MAX ? left : HEAD_BYTES_MAX;
-		part.bytes = is_last ? left : part.head;
-		tell_part(id, pending, session, &part);
-		part.position += part.bytes;
-		part.buffer += part.bytes;
-		left -= part.bytes;
+		part->head = left < HEAD_BYTES_MAX ? left : HEAD_BYTES_MAX;
+		part->bytes = is_last ? left : part->head;
+		tell_part(part);
+		part->position += part->bytes;
+		part->buffer += part->bytes;
+		left -= part->bytes;
 	}
 }
 
@@ -188,20 +195,28 @@ static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pe
 					    u64 bytes)
 {
 	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
-	struct tls_part part = { .bytes = bytes, .buffer = pending->buffer };
 	const struct buffer buffer = { .first = { .base = pending->buffer, .length = bytes }, .count = 1 };
+	struct tls_part part = {
+		.id = id,
+		.session = session->id,
+		.entered_ns = pending->entered_ns,
+		.moved_ns = pending->moved_ns,
+		.bytes = bytes,
+		.buffer = pending->buffer,
+		.call = pending->call,
+	};
 
 	part.position =
 		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
 	if (!session->whole && part.position == 0 && begins_with_preface(&buffer, bytes))
 		session->whole = 1;
 	if (session->whole) {
-		tell_whole(id, pending, session, part.position, bytes);
+		tell_whole(&part);
 		return;
 	}
 	part.head = bytes < limit ? bytes : limit;
 	part.tail = bytes - part.head < TAIL_BYTES_MAX ? bytes - part.head : TAIL_BYTES_MAX;
-	tell_part(id, pending, session, &part);
+	tell_part(&part);
 }
 
 /* What the agent asks for, once it has asked. */
