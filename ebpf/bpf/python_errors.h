@@ -243,6 +243,14 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent)
 	return 0;
 }
 
+/* Whether what was copied of a send is the start of an answer that says of a failure: then what is known of the failure
+ * goes first.
+ */
+static __always_inline bool is_failure(const u8 *head, u32 bytes)
+{
+	return bytes >= ANSWER_BYTES && *(const u32 *)head == HTTP_IN_MEMORY && head[9] == '5';
+}
+
 static __always_inline void before_answer(const struct buffer *buffer, const struct connection *connection, s64 result)
 {
 	u8 head[ANSWER_BYTES] = {};
