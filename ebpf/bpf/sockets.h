@@ -138,7 +138,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	state->error = sk->sk_err;
 	state->old_state = old;
 	state->new_state = new;
-	state->identity = opens ? read_identity(task, &state->context) : 0;
+	state->identity = opens ? read_identity(task_id(task), thread_pointer(task), &state->context) : 0;
 	state->reserved = 0;
 	submit(&state->header);
 	return 0;

@@ -154,7 +154,8 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 		fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);   \
 		record->call.position = part->position;                                                                \
 		record->call.bytes = part->bytes;                                                                      \
-		record->call.identity = read_identity(bpf_get_current_task_btf(), &record->call.context);              \
+		record->call.identity = read_identity(part->id, thread_pointer(bpf_get_current_task_btf()),            \
+						      &record->call.context);                                          \
 		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
 		submit(&record->call.header);                                                                          \
 	} while (0)

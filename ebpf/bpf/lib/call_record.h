@@ -42,7 +42,8 @@ static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
 
 /* What a call's record says, beside what the connection knows. */
 struct call_facts {
-	struct task_struct *task;
+	u64 id;     /* tgid and tid */
+	u64 thread; /* see thread_pointer */
 	u64 position;
 	s64 result;
 	s32 fd;
@@ -73,7 +74,7 @@ struct medium_record {
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
 				      const struct connection *connection)
 {
-	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), facts->task->tgid, facts->task->pid);
+	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), facts->id >> 32, (u32)facts->id);
 	if (connection->origin_start)
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
@@ -89,7 +90,7 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->identity = read_identity(facts->task, &call->context);
+	call->identity = read_identity(facts->id, facts->thread, &call->context);
 	call->reserved = 0;
 }
 
@@ -171,7 +172,6 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 	if (!given || !buffer || !connection)
 		return true;
 	facts = *given;
-	facts.task = bpf_get_current_task_btf();
 	total = facts.result;
 	head = bounded(total < config.head_bytes ? total : config.head_bytes, MEDIUM_PAYLOAD_BYTES);
 	tail = bounded(total - head, TAIL_BYTES_MAX);
@@ -210,7 +210,6 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 	if (!scratch || !given || !buffer || !connection)
 		return 0;
 	facts = *given;
-	facts.task = bpf_get_current_task_btf();
 	call = &scratch->call;
 	fill_call(call, &facts, connection);
 	if (facts.result > 0 && facts.has_buffer) {

@@ -30,13 +30,22 @@ static __always_inline struct socket *socket_of(s32 fd)
 	return BPF_CORE_READ(file, private_data);
 }
 
-/* Whether the descriptor is this socket. */
-static __always_inline bool is_socket(s32 fd, struct sock *sk, bool typed)
+/* Whether the descriptor is the socket at this address. A function of its own, so that the verifier looks at it once. */
+__noinline bool is_socket_at(s32 fd, u64 address)
 {
-	struct socket *socket = FIELD(typed, sk, sk_socket);
+	struct sock *sk = (struct sock *)address;
 	struct file *file = file_of(fd);
 
-	return file && socket && FIELD(typed, socket, file) == file;
+	return file && BPF_CORE_READ(sk, sk_socket, file) == file;
+}
+
+static __always_inline bool is_socket(s32 fd, struct sock *sk)
+{
+	u64 address = 0;
+
+	/* As a number, which is all that may be given on. */
+	bpf_probe_read_kernel(&address, sizeof(address), &sk);
+	return is_socket_at(fd, address);
 }
 
 #endif

@@ -198,9 +198,9 @@ unreadable:
 	return (u64)IDENTITY_UNREADABLE << IDENTITY_SHIFT;
 }
 
-static __always_inline u8 read_identity(struct task_struct *task, u64 *context)
+static __always_inline u8 read_identity(u64 id, u64 thread, u64 *context)
 {
-	const u64 found = find_identity(task_id(task), thread_pointer(task));
+	const u64 found = find_identity(id, thread);
 
 	*context = found & ((1ULL << IDENTITY_SHIFT) - 1);
 	return found >> IDENTITY_SHIFT;

@@ -70,11 +70,13 @@ static __always_inline void note_refused(struct sock *sk)
 static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	const u32 tgid = task->tgid;
+	const u64 id = task_id(task);
+	const u32 tgid = id >> 32;
 	struct connection *connection;
 	struct arguments arguments;
 	struct call_facts facts = {};
 	struct buffer buffer = {};
+	bool has_arguments;
 	u64 inode = 0;
 
 	if (!is_watched(tgid))
@@ -84,7 +86,11 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 			note_refused(sk);
 		return 0;
 	}
-	note_socket_call(task_id(task));
+	/* All that is wanted of the task, before the ways part: the verifier's every look at it takes long. */
+	facts.id = id;
+	facts.thread = thread_pointer(task);
+	has_arguments = read_arguments(task, &arguments);
+	note_socket_call(id);
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
 		inode = inode_of(sk, typed);
@@ -116,18 +122,17 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		connection->tgid = tgid;
 		connection->fd = -1;
 	}
-	facts.task = task;
 	facts.result = result;
 	facts.direction = direction;
 	facts.fd = -1;
-	if (likely(read_arguments(task, &arguments))) {
+	if (likely(has_arguments)) {
 		s32 fd = arguments.first;
 
 		facts.kind = classify(arguments.number);
 		if (facts.kind == CALL_SPLICE)
 			fd = arguments.third;
 		/* The running call may not be the one that moved these bytes (io_uring, a file on a network). */
-		if (unlikely(connection->fd != fd) && is_socket(fd, sk, typed))
+		if (unlikely(connection->fd != fd) && is_socket(fd, sk))
 			connection->fd = fd;
 		if (likely(connection->fd == fd)) {
 			facts.fd = fd;
