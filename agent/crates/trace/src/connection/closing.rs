@@ -65,6 +65,19 @@ impl Closing {
             _ => None,
         }
     }
+
+    /// How exchanges end when a call has failed for good; `None`: not by that. A client that cannot write may still read
+    /// what the server has answered before it closed. Other errors than those of a broken connection are the process's
+    /// own affair: the socket's state tells what becomes of it.
+    pub(super) fn failed(self, direction: Direction, errno: i32) -> Option<End> {
+        let may_read = self.kind == SpanKind::Client && direction == Direction::Sent;
+        self.broken_by(errno).filter(|_| !may_read)
+    }
+
+    /// A server that has closed its sending side answers no more. A client that has may still read.
+    pub(super) fn answers_no_more(self, new: TcpState) -> bool {
+        self.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck)
+    }
 }
 
 impl Dialogue {
@@ -77,8 +90,7 @@ impl Dialogue {
         }
     }
 
-    /// A call has failed for good. Other errors than those of a broken connection are the process's own
-    /// affair: the socket's state tells what becomes of it.
+    /// A call has failed for good.
     pub(super) fn call_failed(
         &mut self,
         direction: Direction,
@@ -86,11 +98,7 @@ impl Dialogue {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        // A client that cannot write may still read what the server has answered before it closed.
-        if self.place.kind == SpanKind::Client && direction == Direction::Sent {
-            return;
-        }
-        if let Some(end) = self.closing.broken_by(errno) {
+        if let Some(end) = self.closing.failed(direction, errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         }
@@ -109,8 +117,7 @@ impl Dialogue {
             self.close(errno, assembler, out);
             return;
         }
-        // A server that has closed its sending side answers no more. A client that has may still read.
-        if self.place.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck) {
+        if self.closing.answers_no_more(new) {
             self.close_responses(assembler, out);
         }
     }

@@ -12,6 +12,7 @@ use super::Passage;
 use super::closing::Closing;
 use super::conversation::{Conversation, Turn, Verdict};
 use super::detectors::{First, Guess};
+use super::dialogue::count_gap_before;
 use crate::assemble::Assembler;
 use crate::exchange::Exchange;
 use crate::head::Beginning;
@@ -151,16 +152,6 @@ impl Database {
         Verdict::Stay
     }
 
-    /// Counts the bytes missing before a passage.
-    fn count_gap(&mut self, passage: &Passage<'_>, assembler: &mut Assembler) {
-        let chunk = &passage.chunk;
-        let expected = &mut self.expected[usize::from(passage.direction == Direction::Sent)];
-        let missing = expected.map_or(0, |expected| chunk.position.saturating_sub(expected));
-        assembler.counts.gaps += u64::from(missing > 0);
-        assembler.counts.gap_bytes += missing;
-        *expected = Some(chunk.position.saturating_add(chunk.len));
-    }
-
     /// No more answers can come.
     fn close(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
         if !self.over {
@@ -182,7 +173,8 @@ impl Conversation for Database {
         if self.over {
             return Verdict::Stay;
         }
-        self.count_gap(passage, assembler);
+        let expected = &mut self.expected[usize::from(passage.direction == Direction::Sent)];
+        count_gap_before(expected, &passage.chunk, assembler);
         let chunk = &passage.chunk;
         let sender = match passage.direction {
             Direction::Sent => Sender::Client,
@@ -225,10 +217,7 @@ impl Conversation for Database {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        // What the server has answered before it closed may still be read.
-        if direction == Direction::Received
-            && let Some(end) = self.closing.broken_by(errno)
-        {
+        if let Some(end) = self.closing.failed(direction, errno) {
             self.close(end, assembler, out);
         }
     }

@@ -310,3 +310,10 @@ pub(super) fn count_gap(expected: u64, position: u64, assembler: &mut Assembler)
     assembler.counts.gap_bytes += missing;
     missing > 0
 }
+
+/// Counts what is missing before a chunk. `next`: where the next byte of its direction is to stand, once one has come.
+pub(super) fn count_gap_before(next: &mut Option<u64>, chunk: &Chunk<'_>, assembler: &mut Assembler) {
+    if let Some(expected) = next.replace(chunk.position.saturating_add(chunk.len)) {
+        count_gap(expected, chunk.position, assembler);
+    }
+}

@@ -6,7 +6,7 @@ use protocol::fastcgi::{self, MAX_OPEN, RequestParser, RequestPart, ResponsePars
 
 use super::closing::Closing;
 use super::conversation::{Conversation, Verdict};
-use super::dialogue::count_gap;
+use super::dialogue::count_gap_before;
 use super::{Passage, carries_requests};
 use crate::assemble::Assembler;
 use crate::exchange::Exchange;
@@ -71,8 +71,7 @@ impl FastCgi {
         out: &mut Vec<Span>,
     ) -> Verdict {
         let chunk = &passage.chunk;
-        count_gap(self.request_position.unwrap_or(chunk.position), chunk.position, assembler);
-        self.request_position = Some(chunk.position.saturating_add(chunk.len));
+        count_gap_before(&mut self.request_position, chunk, assembler);
         let mut parts = Vec::new();
         self.requests.push(chunk, &mut |part| parts.push(part));
         for part in parts {
@@ -127,8 +126,7 @@ impl FastCgi {
 
     fn pass_response(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) {
         let chunk = &passage.chunk;
-        count_gap(self.response_position.unwrap_or(chunk.position), chunk.position, assembler);
-        self.response_position = Some(chunk.position.saturating_add(chunk.len));
+        count_gap_before(&mut self.response_position, chunk, assembler);
         let mut parts = Vec::new();
         self.responses.push(chunk, &mut |part| parts.push(part));
         for part in parts {
@@ -192,9 +190,7 @@ impl Conversation for FastCgi {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        // A client that cannot write may still read what was answered before.
-        let may_read = self.place.kind == SpanKind::Client && direction == Direction::Sent;
-        if let Some(end) = self.closing.broken_by(errno).filter(|_| !may_read) {
+        if let Some(end) = self.closing.failed(direction, errno) {
             self.abandon(end, assembler, out);
         }
     }
@@ -207,9 +203,7 @@ impl Conversation for FastCgi {
         out: &mut Vec<Span>,
     ) {
         self.closing.state(new);
-        let answers_no_more =
-            self.place.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck);
-        if answers_no_more || matches!(new, TcpState::Close | TcpState::TimeWait) {
+        if self.closing.answers_no_more(new) || matches!(new, TcpState::Close | TcpState::TimeWait) {
             let end = self.closing.broken_by(errno).unwrap_or(self.closing.cut());
             self.abandon(end, assembler, out);
         }

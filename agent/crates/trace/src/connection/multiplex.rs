@@ -13,7 +13,7 @@ use protocol::http2::{Parser, Part, Sender};
 
 use super::closing::Closing;
 use super::conversation::{Conversation, Verdict};
-use super::dialogue::count_gap;
+use super::dialogue::count_gap_before;
 use super::{Passage, carries_requests};
 use crate::assemble::Assembler;
 use crate::exchange::Exchange;
@@ -113,9 +113,7 @@ impl Conversation for Multiplex {
         let sender = self.sender(passage.direction);
         let chunk = &passage.chunk;
         let next = &mut self.positions[usize::from(sender == Sender::Server)];
-        if let Some(expected) = next.replace(chunk.position.saturating_add(chunk.len)) {
-            count_gap(expected, chunk.position, assembler);
-        }
+        count_gap_before(next, chunk, assembler);
         let streams = &mut self.streams;
         if sender == Sender::Client {
             streams.calls.push_back((chunk.position, passage.thread));
@@ -151,11 +149,7 @@ impl Conversation for Multiplex {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
-        // A client that cannot write may still read what the server has answered before it closed.
-        if self.streams.place.kind == SpanKind::Client && direction == Direction::Sent {
-            return;
-        }
-        if let Some(end) = self.closing.broken_by(errno) {
+        if let Some(end) = self.closing.failed(direction, errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         }
@@ -169,17 +163,13 @@ impl Conversation for Multiplex {
         out: &mut Vec<Span>,
     ) {
         self.closing.state(new);
-        match (new, self.streams.place.kind) {
-            (TcpState::Close | TcpState::TimeWait, _) => {
-                if let Some(end) = self.closing.broken_by(errno) {
-                    self.over = true;
-                    self.abandon(end, assembler, out);
-                }
-                self.close(assembler, out);
-            }
-            // A server that has closed its sending side answers no more. A client that has may still read.
-            (TcpState::FinWait1 | TcpState::LastAck, SpanKind::Server) => self.close(assembler, out),
-            _ => {}
+        let is_gone = matches!(new, TcpState::Close | TcpState::TimeWait);
+        if is_gone && let Some(end) = self.closing.broken_by(errno) {
+            self.over = true;
+            self.abandon(end, assembler, out);
+        }
+        if is_gone || self.closing.answers_no_more(new) {
+            self.close(assembler, out);
         }
     }
 
