@@ -10,7 +10,7 @@ mod words;
 
 use std::path::Path;
 
-use ebpf::{ExceptionProbe, Kernel, abi, record};
+use ebpf::{Kernel, UserProbe, abi, record};
 use python::Layout;
 use python::code::Codes;
 use python::object::Objects;
@@ -52,7 +52,7 @@ struct Followed {
     policy: Policy,
     /// The interpreter's file, as the process knows it.
     path: String,
-    probe: Option<ExceptionProbe>,
+    probe: Option<UserProbe>,
     /// Code objects of what calls the service's code.
     dispatch: Vec<u64>,
     /// How many of these the kernel side knows.
@@ -186,7 +186,7 @@ impl Exceptions {
         }
     }
 
-    fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<ExceptionProbe> {
+    fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
         let file = file_at(&self.proc, pid, path)?;
         let sites = self.sites.entry(file.id).or_insert_with(|| sites(&file.path));
         let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;

@@ -80,8 +80,8 @@ impl Interpreters {
             Some(after_ns) => now_ns.max(watched.since_ns + after_ns),
             None => now_ns + LATER_NS,
         };
-        let is_followed = is_news && watched.told.is_some();
-        watched.found.clone().filter(|_| is_followed).map(|interpreter| (pid, interpreter))
+        let followed = watched.found.as_ref().filter(|_| is_news && watched.told.is_some())?;
+        Some((pid, followed.clone()))
     }
 }
 

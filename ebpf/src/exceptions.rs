@@ -3,18 +3,14 @@
 //! Invariant: a probe is in one process, at every site of it or at none; it goes when its handle goes.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use libbpf_rs::{Link, MapCore, MapFlags, UprobeOpts};
+use libbpf_rs::{MapCore, MapFlags};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::abi::ExceptionLayout;
-use crate::kernel::{Kernel, LoadError, say_exceptions};
-
-/// The probe in a process; dropped, it is taken off again.
-#[derive(Debug)]
-pub struct ExceptionProbe {
-    _links: Vec<Link>,
-}
+use crate::kernel::{Kernel, LoadError, shared};
+use crate::user_probe::{UserProbe, UserSite, single_link};
 
 impl Kernel {
     /// Says where a process's interpreter keeps exceptions: from here on those that it handles are reported with its
@@ -59,23 +55,21 @@ impl Kernel {
     /// Says whether the layout of any process is known, and whether the probe is in one: while not, socket calls do not
     /// pay for it.
     pub fn say_exceptions(&mut self, known: bool, kept: bool) {
-        say_exceptions(self, known, kept);
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            shared(&mut bss.exceptions_are_known).store(known.into(), Ordering::Release);
+            shared(&mut bss.exceptions_are_kept).store(kept.into(), Ordering::Release);
+        }
     }
 
     /// Puts the probe on these places of a file, counted from its start, in one process.
-    pub fn probe_exceptions(
-        &self,
-        pid: u32,
-        file: &Path,
-        offsets: &[u64],
-    ) -> Result<ExceptionProbe, LoadError> {
+    pub fn probe_exceptions(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
         let program = &self.skeleton.progs.exception_left_frame;
         let attach = |offset: &u64| {
-            program.attach_uprobe_with_opts(pid.cast_signed(), file, *offset as usize, UprobeOpts::default())
+            single_link(program, pid.cast_signed(), file, UserSite { offset: *offset, cookie: 0 })
         };
         let links = offsets.iter().map(attach).collect::<Result<_, _>>().map_err(|source| {
             LoadError::Attach { program: format!("the exceptions' probe to {}", file.display()), source }
         })?;
-        Ok(ExceptionProbe { _links: links })
+        Ok(UserProbe::of(links))
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
@@ -238,19 +238,17 @@ impl Kernel {
     }
 }
 
-/// Tells the socket programs whether to look for failed answers, and whether exceptions are kept.
-pub(crate) fn say_exceptions(kernel: &mut Kernel, known: bool, kept: bool) {
-    if let Some(bss) = kernel.skeleton.maps.bss_data.as_deref_mut() {
-        shared(&mut bss.exceptions_are_known).store(known.into(), Ordering::Release);
-        shared(&mut bss.exceptions_are_kept).store(kept.into(), Ordering::Release);
-    }
-}
-
 /// A variable that the kernel programs read and write at the same time.
-fn shared(variable: &mut u32) -> &AtomicU32 {
+pub(crate) fn shared(variable: &mut u32) -> &AtomicU32 {
     // SAFETY: the reference is unique, aligned and lives as long as the result; the other side is the kernel, whose
     // accesses to an aligned u32 are whole.
     unsafe { AtomicU32::from_ptr(variable) }
+}
+
+/// As [`shared`].
+pub(crate) fn shared_u64(variable: &mut u64) -> &AtomicU64 {
+    // SAFETY: as in `shared`, for an aligned u64.
+    unsafe { AtomicU64::from_ptr(variable) }
 }
 
 fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), LoadError> {

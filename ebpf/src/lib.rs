@@ -22,8 +22,6 @@ pub mod record;
 #[cfg(feature = "kernel")]
 pub use capability::{Capabilities, Lockdown, UserProbes, Way};
 #[cfg(feature = "kernel")]
-pub use exceptions::ExceptionProbe;
-#[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 #[cfg(feature = "kernel")]
 pub use user_probe::{UserProbe, UserProgram, UserSite};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libbpf_rs::{MapCore, MapFlags};
 
 use crate::abi;
-use crate::kernel::{Kernel, LoadError};
+use crate::kernel::{Kernel, LoadError, shared_u64};
 
 impl Kernel {
     /// Watches a process. Its children follow by themselves.
@@ -41,9 +41,7 @@ impl Kernel {
 
     fn slot(&mut self, pid: u32) -> Option<&AtomicU64> {
         let bss = self.skeleton.maps.bss_data.as_deref_mut()?;
-        let slot = &mut bss.watched_slots[(pid % abi::WATCHED_SLOTS) as usize];
-        // SAFETY: as in `shared`.
-        Some(unsafe { AtomicU64::from_ptr(slot) })
+        Some(shared_u64(&mut bss.watched_slots[(pid % abi::WATCHED_SLOTS) as usize]))
     }
 
     /// Has the calls of a process say what its interpreter was running. Its forks follow by themselves.

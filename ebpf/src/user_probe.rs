@@ -34,6 +34,12 @@ pub struct UserProbe {
     _links: Vec<Link>,
 }
 
+impl UserProbe {
+    pub(crate) fn of(links: Vec<Link>) -> Self {
+        Self { _links: links }
+    }
+}
+
 impl Kernel {
     /// Puts a program on instructions of a file, in every process that has it mapped now or later; what it does
     /// with processes that are not watched is its own affair. All sites or none.
@@ -49,14 +55,16 @@ impl Kernel {
         };
         let links = match self.user_probes {
             UserProbes::Multi => multi_link(multi, file, sites).map(|link| vec![link]),
-            UserProbes::Single => sites.iter().map(|site| single_link(single, file, *site)).collect(),
+            UserProbes::Single => {
+                sites.iter().map(|site| single_link(single, EVERY_PROCESS, file, *site)).collect()
+            }
             UserProbes::None => return Err(LoadError::NoUserProbes),
         };
         let links = links.map_err(|source| LoadError::Attach {
             program: format!("{program:?} to {}", file.display()),
             source,
         })?;
-        Ok(UserProbe { _links: links })
+        Ok(UserProbe::of(links))
     }
 }
 
@@ -69,7 +77,12 @@ fn multi_link(program: &ProgramMut<'_>, file: &Path, sites: &[UserSite]) -> libb
     program.attach_uprobe_multi_with_opts(EVERY_PROCESS, file, "", options)
 }
 
-fn single_link(program: &ProgramMut<'_>, file: &Path, site: UserSite) -> libbpf_rs::Result<Link> {
+pub(crate) fn single_link(
+    program: &ProgramMut<'_>,
+    pid: i32,
+    file: &Path,
+    site: UserSite,
+) -> libbpf_rs::Result<Link> {
     let options = UprobeOpts { cookie: site.cookie, ..UprobeOpts::default() };
-    program.attach_uprobe_with_opts(EVERY_PROCESS, file, site.offset as usize, options)
+    program.attach_uprobe_with_opts(pid, file, site.offset as usize, options)
 }
