@@ -95,14 +95,15 @@ EXIT_OF(splice, DIRECTION_SENT)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	const u64 id = bpf_get_current_pid_tgid();
+	const u32 tgid = id >> 32;
 	struct connection *connection = 0;
 	struct socket_state *state;
 	bool opens = false;
 
 	switch (new) {
 	case STATE_SYN_SENT:
-		if (!is_watched(task->tgid) || !is_stream(sk, true))
+		if (!is_watched(tgid) || !is_stream(sk, true))
 			return 0;
 		connection = open_connection(sk, inode_of(sk, true));
 		opens = true;
@@ -117,13 +118,13 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (!connection)
 		return 0;
 	if (opens) {
-		connection->tgid = task->tgid;
+		connection->tgid = tgid;
 		connection->origin_start = 1;
 	}
 	if (is_ignored(connection, false))
 		return 0;
 	if (!opens && new != STATE_CLOSE_WAIT)
-		before_close(connection, bpf_get_current_pid_tgid());
+		before_close(connection, id);
 	/* A closed socket has lost its port. */
 	if (!connection->ends_known && new != STATE_CLOSE)
 		read_ends(sk, &connection->ends, true);
@@ -131,14 +132,14 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (!state)
 		return 0;
 	fill_header(&state->header, RECORD_SOCKET_STATE, sizeof(*state), connection->tgid,
-		    (u32)task->tgid == connection->tgid ? task->pid : 0);
+		    tgid == connection->tgid ? (u32)id : 0);
 	state->connection = connection->id;
 	state->context = 0;
 	state->ends = connection->ends;
 	state->error = sk->sk_err;
 	state->old_state = old;
 	state->new_state = new;
-	state->identity = opens ? read_identity(task_id(task), thread_pointer(task), &state->context) : 0;
+	state->identity = opens ? read_identity(id, thread_pointer(bpf_get_current_task_btf()), &state->context) : 0;
 	state->reserved = 0;
 	submit(&state->header);
 	return 0;

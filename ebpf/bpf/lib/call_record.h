@@ -125,11 +125,18 @@ static __always_inline bool copy_single(struct pair_record *record, u64 base, u6
 	return true;
 }
 
+/* Whether this may be an answer of a failure about which something can be said. Where exceptions are kept, that has
+ * been said by now.
+ */
+static __always_inline bool may_fail(const struct call_facts *facts)
+{
+	return config.exceptions && facts->direction == DIRECTION_SENT && exceptions_are_known && !exceptions_are_kept;
+}
+
 /* Whether the record in the making, of which this was copied, has to wait for what is said of a failure. */
 static __always_inline bool comes_second(const struct call_facts *facts, const struct socket_call *call, const u8 *payload)
 {
-	return config.exceptions && facts->direction == DIRECTION_SENT && exceptions_are_known &&
-	       !exceptions_are_kept && is_failure(payload, call->head_bytes);
+	return may_fail(facts) && is_failure(payload, call->head_bytes);
 }
 
 /* False: something comes first, nothing is written. */
@@ -245,8 +252,7 @@ static __always_inline void write_more(struct call_facts facts, struct buffer bu
 	if (copies && !lacks_path && !buffer.segments && !connection->whole &&
 	    config.head_bytes <= MEDIUM_PAYLOAD_BYTES && write_medium(&facts, &buffer, connection))
 		return;
-	if (config.exceptions && facts.direction == DIRECTION_SENT && copies && exceptions_are_known &&
-	    !exceptions_are_kept)
+	if (copies && may_fail(&facts))
 		before_answer(&buffer, connection, facts.result);
 	/* As a number, which is all that may be given on. */
 	if (lacks_path)
