@@ -59,7 +59,7 @@ static __always_inline int exit_of_call(long result, u32 direction)
 
 	if (!is_watched(task->tgid) || !read_arguments(task, &arguments))
 		return 0;
-	kind = classify(arguments.number);
+	kind = form_of(arguments.number).call;
 	if (direction == DIRECTION_RECEIVED && (kind == CALL_RECVFROM || kind == CALL_RECVMSG)) {
 		const u64 flags = kind == CALL_RECVMSG ? arguments.third : arguments.fourth;
 
@@ -99,13 +99,15 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	const u32 tgid = id >> 32;
 	struct connection *connection = 0;
 	struct socket_state *state;
+	struct file *file;
 	bool opens = false;
 
 	switch (new) {
 	case STATE_SYN_SENT:
 		if (!is_watched(tgid) || !is_stream(sk, true))
 			return 0;
-		connection = open_connection(sk, inode_of(sk, true));
+		file = socket_file(sk, true);
+		connection = open_connection(sk, file ? inode_of(file, true) : 0);
 		opens = true;
 		break;
 	case STATE_CLOSE:

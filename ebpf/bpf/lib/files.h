@@ -30,13 +30,21 @@ static __always_inline struct socket *socket_of(s32 fd)
 	return BPF_CORE_READ(file, private_data);
 }
 
-/* Whether the descriptor is the socket at this address. A function of its own, so that the verifier looks at it once. */
+/* The address of the descriptor's file, 0 if it is not open. A function of its own, so that the verifier looks at it
+ * once.
+ */
+__noinline u64 file_at(s32 fd)
+{
+	return (u64)file_of(fd);
+}
+
+/* Whether the descriptor is the socket at this address. */
 __noinline bool is_socket_at(s32 fd, u64 address)
 {
 	struct sock *sk = (struct sock *)address;
-	struct file *file = file_of(fd);
+	const u64 file = file_at(fd);
 
-	return file && BPF_CORE_READ(sk, sk_socket, file) == file;
+	return file && (u64)BPF_CORE_READ(sk, sk_socket, file) == file;
 }
 
 static __always_inline bool is_socket(s32 fd, struct sock *sk)

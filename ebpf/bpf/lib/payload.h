@@ -70,37 +70,48 @@ struct user_message {
 	u64 segment_count;
 };
 
-static __always_inline u32 classify(u64 number)
+/* Where a call keeps its bytes. */
+enum call_shape {
+	SHAPE_UNREAD = 0,
+	SHAPE_BYTES = 1,    /* an address and a length */
+	SHAPE_SEGMENTS = 2, /* an array of them */
+	SHAPE_MESSAGE = 3,
+	SHAPE_MESSAGES = 4,
+};
+
+struct call_form {
+	u8 call;  /* enum call */
+	u8 shape; /* enum call_shape */
+};
+
+enum {
+	CALL_NUMBERS = 448,
+};
+
+/* A table, as one load costs less than the comparisons of two switches. */
+const struct call_form call_forms[CALL_NUMBERS] = {
+	[NR_READ] = { CALL_READ, SHAPE_BYTES },
+	[NR_READV] = { CALL_READ, SHAPE_SEGMENTS },
+	[NR_PREADV2] = { CALL_READ, SHAPE_SEGMENTS },
+	[NR_WRITE] = { CALL_WRITE, SHAPE_BYTES },
+	[NR_WRITEV] = { CALL_WRITE, SHAPE_SEGMENTS },
+	[NR_PWRITEV2] = { CALL_WRITE, SHAPE_SEGMENTS },
+	[NR_RECVFROM] = { CALL_RECVFROM, SHAPE_BYTES },
+	[NR_RECVMSG] = { CALL_RECVMSG, SHAPE_MESSAGE },
+	[NR_RECVMMSG] = { CALL_RECVMMSG, SHAPE_MESSAGES },
+	[NR_SENDTO] = { CALL_SENDTO, SHAPE_BYTES },
+	[NR_SENDMSG] = { CALL_SENDMSG, SHAPE_MESSAGE },
+	[NR_SENDMMSG] = { CALL_SENDMMSG, SHAPE_MESSAGES },
+	[NR_SENDFILE] = { CALL_SENDFILE, SHAPE_UNREAD },
+	[NR_SPLICE] = { CALL_SPLICE, SHAPE_UNREAD },
+	[NR_IO_URING_ENTER] = { CALL_IO_URING, SHAPE_UNREAD },
+};
+
+static __always_inline struct call_form form_of(u64 number)
 {
-	switch (number) {
-	case NR_READ:
-	case NR_READV:
-	case NR_PREADV2:
-		return CALL_READ;
-	case NR_WRITE:
-	case NR_WRITEV:
-	case NR_PWRITEV2:
-		return CALL_WRITE;
-	case NR_RECVFROM:
-		return CALL_RECVFROM;
-	case NR_RECVMSG:
-		return CALL_RECVMSG;
-	case NR_RECVMMSG:
-		return CALL_RECVMMSG;
-	case NR_SENDTO:
-		return CALL_SENDTO;
-	case NR_SENDMSG:
-		return CALL_SENDMSG;
-	case NR_SENDMMSG:
-		return CALL_SENDMMSG;
-	case NR_SENDFILE:
-		return CALL_SENDFILE;
-	case NR_SPLICE:
-		return CALL_SPLICE;
-	case NR_IO_URING_ENTER:
-		return CALL_IO_URING;
-	}
-	return CALL_OTHER;
+	const struct call_form other = { CALL_OTHER, SHAPE_UNREAD };
+
+	return number < CALL_NUMBERS ? call_forms[number] : other;
 }
 
 /* A length that the verifier is to see bounded. Never true; the verifier cannot know, the compiler must not. */
@@ -130,38 +141,24 @@ static __always_inline bool find_segments(struct buffer *buffer)
 }
 
 /* False: the call has no user buffer that could be read (the bytes are then counted only). */
-static __always_inline bool find_buffer(const struct arguments *arguments, struct buffer *buffer)
+static __always_inline bool find_buffer(const struct arguments *arguments, u8 shape, struct buffer *buffer)
 {
 	struct user_message message;
 
 	buffer->segments = 0;
 	buffer->count = 1;
-	switch (arguments->number) {
-	case NR_READ:
-	case NR_WRITE:
-	case NR_RECVFROM:
-	case NR_SENDTO:
+	if (likely(shape == SHAPE_BYTES)) {
 		buffer->first.base = arguments->second;
 		buffer->first.length = arguments->third;
 		return true;
-	case NR_READV:
-	case NR_WRITEV:
-	case NR_PREADV2:
-	case NR_PWRITEV2:
+	}
+	/* Which message of several this is cannot be told. */
+	if (shape == SHAPE_UNREAD || (shape == SHAPE_MESSAGES && arguments->third != 1))
+		return false;
+	if (shape == SHAPE_SEGMENTS) {
 		buffer->segments = arguments->second;
 		buffer->count = arguments->third;
 		return find_segments(buffer);
-	case NR_RECVMMSG:
-	case NR_SENDMMSG:
-		/* Which message of several this is cannot be told. */
-		if (arguments->third != 1)
-			return false;
-		break;
-	case NR_RECVMSG:
-	case NR_SENDMSG:
-		break;
-	default:
-		return false;
 	}
 	if (bpf_probe_read_user(&message, sizeof(message), (void *)arguments->second)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);

@@ -94,31 +94,48 @@ enum {
 	NO_STATE = -2,
 };
 
+/* In a slot's word: the thread and its interpreter. */
+#define SLOT_OWNER ((1ULL << 40) - 1)
+
 /* What was found of a thread, so that its next call costs fewer reads: the thread last seen among those with this slot.
  * Two may write it at once, and a number may be another thread's by now: what is taken from here is held against the
  * thread itself.
  */
 struct thread_slot {
+	u64 whose; /* the thread, and what its interpreter says of where things are: see slot_word */
 	u64 state; /* its PyThreadState */
 	u64 base;  /* the context that it made for itself; 0: not known */
-	u32 tid;
-	u32 reserved[3];
+	u64 reserved;
 };
 
 struct thread_slot thread_slots[THREAD_SLOTS];
 
-/* The context of the thread by the state that it had last time. 0: it has none, or another state. */
-static __always_inline u64 known_context(const struct interpreter *interpreter, u64 state, u64 thread)
+/* In one word, so that it is written at once: the thread, from bit 32 the interpreter's index, from 40 the kind of
+ * identity outside contexts, from 44 how far the context lies behind the thread's own number, in words, from 48 where
+ * that lies. 0: the state has them too far apart.
+ */
+static __always_inline u64 slot_word(u32 tid, u32 index, const struct interpreter *interpreter)
 {
-	const u32 distance = interpreter->context - interpreter->thread;
+	const u32 distance = (interpreter->context - interpreter->thread) / sizeof(u64);
+
+	if (distance >= STATE_WINDOW_WORDS)
+		return 0;
+	return (u64)tid | (u64)(index % INTERPRETERS) << 32 | (u64)(interpreter->outside & 15) << 40 |
+	       (u64)distance << 44 | (u64)interpreter->thread << 48;
+}
+
+/* The context of the thread by the state that it had last time. 0: it has none, or another state. */
+static __always_inline u64 known_context(u64 whose, u64 state, u64 thread)
+{
+	const u32 distance = whose >> 44 & 15;
 	u64 window[STATE_WINDOW_WORDS];
 
-	if (bpf_probe_read_user(window, sizeof(window), (void *)(state + interpreter->thread)))
+	if (bpf_probe_read_user(window, sizeof(window), (void *)(state + (whose >> 48))))
 		return 0;
 	/* A state that is let go loses its context before its memory can be another's (PyThreadState_Clear). */
-	if (window[0] != thread || distance / sizeof(u64) >= STATE_WINDOW_WORDS)
+	if (window[0] != thread || distance >= STATE_WINDOW_WORDS)
 		return 0;
-	return window[distance / sizeof(u64)];
+	return window[distance];
 }
 
 /* The context that the thread made for itself: the one that all others are returned to. 0: it has none, or could not
@@ -140,9 +157,9 @@ static __always_inline u64 find_base(const struct interpreter *interpreter, u64 
 }
 
 /* By the table alone. Gives the context, or an error. */
-static __always_inline s64 look_up_context(const struct interpreter *interpreter, struct thread_slot *known, u32 tid,
-					   u64 thread)
+static __always_inline s64 look_up_context(u32 index, struct thread_slot *known, u32 tid, u64 thread)
 {
+	const struct interpreter *interpreter = &interpreters[index % INTERPRETERS];
 	u64 state = 0, context = 0;
 
 	if (bpf_probe_read_user(&state, sizeof(state), (void *)(thread + interpreter->slot)))
@@ -152,11 +169,11 @@ static __always_inline s64 look_up_context(const struct interpreter *interpreter
 		return NO_STATE;
 	if (bpf_probe_read_user(&context, sizeof(context), (void *)(state + interpreter->context)))
 		return UNREADABLE;
-	known->tid = 0;
+	known->whose = 0;
 	known->state = state;
 	/* Greenlets have contexts of their own, which are not entered either and may go before the thread. */
 	known->base = interpreter->outside == IDENTITY_GREENLET ? 0 : find_base(interpreter, context);
-	known->tid = tid;
+	known->whose = slot_word(tid, index, interpreter);
 	return context;
 }
 
@@ -166,19 +183,23 @@ static __always_inline s64 look_up_context(const struct interpreter *interpreter
 __noinline u64 find_identity(u64 id, u64 thread)
 {
 	const u32 index = interpreter_of(id >> 32);
-	const struct interpreter *interpreter = &interpreters[index % INTERPRETERS];
 	struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
+	const u64 wanted = (u64)index << 32 | (u32)id, whose = known->whose;
+	const struct interpreter *interpreter;
 	s64 context = 0;
 	u32 entered = 0;
 	u64 kind, base;
 
 	if (!index)
 		return 0;
-	kind = interpreter->outside;
-	if (likely(known->tid == (u32)id))
-		context = known_context(interpreter, known->state, thread);
-	if (unlikely(!context))
-		context = look_up_context(interpreter, known, id, thread);
+	if (likely((whose & SLOT_OWNER) == wanted)) {
+		kind = whose >> 40 & 15;
+		context = known_context(whose, known->state, thread);
+	}
+	if (unlikely(!context)) {
+		kind = interpreters[index % INTERPRETERS].outside;
+		context = look_up_context(index, known, id, thread);
+	}
 	if (context == NO_STATE)
 		return 0;
 	if (context == UNREADABLE)
@@ -187,9 +208,10 @@ __noinline u64 find_identity(u64 id, u64 thread)
 		return kind << IDENTITY_SHIFT;
 	/* What a thread made for itself stays until its end: another one is one that was entered. */
 	base = known->base;
-	if (base && known->tid == (u32)id && kind != IDENTITY_GREENLET)
-		entered = base != (u64)context;
-	else if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
+	if (likely(base && kind != IDENTITY_GREENLET && (known->whose & SLOT_OWNER) == wanted))
+		return (base != (u64)context ? IDENTITY_ENTERED : kind) << IDENTITY_SHIFT | context;
+	interpreter = &interpreters[index % INTERPRETERS];
+	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
 		goto unreadable;
 	return (entered ? IDENTITY_ENTERED : kind) << IDENTITY_SHIFT | context;
 

@@ -76,6 +76,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	struct arguments arguments;
 	struct call_facts facts = {};
 	struct buffer buffer = {};
+	struct file *file = 0;
 	bool has_arguments;
 	u64 inode = 0;
 
@@ -93,9 +94,10 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	note_socket_call(id);
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
-		inode = inode_of(sk, typed);
-		if (!inode)
+		file = socket_file(sk, typed);
+		if (!file)
 			return 0;
+		inode = inode_of(file, typed);
 	}
 	if (unlikely(!connection || (!config.use_socket_storage && connection->inode != inode))) {
 		if (!is_stream(sk, typed))
@@ -126,17 +128,18 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	facts.direction = direction;
 	facts.fd = -1;
 	if (likely(has_arguments)) {
+		const struct call_form form = form_of(arguments.number);
 		s32 fd = arguments.first;
 
-		facts.kind = classify(arguments.number);
+		facts.kind = form.call;
 		if (facts.kind == CALL_SPLICE)
 			fd = arguments.third;
 		/* The running call may not be the one that moved these bytes (io_uring, a file on a network). */
-		if (unlikely(connection->fd != fd) && is_socket(fd, sk))
+		if (unlikely(connection->fd != fd) && (file ? file_at(fd) == (u64)file : is_socket(fd, sk)))
 			connection->fd = fd;
 		if (likely(connection->fd == fd)) {
 			facts.fd = fd;
-			facts.has_buffer = find_buffer(&arguments, &buffer);
+			facts.has_buffer = find_buffer(&arguments, form.shape, &buffer);
 		} else if (facts.kind != CALL_IO_URING) {
 			facts.kind = CALL_OTHER;
 			count(COUNTER_FD_MISMATCH);

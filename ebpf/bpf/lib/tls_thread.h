@@ -30,6 +30,9 @@ struct {
 	__type(value, struct tls_pending);
 } tls_threads SEC(".maps");
 
+/* Some thread has been in one. */
+u32 tls_is_called;
+
 /* Which of them are in one, in short: the thread in a call among those with this slot, 0 if there is none. Where two
  * meet, the table is asked ever after.
  */
@@ -40,6 +43,8 @@ static __always_inline void open_tls_slot(u32 tid)
 	u64 *slot = &tls_slots[tid % TLS_SLOTS];
 	const u64 before = __sync_val_compare_and_swap(slot, 0, tid);
 
+	if (unlikely(!tls_is_called))
+		tls_is_called = 1;
 	if (before && before != tid)
 		*slot = SLOT_ASK_TABLE;
 }
@@ -53,7 +58,7 @@ static __always_inline void note_socket_call(u64 id)
 {
 	struct tls_pending *pending;
 
-	if (likely(!tls_slots[(u32)id % TLS_SLOTS]))
+	if (!tls_is_called || likely(!tls_slots[(u32)id % TLS_SLOTS]))
 		return;
 	pending = bpf_map_lookup_elem(&tls_threads, &id);
 	if (pending && pending->is_open)
