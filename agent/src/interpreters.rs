@@ -71,8 +71,8 @@ impl Interpreters {
         let follow = found.as_ref().and_then(for_kernel);
         let is_news = follow != watched.told || watched.looks == 0;
         if is_news {
-            tell(kernel, pid, found.as_ref(), follow.as_ref());
-            watched.told = follow;
+            let is_told = tell(kernel, pid, found.as_ref(), follow.as_ref());
+            watched.told = follow.filter(|_| is_told);
         }
         watched.found = found;
         watched.looks += 1;
@@ -85,19 +85,26 @@ impl Interpreters {
     }
 }
 
-fn tell(kernel: &mut Kernel, pid: u32, found: Option<&Interpreter>, follow: Option<&abi::Interpreter>) {
+/// Whether the process is followed now.
+fn tell(
+    kernel: &mut Kernel,
+    pid: u32,
+    found: Option<&Interpreter>,
+    follow: Option<&abi::Interpreter>,
+) -> bool {
     let Some(follow) = follow else {
         kernel.unfollow(pid);
         if let Some(found) = found {
             let reason = found.refusal().unwrap_or_default();
             tracing::debug!("{pid}: {found}: its calls are told apart by thread only: {reason}");
         }
-        return;
+        return false;
     };
-    match kernel.follow(pid, follow) {
-        Ok(()) => tracing::debug!("{pid}: followed: {}", found.map(ToString::to_string).unwrap_or_default()),
-        Err(error) => tracing::debug!("{pid}: its calls are told apart by thread only: {error}"),
+    let outcome = kernel.follow(pid, follow);
+    if let Err(error) = &outcome {
+        tracing::debug!("{pid}: its calls are told apart by thread only: {error}");
     }
+    outcome.is_ok()
 }
 
 /// What the kernel side needs; `None` if the interpreter cannot be followed.

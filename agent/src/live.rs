@@ -187,10 +187,14 @@ fn drain(
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
         if let Ok(mut exceptions) = exceptions.lock() {
             exceptions.hear(kernel, pipeline.news(), now_ns);
-            if let Some((pid, interpreter)) = followed {
-                exceptions.found(kernel, pid, &interpreter);
+            if let Some((pid, interpreter)) = &followed {
+                exceptions.found(kernel, *pid, interpreter);
             }
             exceptions.look(kernel, now_ns);
+        }
+        // Now all that is known of it is in use.
+        if let Some((pid, interpreter)) = followed {
+            tracing::debug!("{pid}: followed: {interpreter}");
         }
         kernel.ignore_data(pipeline.tracer().settled().map(|connection| connection.0))?;
         kernel.copy_whole_tls(pipeline.tracer().whole_tls().map(|session| session.0))?;
