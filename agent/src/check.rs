@@ -13,7 +13,7 @@ use crate::config::KernelConfig;
 use crate::discover::Proc;
 use crate::discover::interpreter::Interpreter;
 use crate::exit::Failure;
-use crate::{exceptions, tls};
+use crate::{exceptions, lineage, tls};
 
 /// The report.
 #[derive(Debug, Clone, Serialize)]
@@ -62,6 +62,8 @@ pub struct Target {
     pub identity: String,
     /// Where exceptions are seen, and why there; or why they are not.
     pub exceptions: Vec<String>,
+    /// Where it is seen which task starts which, and why there; or why it is not.
+    pub lineage: Vec<String>,
     /// The files in which TLS plaintext is seen.
     pub tls: Vec<TlsFile>,
 }
@@ -127,7 +129,8 @@ fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
     Ok(Target {
         pid,
         identity: identity(interpreter.as_ref()),
-        exceptions: exceptions(&proc, pid, interpreter.as_ref()),
+        exceptions: places(interpreter.as_ref(), |found| exceptions::places(&proc, pid, found)),
+        lineage: places(interpreter.as_ref(), |found| lineage::places(&proc, pid, found)),
         interpreter: interpreter.map(|interpreter| interpreter.to_string()),
         app: process.app_id,
         app_from: attach::source_of(process.app_id_source).to_owned(),
@@ -146,9 +149,13 @@ fn identity(interpreter: Option<&Interpreter>) -> String {
     }
 }
 
-fn exceptions(proc: &Proc, pid: u32, interpreter: Option<&Interpreter>) -> Vec<String> {
+/// Where something is seen in an interpreter, or why not.
+fn places(
+    interpreter: Option<&Interpreter>,
+    find: impl Fn(&Interpreter) -> Result<Vec<String>, String>,
+) -> Vec<String> {
     let Some(interpreter) = interpreter else { return vec!["not told: no Python interpreter".to_owned()] };
-    match exceptions::places(proc, pid, interpreter) {
+    match find(interpreter) {
         Ok(places) => places,
         Err(reason) => vec![format!("not told: {reason}")],
     }
@@ -194,6 +201,9 @@ pub fn render(report: &Report) -> String {
         line("calls", &target.identity);
         for (index, text) in target.exceptions.iter().enumerate() {
             line(if index == 0 { "exceptions" } else { "" }, text);
+        }
+        for (index, text) in target.lineage.iter().enumerate() {
+            line(if index == 0 { "lineage" } else { "" }, text);
         }
         if target.tls.is_empty() {
             line("tls", "no library that could be probed is loaded");

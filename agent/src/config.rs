@@ -20,7 +20,7 @@ pub use load::{load, read_secret};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use output::{Color, OutputConfig, OutputFormat};
 pub use probe::{HttpConfig, SamplingConfig, TargetConfig, TraceConfig};
-pub use python::{Errors, PythonConfig};
+pub use python::{PythonConfig, When};
 pub use stardust::{Secret, StardustConfig};
 
 use serde::{Deserialize, Serialize};

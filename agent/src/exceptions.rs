@@ -5,7 +5,6 @@
 
 mod layout;
 mod pages;
-mod policy;
 mod words;
 
 use std::path::Path;
@@ -17,16 +16,15 @@ use python::object::Objects;
 use rustc_hash::FxHashMap;
 
 use pages::Pages;
-pub use policy::Terms;
 
 use crate::clock;
-use crate::config::Errors;
+use crate::config::When;
 use crate::discover::interpreter::Interpreter;
 use crate::discover::memory::ProcessMemory;
-use crate::discover::{FileId, MappedFile, Proc};
+use crate::discover::{FileId, Proc};
 use crate::pipeline::News;
+use crate::policy::{Policy, Step, Terms};
 use crate::probe_site::{Image, NoSite, Site, Step as SiteStep};
-use policy::{Policy, Step};
 
 /// Runs once for each Python frame that an exception leaves; exported by every build (Python/traceback.c).
 const FUNCTION: &str = "PyTraceBack_Here";
@@ -91,9 +89,9 @@ impl Exceptions {
     }
 
     /// Takes note of what happened to processes.
-    pub fn hear(&mut self, kernel: &Kernel, news: impl Iterator<Item = News>, now_ns: u64) {
+    pub fn hear(&mut self, kernel: &Kernel, news: &[News], now_ns: u64) {
         for new in news {
-            match new {
+            match *new {
                 News::Started(pid) | News::Gone(pid) => {
                     if self.followed.remove(&pid).is_some() {
                         kernel.forget_exceptions(pid);
@@ -101,7 +99,10 @@ impl Exceptions {
                 }
                 News::Failed { pid, told } => {
                     if let Some(followed) = self.followed.get_mut(&pid) {
-                        followed.policy.failed(now_ns, told);
+                        if !told {
+                            followed.policy.need();
+                        }
+                        followed.policy.use_at(now_ns);
                     }
                 }
             }
@@ -110,7 +111,7 @@ impl Exceptions {
 
     /// An interpreter is running in a process.
     pub fn found(&mut self, kernel: &Kernel, pid: u32, interpreter: &Interpreter) {
-        if self.terms.errors == Errors::Off || self.followed.contains_key(&pid) {
+        if self.terms.when == When::Off || self.followed.contains_key(&pid) {
             return;
         }
         let (Ok(build), Ok(slot)) = (&interpreter.build, interpreter.slot) else { return };
@@ -187,7 +188,7 @@ impl Exceptions {
     }
 
     fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
-        let file = file_at(&self.proc, pid, path)?;
+        let file = self.proc.mapped_file(pid, path)?;
         let sites = self.sites.entry(file.id).or_insert_with(|| sites(&file.path));
         let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
         let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
@@ -200,15 +201,9 @@ pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<St
     if let Some(reason) = interpreter.refusal() {
         return Err(reason);
     }
-    let file = file_at(proc, pid, &interpreter.path).map_err(|error| error.to_string())?;
+    let file = proc.mapped_file(pid, &interpreter.path).map_err(|error| error.to_string())?;
     let sites = sites(&file.path).map_err(|error| error.to_string())?;
     Ok(sites.iter().map(|site| format!("{FUNCTION} {site}")).collect())
-}
-
-fn file_at(proc: &Proc, pid: u32, path: &str) -> anyhow::Result<MappedFile> {
-    let mut files = proc.mapped_files(pid).into_iter();
-    let file = files.find(|file| file.shown.as_os_str() == path);
-    file.ok_or_else(|| anyhow::anyhow!("{path} is not mapped any more"))
 }
 
 /// Where the probe goes in a file: to the function if an instruction there is emulated, else to its calls.

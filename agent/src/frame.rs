@@ -53,6 +53,11 @@ pub enum Frame<'a> {
         /// In words.
         exceptions: Exceptions,
     },
+    /// From here on contexts of a process may be copied unseen.
+    CopiesUnseen {
+        /// The process.
+        pid: u32,
+    },
     /// Time has passed.
     Tick {
         /// Monotonic nanoseconds.
@@ -102,6 +107,7 @@ impl Recorder {
                 let text = serde_json::to_vec(exceptions)?;
                 self.put(b'E', &[&at_ns.to_le_bytes(), &pid.to_le_bytes(), &text])
             }
+            Frame::CopiesUnseen { pid } => self.put(b'U', &[&u64::from(*pid).to_le_bytes()]),
             Frame::Tick { now_ns } => self.put(b'T', &[&now_ns.to_le_bytes()]),
             Frame::Stop { now_ns } => self.put(b'S', &[&now_ns.to_le_bytes()]),
         }
@@ -176,6 +182,7 @@ fn parse(kind: u8, bytes: &[u8]) -> io::Result<Frame<'_>> {
             let exceptions = serde_json::from_slice(bytes.get(12..).unwrap_or_default())?;
             Frame::Exceptions { at_ns: number(0)?, pid: pid()?, exceptions }
         }
+        b'U' => Frame::CopiesUnseen { pid: number(0)? as u32 },
         b'T' => Frame::Tick { now_ns: number(0)? },
         b'S' => Frame::Stop { now_ns: number(0)? },
         _ => return Err(broken("a frame is of an unknown kind")),
@@ -209,6 +216,7 @@ mod tests {
             Frame::Record(b"not even a record"),
             Frame::Closed { connection: 1, pid: 2, now_ns: 3 },
             Frame::Exceptions { at_ns: 5, pid: 2, exceptions: exceptions() },
+            Frame::CopiesUnseen { pid: 2 },
             Frame::Tick { now_ns: 4 },
             Frame::Stop { now_ns: u64::MAX },
         ]

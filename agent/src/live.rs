@@ -23,6 +23,7 @@ use crate::discover::Proc;
 use crate::exceptions::Exceptions;
 use crate::frame::Frame;
 use crate::interpreters::Interpreters;
+use crate::lineage::Lineage;
 use crate::pipeline::{Intake, Pipeline};
 use crate::sys;
 use crate::tls::Probes;
@@ -44,6 +45,16 @@ pub struct Wish {
     pub remote: Remote,
     /// Told once it is in force, or why it is not.
     pub outcome: oneshot::Sender<Result<(), String>>,
+}
+
+/// What is looked at inside of watched processes, and put there for it.
+pub struct Inside {
+    /// TLS libraries.
+    pub libraries: Probes,
+    /// Exceptions, which the pipeline puts into words.
+    pub exceptions: Arc<Mutex<Exceptions>>,
+    /// Which task starts which.
+    pub lineage: Lineage,
 }
 
 /// Why the source ended.
@@ -112,15 +123,14 @@ impl Tally {
 /// Runs until told to stop. On the way out the programs are detached, the ring is emptied, and what is open ends.
 pub fn run(
     kernel: &mut Kernel,
-    mut probes: Probes,
+    mut inside: Inside,
     pipeline: Pipeline,
     drain_interval: Duration,
     wishes: &Receiver<Wish>,
-    exceptions: &Mutex<Exceptions>,
     stop: &Arc<AtomicBool>,
 ) -> (Ended, Tally, Pipeline) {
     let pipeline = RefCell::new(pipeline);
-    let ended = match drain(kernel, &mut probes, &pipeline, drain_interval, wishes, exceptions, stop) {
+    let ended = match drain(kernel, &mut inside, &pipeline, drain_interval, wishes, stop) {
         Ok(ended) => ended,
         Err(error) => {
             tracing::error!("the probe cannot go on: {error:#}");
@@ -129,20 +139,19 @@ pub fn run(
     };
     let mut pipeline = pipeline.into_inner();
     let mut tally = tally(kernel, &mut pipeline);
-    tally.late_exceptions = exceptions.lock().map_or(0, |exceptions| exceptions.late());
+    tally.late_exceptions = inside.exceptions.lock().map_or(0, |exceptions| exceptions.late());
     (ended, tally, pipeline)
 }
 
 fn drain(
     kernel: &mut Kernel,
-    probes: &mut Probes,
+    inside: &mut Inside,
     pipeline: &RefCell<Pipeline>,
     interval: Duration,
     wishes: &Receiver<Wish>,
-    exceptions: &Mutex<Exceptions>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Ended> {
-    let ring = kernel.ring(|record| pipeline.borrow_mut().feed(&Frame::Record(record)))?;
+    let ring = kernel.ring(|record, copies_lost| pipeline.borrow_mut().feed_live(record, copies_lost))?;
     let mut next_clock_ns = 0;
     let mut next_look_ns = 0;
     let mut interpreters = Interpreters::default();
@@ -175,7 +184,8 @@ fn drain(
                 }
             }
         }
-        let mut pipeline = pipeline.borrow_mut();
+        let shared = pipeline;
+        let mut pipeline = shared.borrow_mut();
         if now_ns >= next_clock_ns {
             next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
             pipeline.feed(&Frame::Clock { offset_ns: clock::wall_clock()?.offset_ns() });
@@ -185,13 +195,23 @@ fn drain(
         let followed = interpreters.look(kernel, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
-        if let Ok(mut exceptions) = exceptions.lock() {
-            exceptions.hear(kernel, pipeline.news(), now_ns);
+        let news = pipeline.news();
+        if let Ok(mut exceptions) = inside.exceptions.lock() {
+            exceptions.hear(kernel, &news, now_ns);
             if let Some((pid, interpreter)) = &followed {
                 exceptions.found(kernel, *pid, interpreter);
             }
             exceptions.look(kernel, now_ns);
         }
+        inside.lineage.hear(&news);
+        if let Some((pid, interpreter)) = &followed {
+            inside.lineage.found(*pid, interpreter);
+        }
+        for (pid, counts) in pipeline.tracer().copy_counts() {
+            inside.lineage.note(pid, counts, now_ns);
+        }
+        inside.lineage.look(kernel, now_ns);
+        let unseen = inside.lineage.unseen();
         // Now all that is known of it is in use.
         if let Some((pid, interpreter)) = followed {
             tracing::debug!("{pid}: followed: {interpreter}");
@@ -200,7 +220,7 @@ fn drain(
         kernel.copy_whole_tls(pipeline.tracer().whole_tls().map(|session| session.0))?;
         kernel.ignore_tls(pipeline.tracer().let_go_tls().map(|session| session.0))?;
         for pid in pipeline.tracer().encrypted_processes() {
-            probes.look_at(kernel, pid, now_ns);
+            inside.libraries.look_at(kernel, pid, now_ns);
         }
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.
@@ -215,8 +235,16 @@ fn drain(
         if pipeline.recording_failed() {
             break Ended::RecordingFailed;
         }
+        drop(pipeline);
+        if !unseen.is_empty() {
+            // What was copied while it was seen is in the ring, and comes first.
+            ring.consume()?;
+            for pid in unseen {
+                shared.borrow_mut().feed(&Frame::CopiesUnseen { pid });
+            }
+        }
     };
-    *probes = Probes::default();
+    inside.libraries = Probes::default();
     kernel.detach();
     ring.consume()?;
     pipeline.borrow_mut().feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
@@ -235,7 +263,7 @@ struct Activity {
 
 impl Activity {
     fn has_news(&self, pipeline: &RefCell<Pipeline>) -> bool {
-        pipeline.borrow().intake().records != self.records
+        self.records != records_that_stir(&pipeline.borrow())
     }
 
     fn note(&mut self, pipeline: &RefCell<Pipeline>, now_ns: u64) {
@@ -244,7 +272,7 @@ impl Activity {
             self.was_idle = false;
         }
         let mut pipeline = pipeline.borrow_mut();
-        self.records = pipeline.intake().records;
+        self.records = records_that_stir(&pipeline);
         self.now_ns = now_ns;
         self.is_waiting = pipeline.tracer().unclosed().next().is_some();
     }
@@ -258,6 +286,12 @@ impl Activity {
     fn falls_idle(&mut self) -> bool {
         !std::mem::replace(&mut self.was_idle, true)
     }
+}
+
+/// Copies of contexts are of no interest by themselves.
+fn records_that_stir(pipeline: &Pipeline) -> u64 {
+    let Intake { records, copies, .. } = pipeline.intake();
+    records - copies
 }
 
 /// The kernel has no event for the end of a unix connection: `/proc` tells whether the process still holds it.

@@ -46,6 +46,8 @@ pub enum News {
 pub struct Intake {
     /// Records taken.
     pub records: u64,
+    /// Those of them that tell of copied contexts: event loops make some when nothing else goes on.
+    pub copies: u64,
     /// Records that were none.
     pub malformed: u64,
     /// Events that broke an invariant of the tracer: a fault of the probe.
@@ -64,8 +66,10 @@ pub struct Pipeline {
     newcomers: Vec<u32>,
     identify: Option<Identify>,
     words: Option<Words>,
-    /// Kept only where someone puts exceptions into words.
-    news: Vec<News>,
+    /// Kept only where someone asks for it.
+    news: Option<Vec<News>>,
+    /// Copies of contexts that the kernel side has lost so far.
+    copies_lost: u32,
     recorder: Option<Recorder>,
     recording_failed: Option<std::io::Error>,
     clock: WallClock,
@@ -84,7 +88,8 @@ impl Pipeline {
             newcomers: Vec::new(),
             identify: None,
             words: None,
-            news: Vec::new(),
+            news: None,
+            copies_lost: 0,
             recorder: None,
             recording_failed: None,
             clock: WallClock::default(),
@@ -100,10 +105,17 @@ impl Pipeline {
         self
     }
 
-    /// Puts exceptions into words, and tells the news of processes.
+    /// Puts exceptions into words.
     #[must_use]
     pub fn tell_exceptions_with(mut self, words: Words) -> Self {
         self.words = Some(words);
+        self
+    }
+
+    /// Keeps the news of processes, for [`Pipeline::news`].
+    #[must_use]
+    pub fn keep_news(mut self) -> Self {
+        self.news = Some(Vec::new());
         self
     }
 
@@ -112,6 +124,19 @@ impl Pipeline {
     pub fn record_to(mut self, recorder: Recorder) -> Self {
         self.recorder = Some(recorder);
         self
+    }
+
+    /// Takes the next record, and how many copies of contexts the kernel side has lost before it.
+    pub fn feed_live(&mut self, record: &[u8], copies_lost: u32) {
+        if copies_lost != self.copies_lost {
+            self.copies_lost = copies_lost;
+            let mut pids: Vec<u32> = self.processes.keys().copied().collect();
+            pids.sort_unstable();
+            for pid in pids {
+                self.feed(&Frame::CopiesUnseen { pid });
+            }
+        }
+        self.feed(&Frame::Record(record));
     }
 
     /// Takes the next frame.
@@ -136,6 +161,9 @@ impl Pipeline {
             Frame::Closed { connection, pid, now_ns } => self.observe(&closed(*connection, *pid, *now_ns)),
             Frame::Tick { now_ns } => self.tracer.tick(*now_ns, &mut self.spans),
             Frame::Stop { now_ns } => self.tracer.drain(*now_ns, &mut self.spans),
+            Frame::CopiesUnseen { pid } => {
+                self.observe(&Event { at_ns: 0, pid: *pid, tid: 0, body: Body::CopiesUnseen });
+            }
             Frame::Exceptions { at_ns, pid, exceptions } => {
                 let body = Body::Exceptions(exceptions.clone());
                 self.observe(&Event { at_ns: *at_ns, pid: *pid, tid: 0, body });
@@ -161,6 +189,7 @@ impl Pipeline {
             // What the process is must be known before its events, in a recording too.
             Body::Exec => self.look_at(event.pid),
             Body::Exit { .. } => {}
+            Body::ContextCopied(_) => self.intake.copies += 1,
             _ if !self.processes.contains_key(&event.pid) => self.look_at(event.pid),
             _ => {}
         }
@@ -185,14 +214,14 @@ impl Pipeline {
     }
 
     fn hear(&mut self, news: News) {
-        if self.words.is_some() {
-            self.news.push(news);
+        if let Some(all) = &mut self.news {
+            all.push(news);
         }
     }
 
     /// What happened to processes since the last call.
-    pub fn news(&mut self) -> std::vec::Drain<'_, News> {
-        self.news.drain(..)
+    pub fn news(&mut self) -> Vec<News> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// A forked child is what its parent is until it runs another program.
@@ -233,9 +262,11 @@ impl Pipeline {
     fn report(&mut self) {
         self.intake.spans += self.spans.len() as u64;
         for span in self.spans.drain(..) {
-            if self.words.is_some() && has_failed_here(&span) {
+            if let Some(news) = &mut self.news
+                && has_failed_here(&span)
+            {
                 let told = span.attribute("exception.type").is_some();
-                self.news.push(News::Failed { pid: span.process.pid, told });
+                news.push(News::Failed { pid: span.process.pid, told });
             }
             self.exporters.iter().for_each(|exporter| exporter.record(&span));
         }

@@ -56,6 +56,8 @@ pub enum Why {
     AfterCall,
     /// There is none before the result is lost: the instruction behind the call.
     NoEmulatedAfterCall,
+    /// The result is to be seen when the function returns.
+    Return,
     /// Instructions of this processor are not decoded.
     NotDecided,
 }
@@ -95,6 +97,7 @@ impl fmt::Display for Why {
             Self::Call => "the call itself",
             Self::AfterCall => "first emulated instruction after the call, result whole",
             Self::NoEmulatedAfterCall => "no emulated instruction before the result is lost",
+            Self::Return => "the return from the function: nothing emulated is passed where the result is",
             Self::NotDecided => "instructions of this processor are not decoded",
         })
     }
@@ -106,5 +109,7 @@ impl fmt::Display for Site {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod installed;
 #[cfg(test)]
 mod tests;

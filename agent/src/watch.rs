@@ -19,12 +19,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::attach::{self, Attached};
 use crate::clock;
-use crate::config::{Config, Errors};
+use crate::config::{Config, When};
 use crate::discover::Proc;
 use crate::exceptions::Exceptions;
 use crate::exit::{Exit, Failure};
 use crate::frame::{Frame, Recorder};
-use crate::live::{self, Ended, Tally};
+use crate::lineage::Lineage;
+use crate::live::{self, Ended, Inside, Tally};
 use crate::outputs::Outputs;
 use crate::pipeline::Pipeline;
 use crate::tls::Probes;
@@ -52,7 +53,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
         proc.watchable(*pid).map_err(|why| attach::unwatchable(*pid, why))?;
     }
     let recorder = file.map(create_recording).transpose()?;
-    let mut attached = attach::attach(&config.kernel, config.python.errors != Errors::Off)?;
+    let mut attached = attach::attach(&config.kernel, config.python.errors != When::Off)?;
     let watched = attach::watch(&mut attached.kernel, pids)?;
     let processes = identify_all(config, pids, &watched)?;
 
@@ -69,15 +70,18 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     }
     let default_app = processes[0].app_id.clone();
     pipeline = pipeline.identify_with(Box::new(move |pid, known| live::identify(pid, known, &default_app)));
-    let exceptions = Arc::new(Mutex::new(Exceptions::new(config.python.terms())));
-    if config.python.errors != Errors::Off {
+    let exceptions = Arc::new(Mutex::new(Exceptions::new(config.python.error_terms())));
+    if config.python.errors != When::Off {
         let exceptions = Arc::clone(&exceptions);
         pipeline = pipeline.tell_exceptions_with(Box::new(move |pid, of, raised| {
             exceptions.lock().ok()?.words(pid, of, raised)
         }));
     }
+    pipeline = pipeline.keep_news();
     begin(config, &mut pipeline, &processes)?;
-    let probes = probe_libraries(&mut attached, &watched)?;
+    let libraries = probe_libraries(&mut attached, &watched)?;
+    let lineage = Lineage::new(config.python.lineage_terms());
+    let inside = Inside { libraries, exceptions, lineage };
     let signals = Signals::listen(&runtime)?;
     announce(&attached, &processes, pids);
 
@@ -87,7 +91,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     let thread_stop = Arc::clone(&stop);
     let spawned = thread::Builder::new().name("pipeline".into()).spawn(move || {
         let (ended, tally, mut pipeline) =
-            live::run(&mut attached.kernel, probes, pipeline, interval, &wishes, &exceptions, &thread_stop);
+            live::run(&mut attached.kernel, inside, pipeline, interval, &wishes, &thread_stop);
         let recording = pipeline.finish_recording();
         // The receiver is gone only if the probe is being stopped at once.
         let _ = tell.send(Remains { ended, tally, recording });

@@ -33,6 +33,7 @@ enum record_kind {
 	RECORD_EXIT = 5,
 	RECORD_TLS_CALL = 6,
 	RECORD_EXCEPTIONS = 7,
+	RECORD_CONTEXT_COPY = 8,
 };
 
 enum record_flag {
@@ -211,6 +212,15 @@ struct process_exec {
 struct process_exit {
 	struct record_header header;
 	s32 status; /* as wait(2) gives it */
+	u32 reserved;
+};
+
+/* A context of Python was made, mostly as a copy of the thread's. */
+struct context_copy {
+	struct record_header header;
+	u64 context;   /* its address */
+	u64 copied_in; /* what the thread was running, see enum identity_kind */
+	u32 identity;  /* enum identity_kind */
 	u32 reserved;
 };
 

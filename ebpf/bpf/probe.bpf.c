@@ -1,4 +1,5 @@
 /* The kernel side of the probe: one object, so that its families share their maps. */
+#include "contexts.h"
 #include "lifecycle.h"
 #include "sockets.h"
 #include "tls.h"
@@ -13,6 +14,7 @@ struct contract {
 	struct process_fork process_fork;
 	struct process_exec process_exec;
 	struct process_exit process_exit;
+	struct context_copy context_copy;
 	struct argument argument;
 	struct exception exception;
 	struct exceptions exceptions;

@@ -92,6 +92,8 @@ pub const TLS_CALL_HANDSHAKE: u8 = 2;
 pub const TLS_CALL_FREE: u8 = 3;
 /// `enum record_kind`.
 pub const RECORD_EXCEPTIONS: u16 = 7;
+/// `enum record_kind`.
+pub const RECORD_CONTEXT_COPY: u16 = 8;
 
 /// `enum family`.
 pub const FAMILY_UNIX: u16 = 1;
@@ -275,6 +277,22 @@ pub struct ProcessFork {
     pub header: RecordHeader,
     /// The child's pid.
     pub child: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A context of Python was made, mostly as a copy of the thread's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ContextCopy {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// Its address.
+    pub context: u64,
+    /// The address of the context that the thread was running, if any.
+    pub copied_in: u64,
+    /// `IDENTITY_*`: what that was.
+    pub identity: u32,
     /// Zero.
     pub reserved: u32,
 }
@@ -583,6 +601,10 @@ pub const LAYOUT: &[StructLayout] = &[
     ),
     layout!("process_fork", ProcessFork { header: RecordHeader, child: u32, reserved: u32 }),
     layout!("process_exec", ProcessExec { header: RecordHeader }),
+    layout!(
+        "context_copy",
+        ContextCopy { header: RecordHeader, context: u64, copied_in: u64, identity: u32, reserved: u32 }
+    ),
     layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
     layout!(
         "interpreter",
@@ -690,6 +712,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("THIRD_TEXT_BYTES", THIRD_TEXT_BYTES as u64),
     ("DISPATCH_CODES", DISPATCH_CODES as u64),
     ("RECORD_EXCEPTIONS", RECORD_EXCEPTIONS as u64),
+    ("RECORD_CONTEXT_COPY", RECORD_CONTEXT_COPY as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),

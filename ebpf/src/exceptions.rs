@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::abi::ExceptionLayout;
 use crate::kernel::{Kernel, LoadError, shared};
-use crate::user_probe::{UserProbe, UserSite, single_link};
+use crate::user_probe::{UserProbe, place};
 
 impl Kernel {
     /// Says where a process's interpreter keeps exceptions: from here on those that it handles are reported with its
@@ -64,9 +64,7 @@ impl Kernel {
     /// Puts the probe on these places of a file, counted from its start, in one process.
     pub fn probe_exceptions(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
         let program = &self.skeleton.progs.exception_left_frame;
-        let attach = |offset: &u64| {
-            single_link(program, pid.cast_signed(), file, UserSite { offset: *offset, cookie: 0 })
-        };
+        let attach = |offset: &u64| place(program, pid, file, *offset, false);
         let links = offsets.iter().map(attach).collect::<Result<_, _>>().map_err(|source| {
             LoadError::Attach { program: format!("the exceptions' probe to {}", file.display()), source }
         })?;

@@ -21,8 +21,10 @@ use crate::capability::{UserProbes, Way};
 use crate::record;
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
-/// The program that sees exceptions unwind; it goes where it is told to.
+/// The program that sees exceptions unwind.
 const EXCEPTIONS: &str = "exception_left_frame";
+/// Programs that go into one process, where they are told to.
+const PLACED: [&str; 3] = [EXCEPTIONS, "context_given", "context_passed"];
 
 /// How to load.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +121,7 @@ impl Kernel {
         let mut links = Vec::new();
         for program in self.skeleton.object_mut().progs_mut().filter(|program| program.autoload()) {
             let name = program.name().to_string_lossy().into_owned();
-            if user_probes_of(&name).is_some() || name == EXCEPTIONS {
+            if user_probes_of(&name).is_some() || PLACED.contains(&name.as_str()) {
                 continue;
             }
             let link = program.attach().map_err(|source| LoadError::Attach {
@@ -176,13 +178,22 @@ impl Kernel {
         Ok(())
     }
 
-    /// The ring, read by `on_record`. Poll it to wait, consume it to read.
-    pub fn ring<'a>(&self, mut on_record: impl FnMut(&[u8]) + 'a) -> Result<RingBuffer<'a>, LoadError> {
+    /// The ring, read by `on_record`, which is also told how many copies of contexts were lost before the record came
+    /// (or since; never fewer). Poll it to wait, consume it to read, while this side is loaded.
+    pub fn ring<'a>(
+        &mut self,
+        mut on_record: impl FnMut(&[u8], u32) + 'a,
+    ) -> Result<RingBuffer<'a>, LoadError> {
         let mut builder = RingBufferBuilder::new();
+        let bss = self.skeleton.maps.bss_data.as_deref_mut();
+        let lost: Option<*const AtomicU32> = bss.map(|bss| std::ptr::from_ref(shared(&mut bss.copies_lost)));
         let fail = |source| LoadError::Map { map: "ring", source };
         builder
             .add(&self.skeleton.maps.ring, move |record| {
-                on_record(record::trimmed(record));
+                // SAFETY: it points into memory that is mapped as long as the programs are loaded, and the ring is read
+                // no longer than that; the other side is the kernel, as in `shared`.
+                let lost = lost.map_or(0, |lost| unsafe { (*lost).load(Ordering::Acquire) });
+                on_record(record::trimmed(record), lost);
                 0
             })
             .map_err(fail)?;

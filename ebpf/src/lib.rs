@@ -6,6 +6,8 @@
 #[cfg(feature = "kernel")]
 mod capability;
 #[cfg(feature = "kernel")]
+mod contexts;
+#[cfg(feature = "kernel")]
 mod exceptions;
 #[cfg(feature = "kernel")]
 mod kernel;
@@ -21,6 +23,8 @@ pub mod record;
 
 #[cfg(feature = "kernel")]
 pub use capability::{Capabilities, Lockdown, UserProbes, Way};
+#[cfg(feature = "kernel")]
+pub use contexts::ContextSite;
 #[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 #[cfg(feature = "kernel")]

@@ -6,8 +6,8 @@ use thiserror::Error;
 use zerocopy::FromBytes;
 
 use crate::abi::{
-    self, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork, RecordHeader, SocketCall,
-    SocketState, TlsCall,
+    self, ContextCopy, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork, RecordHeader,
+    SocketCall, SocketState, TlsCall,
 };
 
 /// A record, its variable parts cut out.
@@ -41,6 +41,8 @@ pub enum Record<'a> {
     Exec(ProcessExec),
     /// A process is gone.
     Exit(ProcessExit),
+    /// A context of Python was copied.
+    ContextCopy(ContextCopy),
     /// What was raised where the next answer comes from.
     Exceptions {
         /// The fixed part.
@@ -85,6 +87,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         abi::RECORD_FORK => Record::Fork(prefix(bytes)?.0),
         abi::RECORD_EXEC => Record::Exec(prefix(bytes)?.0),
         abi::RECORD_EXIT => Record::Exit(prefix(bytes)?.0),
+        abi::RECORD_CONTEXT_COPY => Record::ContextCopy(prefix(bytes)?.0),
         abi::RECORD_EXCEPTIONS => return decode_exceptions(bytes),
         kind => return Err(Malformed::Kind(kind)),
     })
@@ -187,6 +190,15 @@ mod tests {
         assert!(matches!(decode(&bytes[..bytes.len() - 1]), Err(Malformed::Short { .. })));
         bytes[40] = 5;
         assert_eq!(decode(&bytes), Err(Malformed::Range("count")));
+    }
+
+    #[test]
+    fn a_copy_of_a_context_is_read() {
+        let mut copy = ContextCopy::new_zeroed();
+        copy.header.kind = abi::RECORD_CONTEXT_COPY;
+        (copy.context, copy.copied_in) = (0x7f10, 0x7f20);
+        assert_eq!(decode(copy.as_bytes()), Ok(Record::ContextCopy(copy)));
+        assert!(matches!(decode(&copy.as_bytes()[..47]), Err(Malformed::Short { need: 48, .. })));
     }
 
     #[test]

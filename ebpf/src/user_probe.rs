@@ -77,12 +77,19 @@ fn multi_link(program: &ProgramMut<'_>, file: &Path, sites: &[UserSite]) -> libb
     program.attach_uprobe_multi_with_opts(EVERY_PROCESS, file, "", options)
 }
 
-pub(crate) fn single_link(
+/// Puts a program on one instruction of one process, or on the return from the function that begins there.
+pub(crate) fn place(
     program: &ProgramMut<'_>,
-    pid: i32,
+    pid: u32,
     file: &Path,
-    site: UserSite,
+    offset: u64,
+    retprobe: bool,
 ) -> libbpf_rs::Result<Link> {
+    let options = UprobeOpts { retprobe, ..UprobeOpts::default() };
+    program.attach_uprobe_with_opts(pid.cast_signed(), file, offset as usize, options)
+}
+
+fn single_link(program: &ProgramMut<'_>, pid: i32, file: &Path, site: UserSite) -> libbpf_rs::Result<Link> {
     let options = UprobeOpts { cookie: site.cookie, ..UprobeOpts::default() };
     program.attach_uprobe_with_opts(pid, file, site.offset as usize, options)
 }

@@ -1,9 +1,11 @@
 """Apps of which each request calls another server three times, in several ways.
 
-ASGI: `asgi`; WSGI: `wsgi`; run with `aiohttp PORT` or `tornado PORT` it serves by itself.
+ASGI: `asgi`, `layered` (behind middleware with tasks of its own) and `django`; WSGI: `wsgi`; run with `aiohttp PORT` or
+`tornado PORT` it serves by itself.
 """
 
 import asyncio
+import contextvars
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,14 +14,32 @@ import httpx
 import requests
 import urllib3
 from aiohttp import web
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import HttpResponse
+from django.urls import path
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from flask import Flask
 from flask import request as flask_request
+from starlette.middleware.base import BaseHTTPMiddleware
 from tornado.web import Application, RequestHandler
 
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    DATA_UPLOAD_MAX_MEMORY_SIZE=1 << 24,
+    DEBUG=False,
+    LOGGING_CONFIG=None,
+    MIDDLEWARE=[],
+    ROOT_URLCONF=__name__,
+    SECRET_KEY="only for tests",
+)
+
 asgi = FastAPI()
+layered = FastAPI()
 wsgi = Flask(__name__)
+django = get_asgi_application()
+pool = ThreadPoolExecutor(32)
 
 limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 httpx_client = httpx.AsyncClient(limits=limits, timeout=60)
@@ -70,7 +90,27 @@ async def fan_out(query):
             async with asyncio.TaskGroup() as group:
                 for url in urls(query):
                     group.create_task(fetch(url))
+        case "copy":
+            loop = asyncio.get_running_loop()
+            call = CALLS[query["client"]]
+            copies = [(contextvars.copy_context(), url) for url in urls(query)]
+            await asyncio.gather(*(loop.run_in_executor(pool, copy.run, call, url) for copy, url in copies))
+        case "forget":
+            await fetch(urls(query)[0])
+            # Two that nobody waits for: one calls at once, one after the answer.
+            for url, delay_s in zip(urls(query)[1:], (0, 0.02)):
+                task = asyncio.create_task(call_later(fetch, url, delay_s))
+                forgotten.add(task)
+                task.add_done_callback(forgotten.discard)
     return answer(query)
+
+
+forgotten = set()
+
+
+async def call_later(fetch, url, delay_s):
+    await asyncio.sleep(delay_s)
+    await fetch(url)
 
 
 def in_a_thread(call):
@@ -110,6 +150,31 @@ async def asgi_fan(request: Request):
 
     # It is sent by a task of its own, which is made after the calls.
     return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@asgi.get("/sync")
+def asgi_sync(request: Request):
+    return Response(fan_out_and_block(request.query_params), media_type="text/plain")
+
+
+async def pass_on(request, call_next):
+    return await call_next(request)
+
+
+layered.add_api_route("/fan", asgi_fan, methods=["GET", "POST"])
+layered.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+layered.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+
+
+async def django_fan(request):
+    return HttpResponse(await fan_out(request.GET.dict()), content_type="text/plain")
+
+
+def django_sync(request):
+    return HttpResponse(fan_out_and_block(request.GET.dict()), content_type="text/plain")
+
+
+urlpatterns = [path("fan", django_fan), path("sync", django_sync)]
 
 
 @wsgi.route("/fan", methods=["GET", "POST"])

@@ -2,7 +2,7 @@
 //!
 //! Invariant: which call belongs to which request is told by the numbers in their targets alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -37,9 +37,25 @@ pub enum Load {
 pub struct Fan<'a> {
     /// The library.
     pub client: &'a str,
-    /// `in_turn`, or one of the ways to call three times at once.
+    /// `in_turn`, `sync` (in turn, in a thread of a pool), or one of the ways to call three times at once.
     pub style: &'a str,
 }
+
+/// What the probe looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Which task answers.
+    Answers,
+    /// Also which task starts which, as soon as some call shows that to be needed.
+    Auto,
+    /// That from the start.
+    Always,
+}
+
+/// What the probe says once it sees which task starts which.
+const SEES: &str = "looking at which task starts which";
+/// Numbers of requests that are only made to have it look are at least this.
+const FIRST_WARMING: usize = 1_000_000;
 
 /// Whose the calls are.
 #[derive(Debug, Default)]
@@ -50,6 +66,10 @@ pub struct Tally {
     pub requests: usize,
     /// Calls whose parent is the request that made them.
     pub known: usize,
+    /// Calls of requests that were answered, and how many of these are known.
+    pub of_answered: usize,
+    /// See above.
+    pub known_of_answered: usize,
     /// Calls with another parent: each as it was told.
     pub wrong: Vec<String>,
     /// Calls without a parent, by the reason that is told.
@@ -57,16 +77,44 @@ pub struct Tally {
 }
 
 /// Watches the server while so many clients ask it at the same time.
-pub fn drive(server: &Server, fan: Fan<'_>, load: Load, clients: usize) -> anyhow::Result<Tally> {
+pub fn drive(
+    server: &Server,
+    sight: Sight,
+    fan: Fan<'_>,
+    load: Load,
+    clients: usize,
+) -> anyhow::Result<Tally> {
     let (leaf, workers) = (Server::crowd()?, server.workers()?);
-    let probe = Probe::attach(&[server.pid()], &["--log-level", "debug"])?;
+    let lineage = match sight {
+        Sight::Answers => "off",
+        Sight::Auto => "auto",
+        Sight::Always => "always",
+    };
+    let environment = [("STARDUST_PROBE_PYTHON_LINEAGE", lineage)];
+    let probe = Probe::attach_in(&[server.pid()], &["--log-level", "debug"], &environment)?;
     probe.wait_until_followed(&workers, LIMIT)?;
     let target = |number: usize| {
         let Fan { client, style } = fan;
         let size = if load == Load::Bodies { BODY_BYTES } else { 2 };
         let leaf = leaf.endpoint.url();
-        format!("/fan?n={number}&client={client}&style={style}&size={size}&leaf={leaf}")
+        let (path, style) = if style == "sync" { ("sync", "in_turn") } else { ("fan", style) };
+        format!("/{path}?n={number}&client={client}&style={style}&size={size}&leaf={leaf}")
     };
+    match sight {
+        Sight::Answers => {}
+        Sight::Auto => {
+            let warm = |number| ask(&server.endpoint, Load::Once, 0, &[target(FIRST_WARMING + number)]);
+            for number in 0.. {
+                warm(number)?;
+                if probe.wait_for_log(SEES, Duration::from_millis(100)) {
+                    break;
+                }
+                ensure!(number < 100, "it is never looked at which task starts which:\n{}", probe.log());
+            }
+        }
+        Sight::Always => ensure!(probe.wait_for_log(SEES, LIMIT), "it is not looked at:\n{}", probe.log()),
+    }
+    let before = probe.spans().len();
     let each = if matches!(load, Load::Kept | Load::Pipelined) { 3 } else { 1 };
     let outcomes = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..clients)
@@ -83,10 +131,10 @@ pub fn drive(server: &Server, fan: Fan<'_>, load: Load, clients: usize) -> anyho
     }
     let requests = clients * each;
     if load == Load::Cancelled {
-        probe.wait_for_spans(requests, LIMIT);
+        probe.wait_for_spans(before + requests, LIMIT);
     } else {
         // Calls of which the parent is not known yet come when the probe stops.
-        probe.wait_for_spans(requests * (1 + CALLS), Duration::from_secs(2));
+        probe.wait_for_spans(before + requests * (1 + CALLS), Duration::from_secs(2));
     }
     Ok(tally(&probe.stop()?))
 }
@@ -122,12 +170,18 @@ fn ask(endpoint: &Endpoint, load: Load, lane: usize, targets: &[String]) -> anyh
 fn tally(spans: &[SpanLine]) -> Tally {
     let mut tally = Tally::default();
     let by_id: HashMap<&str, &SpanLine> = spans.iter().map(|span| (span.span_id.as_str(), span)).collect();
-    for span in spans {
+    let answered = spans.iter().filter(|span| span.kind == "server" && span.status == Some(200));
+    let answered: HashSet<&str> = answered.filter(|span| span.end == "complete").map(number).collect();
+    let is_warming =
+        |span: &&SpanLine| number(span).parse().is_ok_and(|number: usize| number >= FIRST_WARMING);
+    for span in spans.iter().filter(|span| !is_warming(span)) {
         if span.kind == "server" {
             tally.requests += 1;
             continue;
         }
         tally.calls += 1;
+        let is_of_answered = answered.contains(number(span));
+        tally.of_answered += usize::from(is_of_answered);
         match span.parent_id.as_deref() {
             None => {
                 let reason = span.attributes.get("stardust_probe.parent");
@@ -137,6 +191,7 @@ fn tally(spans: &[SpanLine]) -> Tally {
             Some(parent) => match by_id.get(parent) {
                 Some(parent) if number(parent) == number(span) && parent.trace_id == span.trace_id => {
                     tally.known += 1;
+                    tally.known_of_answered += usize::from(is_of_answered);
                 }
                 parent => tally.wrong.push(format!("{span:?} of {parent:?}")),
             },

@@ -37,6 +37,8 @@ impl Config {
         within("trace.max_names", self.trace.max_names, 1..=100_000)?;
         within("python.errors_quiet_s", self.python.errors_quiet_s, 1..=86_400)?;
         within("python.errors_max_frames_per_s", self.python.errors_max_frames_per_s, 1..=1_000_000)?;
+        within("python.lineage_quiet_s", self.python.lineage_quiet_s, 1..=86_400)?;
+        within("python.lineage_max_copies_per_s", self.python.lineage_max_copies_per_s, 1..=1_000_000)?;
         within("sampling.rate", self.sampling.rate, 0.0..=1.0)?;
         within("stardust.ping_s", self.stardust.ping_s, 1..=3600)?;
         within("stardust.config_s", self.stardust.config_s, 1..=86_400)?;

@@ -40,6 +40,8 @@ pub struct Switching {
     pub greenlets: bool,
     /// `uvloop`: reads, and in some versions writes, happen outside any task.
     pub uvloop: bool,
+    /// The part of `asyncio` that is written in C, or `uvloop`: it runs, or may run, an event loop.
+    pub event_loop: bool,
 }
 
 impl Proc {
@@ -115,7 +117,9 @@ fn slot_in(memory: &impl Memory, runtime: u64, build: &Build) -> Result<Slot, No
 impl Switching {
     fn in_use(mappings: &[Mapping]) -> Self {
         let holds = |part: &str| mappings.iter().any(|mapping| mapping.path.contains(part));
-        Self { greenlets: holds("/greenlet/_greenlet."), uvloop: holds("/uvloop/loop.") }
+        let uvloop = holds("/uvloop/loop.");
+        let event_loop = uvloop || holds("/_asyncio.");
+        Self { greenlets: holds("/greenlet/_greenlet."), uvloop, event_loop }
     }
 }
 

@@ -69,6 +69,12 @@ impl Proc {
             .collect()
     }
 
+    /// One of the files that a process executes code from, by its path as the process knows it.
+    pub fn mapped_file(&self, pid: u32, path: &str) -> io::Result<MappedFile> {
+        let file = self.mapped_files(pid).into_iter().find(|file| file.shown.as_os_str() == path);
+        file.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{path} is not mapped any more")))
+    }
+
     /// Where the file behind a mapping can be opened, even if its name now stands for another one.
     pub fn reachable(&self, pid: u32, mapping: &Mapping) -> PathBuf {
         let through_root = self.of(pid).join("root").join(mapping.path.trim_start_matches('/'));

@@ -2,7 +2,9 @@
 //!
 //! Invariant: total. What a damaged file lacks is missing here too; nothing is read but headers, tables and code.
 
-use std::collections::BTreeMap;
+mod within;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
@@ -37,6 +39,8 @@ pub struct Image {
     imported: BTreeMap<u64, String>,
     /// Where functions begin, sorted.
     starts: Vec<u64>,
+    /// Functions that other files can call.
+    exported: BTreeSet<u64>,
 }
 
 /// An executable segment.
@@ -70,10 +74,15 @@ impl Image {
             defined: BTreeMap::new(),
             imported: BTreeMap::new(),
             starts: Vec::new(),
+            exported: BTreeSet::new(),
         };
+        let is_code = |symbol: &object::read::elf::ElfSymbol64<'_, '_, object::Endianness, _>| {
+            symbol.kind() == object::SymbolKind::Text && symbol.is_definition()
+        };
+        image.exported.extend(file.dynamic_symbols().filter(is_code).map(|symbol| symbol.address()));
         let mut starts = Vec::new();
         for symbol in file.dynamic_symbols().chain(file.symbols()) {
-            if symbol.kind() != object::SymbolKind::Text || !symbol.is_definition() {
+            if !is_code(&symbol) {
                 continue;
             }
             starts.push(symbol.address());

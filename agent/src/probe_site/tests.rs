@@ -68,17 +68,7 @@ fn the_library_hands_its_arguments_on_at_an_emulated_call() {
 
 #[test]
 fn an_interpreter_has_an_emulated_instruction_where_tracebacks_grow() {
-    let home = std::env::var_os("HOME").unwrap_or_default();
-    let versions = std::fs::read_dir(Path::new(&home).join(".pyenv/versions"));
-    let mut libraries: Vec<_> = versions
-        .into_iter()
-        .flatten()
-        .flatten()
-        .flat_map(|version| std::fs::read_dir(version.path().join("lib")).into_iter().flatten().flatten())
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().ends_with(".so.1.0"))
-        .collect();
-    libraries.extend(["/usr/bin/python3.11"].map(PathBuf::from).into_iter().filter(|path| path.exists()));
+    let libraries = installed::interpreters();
     assert!(!libraries.is_empty(), "no interpreter is installed");
     for library in libraries {
         let image = Image::load(&library, &["PyTraceBack_Here"]).unwrap();

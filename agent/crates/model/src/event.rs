@@ -44,8 +44,22 @@ pub enum Body<'a> {
     },
     /// What was raised where the next answer on a connection comes from. Precedes the answer.
     Exceptions(Exceptions),
+    /// A context of Python was copied. Told only while every copy of the process is.
+    ContextCopied(ContextCopied),
+    /// From here on contexts of the process may be copied without being told: the next [`Body::ContextCopied`] begins
+    /// anew.
+    CopiesUnseen,
     /// The agent found out (again) what the process is. Precedes every other event of that process.
     Process(Arc<Process>),
+}
+
+/// A new `contextvars.Context`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextCopied {
+    /// Its address.
+    pub context: u64,
+    /// What made it.
+    pub copied_in: Identity,
 }
 
 /// A connection's identity: unique as long as the probe runs, never used again, whatever fds it has.

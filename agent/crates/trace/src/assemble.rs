@@ -309,7 +309,7 @@ impl Assembler {
         let names = &mut self.apps.get_mut(exchange.app).names;
         let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
         self.counts.names_over_ceiling += u64::from(over_ceiling);
-        let waits = exchange.waits.map(|context| (context, end_ns));
+        let waits = exchange.waits.map(|call| (call, end_ns));
         self.conclude(span, (exchange.pid, exchange.app), waits, out);
     }
 

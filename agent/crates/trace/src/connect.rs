@@ -11,6 +11,7 @@ use model::{Address, ConnectionId, Fault, Origin, SocketState, Span, SpanKind, T
 use rustc_hash::FxHashMap;
 
 use crate::assemble::Assembler;
+use crate::lineage::Call;
 use crate::place::{Place, Thread};
 
 /// How long a failure waits for a second attempt.
@@ -37,8 +38,8 @@ pub(crate) struct Connects {
 struct Pending {
     thread: Thread,
     span: Span,
-    /// The context that tells its parent later.
-    waits: Option<u64>,
+    /// It waits to know its parent.
+    waits: Option<Call>,
     /// Another address of the same service has answered meanwhile.
     superseded: bool,
 }
@@ -48,8 +49,8 @@ struct Held {
     until_ns: u64,
     thread: Thread,
     span: Span,
-    /// The context that tells its parent later.
-    waits: Option<u64>,
+    /// It waits to know its parent.
+    waits: Option<Call>,
 }
 
 impl Connects {
@@ -91,6 +92,7 @@ impl Connects {
     /// failures at once; a success shows when bytes pass or the connection is closed.)
     pub(crate) fn answered(&mut self, connection: ConnectionId, assembler: &mut Assembler) {
         let Some(won) = self.pending.remove(&connection) else { return };
+        assembler.drop_call(won.thread.pid, won.waits);
         self.supersede_held(won.thread, &won.span.peer, assembler);
         for other in self.pending.values_mut() {
             other.superseded |= is_rival(other.thread, &other.span.peer, won.thread, &won.span.peer);
@@ -107,6 +109,7 @@ impl Connects {
     ) {
         let Pending { thread, mut span, waits, superseded } = pending;
         if superseded {
+            assembler.drop_call(thread.pid, waits);
             assembler.counts.superseded_connects += 1;
             return;
         }
@@ -127,7 +130,13 @@ impl Connects {
     /// A second address is tried: failures of others of the same service by the same thread do not count.
     fn supersede_held(&mut self, thread: Thread, peer: &Address, assembler: &mut Assembler) {
         let before = self.held.len();
-        self.held.retain(|held| !is_rival(held.thread, &held.span.peer, thread, peer));
+        self.held.retain(|held| {
+            let is_superseded = is_rival(held.thread, &held.span.peer, thread, peer);
+            if is_superseded {
+                assembler.drop_call(held.thread.pid, held.waits);
+            }
+            !is_superseded
+        });
         assembler.counts.superseded_connects += (before - self.held.len()) as u64;
     }
 

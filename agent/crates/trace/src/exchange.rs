@@ -4,6 +4,7 @@ use model::{AttributeValue, End, Exception, Fault, Identity, Span, SpanKind};
 
 use crate::app::AppIndex;
 use crate::crossing::Wire;
+use crate::lineage::Call;
 
 /// The attribute that says what kind of stream a response is, and its value for server-sent events.
 pub(crate) const STREAM_KIND: &str = "http.response.stream.kind";
@@ -35,8 +36,8 @@ pub(crate) struct Exchange {
     pub(crate) begun_ns: u64,
     /// A server's: the context in which its response is sent, and when that was last seen.
     pub(crate) answered: Option<(u64, u64)>,
-    /// A client's: the context in which a response is to be sent that tells its parent.
-    pub(crate) waits: Option<u64>,
+    /// A client's that waits to know its parent.
+    pub(crate) waits: Option<Call>,
     /// The connection by which its other end may be known.
     pub(crate) wire: Option<Wire>,
     /// What was raised while it was served, if that went further than the code that serves.

@@ -38,5 +38,6 @@ mod tracer;
 mod traces;
 
 pub use counts::Counts;
+pub use lineage::CopyCounts;
 pub use settings::{Settings, SettingsError};
 pub use tracer::Tracer;

@@ -2,22 +2,30 @@
 //! not to be known, and why.
 //!
 //! Where one thread or greenlet does one thing at a time, a call belongs to the request that was read there. What
-//! reads for an event loop says nothing: the context of a reader is given up as soon as it need not read, and its
+//! reads for an event loop says little: the context of a reader is given up as soon as it need not read, and its
 //! address may be a task's while the request is still open. Calls of tasks wait until a request's response is sent by
-//! the same task.
+//! the same task. Where the copies of contexts are seen, more is known: which context is which, whatever its address; in
+//! which task a task, or what a thread of a pool runs, was started; and which task was made for what had just been read.
 
+mod ancestry;
 mod callers;
+mod calls;
+mod family;
+mod readers;
 mod tasks;
 
 use model::{Identity, SpanId, TraceId};
 
 use crate::place::Thread;
 use callers::{Callers, Nearest};
+use family::Known;
 use tasks::Tasks;
-pub(crate) use tasks::{Answer, Settled, Waiting};
+pub(crate) use tasks::{Answer, Call, Settled, Waiting};
 
 /// Said of calls that no open request has claimed.
 const UNCLAIMED: &str = "no open request was answered by the task that called";
+/// Said of calls of what a request has started and that goes on after it.
+const OVER: &str = "the request that its task was started for was over";
 
 /// A request that is being served.
 #[derive(Debug, Clone)]
@@ -28,17 +36,39 @@ pub(crate) struct Serving {
     pub(crate) start_ns: u64,
 }
 
+/// Which request: its start, and its span.
+type Request = (u64, u64);
+
+impl Serving {
+    fn request(&self) -> Request {
+        (self.start_ns, self.span_id.0)
+    }
+}
+
+/// What the copies of a process's contexts are good for, since it was last asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopyCounts {
+    /// Copies seen.
+    pub copies: u64,
+    /// Calls whose request is known by them only.
+    pub found: u64,
+    /// Calls of tasks whose request is not known.
+    pub unclaimed: u64,
+}
+
 /// What is known of a call's parent when it begins.
 #[derive(Debug, Clone)]
 pub(crate) enum Kin {
     /// It belongs to this request, which was read by the same thread.
     ByThread(Serving),
+    /// It belongs to this request, for which its task was started.
+    ByContext(Serving),
     /// The process serves no request that it could belong to.
     Root,
     /// It cannot be told.
     Unknown(&'static str),
-    /// It will show when a response is sent in this context.
-    Later(u64),
+    /// It will show when a response is sent.
+    Later(Call),
 }
 
 /// The requests that are being served, and the calls that wait to know theirs.
@@ -51,7 +81,7 @@ pub(crate) struct Requests {
 impl Requests {
     /// A request has begun, read by `caller`.
     pub(crate) fn begin(&mut self, caller: Thread, serving: Serving) {
-        self.tasks.begin(caller.pid, serving.start_ns, serving.span_id);
+        self.tasks.family(caller.pid).begin(serving.clone(), entered(caller.identity));
         self.callers.begin(caller, serving);
     }
 
@@ -59,47 +89,112 @@ impl Requests {
     #[must_use]
     pub(crate) fn end(&mut self, caller: Thread, start_ns: u64, span_id: SpanId) -> Vec<Settled> {
         self.callers.end(caller, span_id);
-        self.tasks.end(caller.pid, start_ns, span_id)
+        let family = self.tasks.find_mut(caller.pid);
+        family.map(|family| family.end((start_ns, span_id.0))).unwrap_or_default()
     }
 
     /// Whether the process serves no more than one request.
     pub(crate) fn is_alone(&self, pid: u32) -> bool {
-        self.tasks.open_requests(pid) <= 1
+        self.tasks.find(pid).is_none_or(|family| family.open_requests() <= 1)
+    }
+
+    /// A context was copied by `maker`, in what it runs.
+    pub(crate) fn copied(&mut self, maker: Thread, at_ns: u64, context: u64) {
+        let of = match self.callers.nearest(maker, at_ns) {
+            Nearest::One(serving) => Some(serving.request()),
+            Nearest::None | Nearest::Several => None,
+        };
+        let parent = entered(maker.identity);
+        self.tasks.family(maker.pid).copied((at_ns, maker.tid), context, parent, of);
+    }
+
+    /// Contexts of a process were copied unseen, or will be.
+    pub(crate) fn lose_copies(&mut self, pid: u32) {
+        if let Some(family) = self.tasks.find_mut(pid) {
+            family.lose();
+        }
+    }
+
+    /// The answer to a call that was made in a context has come in another: what reads it works for nobody.
+    pub(crate) fn reads(&mut self, reader: Thread, made_by: Identity) {
+        if let (Some(context), Some(made_in)) = (entered(reader.identity), entered(made_by))
+            && context != made_in
+            && let Some(family) = self.tasks.find_mut(reader.pid)
+        {
+            family.reads(context);
+        }
     }
 
     /// What is known of the parent of a call that begins now.
     pub(crate) fn kin(&mut self, caller: Thread, start_ns: u64) -> Kin {
         let nearest = self.callers.nearest(caller, start_ns);
+        let pid = caller.pid;
+        let mut later = None;
         match (caller.identity, nearest) {
-            (_, Nearest::One(serving)) => Kin::ByThread(serving.clone()),
-            // Requests that begin later cannot be its parent.
-            _ if !self.tasks.may_belong(caller.pid, start_ns) => Kin::Root,
-            (Identity::Unknown(blur), _) => Kin::Unknown(blur.as_str()),
+            (_, Nearest::One(serving)) => return Kin::ByThread(serving.clone()),
             (Identity::Task(context), Nearest::None) => {
-                self.tasks.call(caller.pid, start_ns);
-                Kin::Later(context)
+                match self.tasks.find(pid).map(|family| family.known((context, caller.tid), start_ns)) {
+                    Some(Known::Parent(Ok(serving))) => {
+                        self.tasks.family(pid).counts.found += 1;
+                        return Kin::ByContext(serving);
+                    }
+                    Some(Known::Parent(Err(reason))) => return Kin::Unknown(reason),
+                    Some(Known::Later(steps, otherwise)) => later = Some((steps, otherwise)),
+                    None => {}
+                }
             }
-            (_, Nearest::Several) => Kin::Unknown("several requests are open where it was made"),
-            (Identity::Greenlet(_), Nearest::None) => Kin::Unknown("its greenlet reads no request"),
-            (_, Nearest::None) => Kin::Unknown("no request is open on its thread"),
+            _ => {}
+        }
+        // Requests that begin later cannot be its parent.
+        if !self.tasks.find(pid).is_some_and(|family| family.may_belong(start_ns)) {
+            return if matches!(later, Some((_, OVER))) { Kin::Unknown(OVER) } else { Kin::Root };
+        }
+        match (caller.identity, nearest, later) {
+            (Identity::Unknown(blur), ..) => Kin::Unknown(blur.as_str()),
+            (Identity::Task(_), Nearest::None, Some(later)) => match self.tasks.wait(pid, start_ns, later) {
+                Ok(call) => Kin::Later(call),
+                Err(reason) => Kin::Unknown(reason),
+            },
+            (_, Nearest::Several, _) => Kin::Unknown("several requests are open where it was made"),
+            (Identity::Greenlet(_), ..) => Kin::Unknown("its greenlet reads no request"),
+            _ => Kin::Unknown("no request is open on its thread"),
         }
     }
 
     /// A response has begun to be sent in a context. Gives the calls that waited for it.
     #[must_use]
     pub(crate) fn answer(&mut self, pid: u32, context: u64, answer: Answer) -> Vec<Settled> {
-        self.tasks.answer(pid, context, answer)
+        self.tasks.find_mut(pid).map(|family| family.answer(context, answer)).unwrap_or_default()
     }
 
     /// The same request goes on being answered in the same context.
     #[must_use]
     pub(crate) fn go_on(&mut self, pid: u32, context: u64, span_id: SpanId, at_ns: u64) -> Vec<Settled> {
-        self.tasks.go_on(pid, context, span_id, at_ns)
+        self.tasks.find_mut(pid).map(|family| family.go_on(context, span_id, at_ns)).unwrap_or_default()
     }
 
     /// A call that was to be known later is over. `None`: it is kept until it is known.
     pub(crate) fn settle(&mut self, pid: u32, waiting: Waiting) -> Option<Settled> {
         self.tasks.settle(pid, waiting)
+    }
+
+    /// Nobody asks any more whose a call is that was to be known later.
+    pub(crate) fn drop_call(&mut self, pid: u32, call: Call) {
+        if let Some(family) = self.tasks.find_mut(pid) {
+            family.drop_call(call);
+        }
+    }
+
+    /// A call of a task turned out to be no request's, as far as is known.
+    pub(crate) fn count_unclaimed(&mut self, pid: u32) {
+        if let Some(family) = self.tasks.find_mut(pid) {
+            family.counts.unclaimed += 1;
+        }
+    }
+
+    /// What copies were good for since the last call, by process.
+    pub(crate) fn take_counts(&mut self) -> impl Iterator<Item = (u32, CopyCounts)> {
+        self.tasks.take_counts()
     }
 
     /// Gives up on calls that have waited too long, and forgets what is old.
@@ -118,5 +213,13 @@ impl Requests {
     #[must_use]
     pub(crate) fn drain(&mut self) -> Vec<Settled> {
         self.tasks.drain()
+    }
+}
+
+/// The context that was entered, if it is known.
+fn entered(identity: Identity) -> Option<u64> {
+    match identity {
+        Identity::Task(context) => Some(context),
+        _ => None,
     }
 }

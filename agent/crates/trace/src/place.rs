@@ -7,6 +7,8 @@ use model::{
     Address, Attribute, End, Identity, Origin, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId,
 };
 
+use crate::lineage::Call;
+
 /// Where an exchange takes place.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -53,8 +55,8 @@ pub(crate) struct Lineage {
     pub(crate) flagged: bool,
     /// Why the parent is not known, if there may be one.
     pub(crate) doubt: Option<&'static str>,
-    /// The context in which a response is to be sent that tells the parent.
-    pub(crate) waits: Option<u64>,
+    /// The call that waits to know its parent.
+    pub(crate) waits: Option<Call>,
 }
 
 impl Lineage {

@@ -15,6 +15,7 @@ use crate::binding::{Binding, Held, Joined};
 use crate::connect::Connects;
 use crate::connection::{Connection, Connections, Passage};
 use crate::counts::Counts;
+use crate::lineage::CopyCounts;
 use crate::place::Thread;
 use crate::resets::Resets;
 use crate::sample::{Rules, Sampler};
@@ -99,6 +100,11 @@ impl Tracer {
                     connection.raised(raised.sent, &raised.exceptions);
                 }
             }
+            Body::ContextCopied(copied) => {
+                let maker = Thread { identity: copied.copied_in, ..thread };
+                self.assembler.copied(maker, event.at_ns, copied.context);
+            }
+            Body::CopiesUnseen => self.assembler.lose_copies(event.pid),
             Body::Process(process) => self.assembler.processes.learn(process.clone()),
         }
         self.assembler.give_out_settled(out);
@@ -304,6 +310,11 @@ impl Tracer {
             let connection = self.connections.map.get(id)?;
             Some((*id, connection.owner.pid, connection.fd?, connection.inode))
         })
+    }
+
+    /// What became of calls by way of copied contexts since the last call, by process.
+    pub fn copy_counts(&mut self) -> impl Iterator<Item = (u32, CopyCounts)> {
+        self.assembler.take_copy_counts()
     }
 
     /// What was seen, and what could not be used.

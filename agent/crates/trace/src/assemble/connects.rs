@@ -3,17 +3,18 @@
 use model::{End, Protocol, Span, SpanKind};
 
 use super::Assembler;
+use crate::lineage::Call;
 use crate::place::{Place, Thread};
 
 impl Assembler {
-    /// A span of a connect that came to nothing, as far as it is known when the connect begins, and the context that
-    /// it waits for to know its parent.
+    /// A span of a connect that came to nothing, as far as it is known when the connect begins, and what waits
+    /// to know its parent.
     pub(crate) fn open_connect(
         &mut self,
         place: &Place,
         thread: Thread,
         start_ns: u64,
-    ) -> (Span, Option<u64>) {
+    ) -> (Span, Option<Call>) {
         let process = self.processes.get(thread.pid);
         let lineage = self.lineage(SpanKind::Client, Some(thread), start_ns, None);
         let waits = lineage.waits;
@@ -24,7 +25,7 @@ impl Assembler {
     /// The connect, or the handshake after it, has failed for good; the span's fault and duration say how and when.
     pub(crate) fn finish_connect(
         &mut self,
-        (mut span, waits): (Span, Option<u64>),
+        (mut span, waits): (Span, Option<Call>),
         name: &str,
         out: &mut Vec<Span>,
     ) {
@@ -35,6 +36,6 @@ impl Assembler {
         self.counts.exchanges += 1;
         let end_ns = span.start_ns.saturating_add(span.duration_ns);
         let pid = span.process.pid;
-        self.conclude(span, (pid, app), waits.map(|context| (context, end_ns)), out);
+        self.conclude(span, (pid, app), waits.map(|call| (call, end_ns)), out);
     }
 }

@@ -7,7 +7,7 @@ use super::Assembler;
 use crate::app::AppIndex;
 use crate::context::Incoming;
 use crate::exchange::Exchange;
-use crate::lineage::{Answer, Kin, Serving, Settled, Waiting};
+use crate::lineage::{Answer, Call, CopyCounts, Kin, Serving, Settled, Waiting};
 use crate::place::{Lineage, Thread, unknown_parent};
 
 /// What is said where a library has a thread of its own send what others ask for.
@@ -19,8 +19,8 @@ pub(super) struct Unsettled {
     span_id: SpanId,
     pid: u32,
     app: AppIndex,
-    /// The context that tells its parent, and when it ended. `None`: it is known, but perhaps not its trace.
-    waits: Option<(u64, u64)>,
+    /// The call that waits to know its parent, and when it ended. `None`: it is known, but perhaps not its trace.
+    waits: Option<(Call, u64)>,
 }
 
 impl Assembler {
@@ -43,9 +43,10 @@ impl Assembler {
         let kin = caller.map_or(Kin::Unknown(ANY_THREAD), |caller| self.requests.kin(caller, start_ns));
         let (doubt, waits) = match kin {
             Kin::ByThread(serving) => return child_of(serving, ParentKind::Thread),
+            Kin::ByContext(serving) => return child_of(serving, ParentKind::Context),
             Kin::Root => (None, None),
             Kin::Unknown(reason) => (Some(reason), None),
-            Kin::Later(context) => (None, Some(context)),
+            Kin::Later(call) => (None, Some(call)),
         };
         // Written by the process itself: the id in it is that of a span we do not see, which is the same call as
         // ours and so not its parent.
@@ -56,14 +57,24 @@ impl Assembler {
 
     /// Takes back the parent that a call got from its thread: it turned out not to be certain.
     pub(crate) fn disown(&mut self, exchange: &mut Exchange) {
-        let waited = exchange.waits.take().is_some();
+        let waited = exchange.waits.take();
+        if let Some(call) = waited {
+            self.requests.drop_call(exchange.pid, call);
+        }
         if exchange.span.parent.take().is_some() {
             exchange.span.trace_id = self.ids.trace();
-        } else if !waited {
+        } else if waited.is_none() {
             return;
         }
         self.retrace(exchange.wire, &exchange.span);
         exchange.span.attributes.push(unknown_parent("several requests went out in one call"));
+    }
+
+    /// A response has begun to come: if in another context than the call was made in, that one reads for the loop.
+    pub(crate) fn hear(&mut self, exchange: &Exchange, reader: Thread) {
+        if exchange.span.kind == SpanKind::Client && exchange.pid == reader.pid {
+            self.requests.reads(reader, exchange.identity);
+        }
     }
 
     /// A response has begun to be sent by `caller`: calls made in the same context belong to its request.
@@ -85,9 +96,9 @@ impl Assembler {
         let Span { span_id, head_sampled, start_ns, .. } = exchange.span;
         let serving = Serving { span_id, trace_id: exchange.span.trace_id.clone(), head_sampled, start_ns };
         // While its request is still being read, it cannot be told either what the task has worked for.
-        let is_early = exchange.request_done && !is_streamed;
-        let from_ns = if is_early { exchange.begun_ns } else { at_ns };
-        let answer = Answer { serving, tid: caller.tid, from_ns, at_ns };
+        let is_streamed = is_streamed || !exchange.request_done;
+        let begun_ns = exchange.begun_ns;
+        let answer = Answer { serving, tid: caller.tid, is_streamed, begun_ns, at_ns };
         self.settled.extend(self.requests.answer(caller.pid, context, answer));
     }
 
@@ -106,7 +117,7 @@ impl Assembler {
         &mut self,
         span: Span,
         (pid, app): (u32, AppIndex),
-        waits: Option<(u64, u64)>,
+        waits: Option<(Call, u64)>,
         out: &mut Vec<Span>,
     ) {
         if waits.is_some() || self.traces.concern(&span) {
@@ -124,8 +135,8 @@ impl Assembler {
             let Some(index) = out.iter().rposition(|span| span.span_id == span_id) else { continue };
             let span = out.remove(index);
             match waits {
-                Some((context, end_ns)) => {
-                    let waiting = Waiting { span, app, context, end_ns };
+                Some((call, end_ns)) => {
+                    let waiting = Waiting { span, app, call, end_ns };
                     self.settled.extend(self.requests.settle(pid, waiting));
                 }
                 None => self.give_out_traced(span, app, out),
@@ -139,7 +150,10 @@ impl Assembler {
                     (span.trace_id, span.parent) = (trace_id, parent);
                     span.head_sampled |= flagged;
                 }
-                Err(reason) => span.attributes.push(unknown_parent(reason)),
+                Err(reason) => {
+                    self.requests.count_unclaimed(span.process.pid);
+                    span.attributes.push(unknown_parent(reason));
+                }
             }
             self.give_out_traced(span, app, out);
         }
@@ -165,6 +179,28 @@ impl Assembler {
     pub(crate) fn age_calls(&mut self, now_ns: u64) {
         self.settled.extend(self.requests.age(now_ns));
         self.crossings.age(now_ns);
+    }
+
+    /// A call is not followed any more, of which the parent was to be known later.
+    pub(crate) fn drop_call(&mut self, pid: u32, waits: Option<Call>) {
+        if let Some(call) = waits {
+            self.requests.drop_call(pid, call);
+        }
+    }
+
+    /// A context was copied.
+    pub(crate) fn copied(&mut self, maker: Thread, at_ns: u64, context: u64) {
+        self.requests.copied(maker, at_ns, context);
+    }
+
+    /// Contexts were copied unseen.
+    pub(crate) fn lose_copies(&mut self, pid: u32) {
+        self.requests.lose_copies(pid);
+    }
+
+    /// What copies of contexts were good for since the last call, by process.
+    pub(crate) fn take_copy_counts(&mut self) -> impl Iterator<Item = (u32, CopyCounts)> {
+        self.requests.take_counts()
     }
 
     /// The process is gone.

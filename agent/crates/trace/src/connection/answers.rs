@@ -113,6 +113,7 @@ impl Dialogue {
                     let is_streamed = head.headers.get("content-length").is_none()
                         && !matches!(head.status, 101 | 204 | 304);
                     assembler.answer(exchange, (thread, is_streamed), head_end_ns);
+                    assembler.hear(exchange, thread);
                     exchange.touch(head_end_ns);
                     mark_events(&mut exchange.span, &head);
                     if head.status == 101 && !head.truncated {

@@ -8,6 +8,8 @@ mod connects;
 mod context;
 mod context_at_random;
 mod conversation;
+mod copies;
+mod copies_at_random;
 mod cutting;
 mod databases;
 mod encrypted;

@@ -1,8 +1,9 @@
-//! When the probe of exceptions is in a process.
+//! When a probe that costs something is in a process.
 //!
-//! Invariant: healthy traffic does not pay for it unless the user asks for that, and never more than the guard lets.
+//! Invariant: traffic that does not need it does not pay for it unless the user asks for that, and never more than the
+//! guard lets.
 
-use crate::config::Errors;
+use crate::config::When;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -10,8 +11,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// When to be there.
-    pub errors: Errors,
-    /// After so long without a failed request the probe leaves, and after a dear time it stays away so long.
+    pub when: When,
+    /// After so long without being of use the probe leaves, and after a dear time it stays away so long.
     pub quiet_ns: u64,
     /// More hits in a second are too dear.
     pub max_hits_per_s: u64,
@@ -22,11 +23,11 @@ pub struct Terms {
 pub enum Step {
     /// Put the probe in place.
     Attach,
-    /// Take it off: no request has failed for long.
+    /// Take it off: it was of no use for long.
     Quiet,
-    /// Take it off: so many exceptions in a second are too dear.
+    /// Take it off: so many hits in a second are too dear.
     Dear {
-        /// Frames that exceptions left.
+        /// So many.
         hits_per_s: u64,
     },
 }
@@ -41,23 +42,38 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Away { wanted: bool },
-    There { failed_ns: u64, looked_ns: u64, hits: u64 },
+    There { used_ns: u64, looked_ns: u64, hits: u64 },
     Banned { until_ns: u64 },
 }
 
 impl Policy {
     /// A process that is just known.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Away { wanted: terms.errors == Errors::Always } }
+        Self { terms, state: State::Away { wanted: terms.when == When::Always } }
     }
 
-    /// A request has failed. `told`: what was raised is known.
-    pub fn failed(&mut self, now_ns: u64, told: bool) {
-        match &mut self.state {
-            State::Away { wanted } => *wanted |= self.terms.errors == Errors::Auto && !told,
-            State::There { failed_ns, .. } => *failed_ns = now_ns,
-            State::Banned { .. } => {}
+    /// A process that is to show first that it needs the probe at all.
+    pub fn later(terms: Terms) -> Self {
+        Self { terms, state: State::Away { wanted: false } }
+    }
+
+    /// Something has happened of which only the probe can tell more.
+    pub fn need(&mut self) {
+        if let State::Away { wanted } = &mut self.state {
+            *wanted |= self.terms.when != When::Off;
         }
+    }
+
+    /// The probe was of use, if it was there.
+    pub fn use_at(&mut self, now_ns: u64) {
+        if let State::There { used_ns, .. } = &mut self.state {
+            *used_ns = now_ns;
+        }
+    }
+
+    /// The probe is to stay away for a while: it was of no use at all.
+    pub fn rest(&mut self, now_ns: u64) {
+        self.state = State::Banned { until_ns: now_ns.saturating_add(self.terms.quiet_ns) };
     }
 
     /// The probe cannot be put in place.
@@ -70,7 +86,7 @@ impl Policy {
         match self.state {
             State::Away { wanted: false } => None,
             State::Away { wanted: true } => {
-                self.state = State::There { failed_ns: now_ns, looked_ns: now_ns, hits: hits() };
+                self.state = State::There { used_ns: now_ns, looked_ns: now_ns, hits: hits() };
                 Some(Step::Attach)
             }
             State::Banned { until_ns } => {
@@ -79,7 +95,7 @@ impl Policy {
                 }
                 None
             }
-            State::There { failed_ns, looked_ns, hits: before } => {
+            State::There { used_ns, looked_ns, hits: before } => {
                 let passed_ns = now_ns.saturating_sub(looked_ns);
                 if passed_ns < SECOND_NS {
                     return None;
@@ -92,12 +108,12 @@ impl Policy {
                     self.state = State::Banned { until_ns: now_ns.saturating_add(self.terms.quiet_ns) };
                     return Some(Step::Dear { hits_per_s });
                 }
-                let quiet_ns = now_ns.saturating_sub(failed_ns);
-                if self.terms.errors == Errors::Auto && quiet_ns >= self.terms.quiet_ns {
+                let quiet_ns = now_ns.saturating_sub(used_ns);
+                if self.terms.when == When::Auto && quiet_ns >= self.terms.quiet_ns {
                     self.state = State::Away { wanted: false };
                     return Some(Step::Quiet);
                 }
-                self.state = State::There { failed_ns, looked_ns: now_ns, hits };
+                self.state = State::There { used_ns, looked_ns: now_ns, hits };
                 None
             }
         }
@@ -110,54 +126,72 @@ mod tests {
 
     const S: u64 = SECOND_NS;
 
-    fn policy(errors: Errors) -> Policy {
-        Policy::new(Terms { errors, quiet_ns: 600 * S, max_hits_per_s: 1000 })
+    fn policy(when: When) -> Policy {
+        Policy::new(Terms { when, quiet_ns: 600 * S, max_hits_per_s: 1000 })
     }
 
     #[test]
-    fn it_comes_with_the_first_failure_that_nothing_else_explains() {
-        let mut auto = policy(Errors::Auto);
+    fn it_comes_when_it_is_needed() {
+        let mut auto = policy(When::Auto);
         assert_eq!(auto.look(S, || 0), None);
-        auto.failed(2 * S, true);
+        auto.use_at(2 * S);
         assert_eq!(auto.look(2 * S, || 0), None);
-        auto.failed(3 * S, false);
+        auto.need();
         assert_eq!(auto.look(3 * S, || 0), Some(Step::Attach));
         assert_eq!(auto.look(3 * S, || 0), None);
-        let mut off = policy(Errors::Off);
-        off.failed(S, false);
+        let mut off = policy(When::Off);
+        off.need();
         assert_eq!(off.look(2 * S, || 0), None);
-        assert_eq!(policy(Errors::Always).look(0, || 0), Some(Step::Attach));
+        assert_eq!(policy(When::Always).look(0, || 0), Some(Step::Attach));
+        let mut later = Policy::later(policy(When::Always).terms);
+        assert_eq!(later.look(0, || 0), None);
+        later.need();
+        assert_eq!(later.look(0, || 0), Some(Step::Attach));
     }
 
     #[test]
     fn it_leaves_after_a_quiet_time() {
-        let mut auto = policy(Errors::Auto);
-        auto.failed(0, false);
+        let mut auto = policy(When::Auto);
+        auto.need();
         assert_eq!(auto.look(0, || 0), Some(Step::Attach));
-        auto.failed(300 * S, true);
+        auto.use_at(300 * S);
         assert_eq!(auto.look(899 * S, || 0), None);
         assert_eq!(auto.look(900 * S, || 0), Some(Step::Quiet));
-        auto.failed(901 * S, false);
+        auto.need();
         assert_eq!(auto.look(901 * S, || 0), Some(Step::Attach));
-        let mut always = policy(Errors::Always);
+        let mut always = policy(When::Always);
         assert_eq!(always.look(0, || 0), Some(Step::Attach));
         assert_eq!(always.look(10_000 * S, || 0), None);
     }
 
     #[test]
+    fn what_was_of_no_use_rests() {
+        let mut auto = policy(When::Auto);
+        auto.need();
+        assert_eq!(auto.look(0, || 0), Some(Step::Attach));
+        assert_eq!(auto.look(600 * S, || 0), Some(Step::Quiet));
+        auto.rest(600 * S);
+        auto.need();
+        assert_eq!(auto.look(601 * S, || 0), None);
+        assert_eq!(auto.look(1200 * S, || 0), None);
+        auto.need();
+        assert_eq!(auto.look(1201 * S, || 0), Some(Step::Attach));
+    }
+
+    #[test]
     fn it_is_taken_off_where_it_is_dear() {
-        for errors in [Errors::Auto, Errors::Always] {
-            let mut policy = policy(errors);
-            policy.failed(0, false);
+        for when in [When::Auto, When::Always] {
+            let mut policy = policy(when);
+            policy.need();
             assert_eq!(policy.look(0, || 0), Some(Step::Attach));
             assert_eq!(policy.look(S, || 1000), None);
             assert_eq!(policy.look(S + S / 2, || 9000), None);
             assert_eq!(policy.look(3 * S, || 5000), Some(Step::Dear { hits_per_s: 2000 }));
-            policy.failed(4 * S, false);
+            policy.need();
             assert_eq!(policy.look(500 * S, || 9000), None);
             // Its time is over: everything begins anew.
             assert_eq!(policy.look(603 * S, || 9000), None);
-            policy.failed(604 * S, false);
+            policy.need();
             assert_eq!(policy.look(604 * S, || 9000), Some(Step::Attach));
         }
     }

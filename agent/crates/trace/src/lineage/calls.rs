@@ -1,0 +1,160 @@
+//! The calls of one process that wait to know their request, by what would tell it.
+//!
+//! Invariant: a call is given out once, when it is over and known to be a request's, or that it will not be known.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use super::Serving;
+use super::ancestry::{ContextId, Step};
+use super::tasks::{Call, Settled, Waiting};
+
+/// How long a call waits after its end.
+pub(super) const WAIT_NS: u64 = 60_000_000_000;
+/// How long a call may take and still wait.
+const CALL_NS: u64 = 600_000_000_000;
+
+const TOO_LONG: &str = "its request took too long to answer";
+
+/// The request that a call belongs to, or why that is not known.
+pub(super) type Parent = Result<Serving, &'static str>;
+
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pending: FxHashMap<Call, Pending>,
+    /// Those of them that are over.
+    over: BTreeSet<Call>,
+    /// What happened in each context, of all of them: when and on which thread.
+    steps: FxHashMap<ContextId, BTreeSet<(u64, u32, Call)>>,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+struct Pending {
+    steps: Vec<Step>,
+    /// What is said if no request claims it.
+    otherwise: &'static str,
+    /// Known, while the call goes on.
+    parent: Option<Parent>,
+    over: Option<Waiting>,
+}
+
+impl Calls {
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether a context may tell of a call.
+    pub(super) fn ask_for(&self, context: ContextId) -> bool {
+        self.steps.contains_key(&context)
+    }
+
+    /// A call has begun that waits.
+    pub(super) fn wait(&mut self, call: Call, steps: Vec<Step>, otherwise: &'static str) {
+        for step in &steps {
+            self.steps.entry(step.context).or_default().insert((step.at_ns, step.tid, call));
+        }
+        self.pending.insert(call, Pending { steps, otherwise, parent: None, over: None });
+    }
+
+    /// A call is over, and hopeless if no request is left that it could belong to. `None`: it is kept until it is known.
+    pub(super) fn settle(&mut self, waiting: Waiting, hopeless: bool) -> Option<Settled> {
+        let call = waiting.call;
+        let Some(pending) = self.pending.get_mut(&call) else {
+            return Some(Settled { waiting, parent: Err(TOO_LONG) });
+        };
+        let parent = pending.parent.take().or_else(|| hopeless.then_some(Err(pending.otherwise)));
+        pending.over = Some(waiting);
+        self.over.insert(call);
+        self.resolve(call, parent?)
+    }
+
+    /// Nobody asks any more whose a call is.
+    pub(super) fn drop_call(&mut self, call: Call) {
+        self.over.remove(&call);
+        if let Some(pending) = self.pending.remove(&call) {
+            self.unlink(call, &pending.steps);
+        }
+    }
+
+    /// Says whose the calls are for which something happened in a context in a span of time, its end not included: by
+    /// one thread or all. Gives those that are over, and how many were made in other contexts.
+    pub(super) fn claim(
+        &mut self,
+        context: ContextId,
+        tid: Option<u32>,
+        (from_ns, to_ns): (u64, u64),
+        parent: &Parent,
+    ) -> (Vec<Settled>, u64) {
+        let Some(steps) = self.steps.get(&context).filter(|_| from_ns < to_ns) else {
+            return (Vec::new(), 0);
+        };
+        let first = Call { start_ns: 0, number: 0 };
+        let steps = steps.range((from_ns, 0, first)..(to_ns, 0, first));
+        let by_thread = steps.filter(|(_, by, _)| tid.is_none_or(|tid| tid == *by));
+        let calls: Vec<Call> = by_thread.map(|(_, _, call)| *call).collect();
+        let made_in = |call: &Call| Some(self.pending.get(call)?.steps.first()?.context);
+        let others = calls.iter().filter(|call| made_in(call) != Some(context)).count() as u64;
+        (calls.into_iter().filter_map(|call| self.resolve(call, parent.clone())).collect(), others)
+    }
+
+    /// Gives up on calls that are over and began before.
+    pub(super) fn give_up_before(&mut self, start_ns: u64) -> Vec<Settled> {
+        let hopeless = self.over.range(..Call { start_ns, number: 0 });
+        let otherwise = |call: &Call| Some((*call, self.pending.get(call)?.otherwise));
+        let hopeless: Vec<(Call, &str)> = hopeless.filter_map(otherwise).collect();
+        hopeless.into_iter().filter_map(|(call, reason)| self.resolve(call, Err(reason))).collect()
+    }
+
+    /// Gives up on calls that have waited too long.
+    pub(super) fn age(&mut self, now_ns: u64) -> Vec<Settled> {
+        let waits_long = |call: &&Call| {
+            let waiting = self.pending.get(call).and_then(|pending| pending.over.as_ref());
+            waiting.is_some_and(|waiting| now_ns.saturating_sub(waiting.end_ns) >= WAIT_NS)
+        };
+        let old: Vec<Call> = self.over.iter().filter(waits_long).copied().collect();
+        let takes_long =
+            |call: &&Call| now_ns.saturating_sub(call.start_ns) >= CALL_NS && !self.over.contains(call);
+        let endless: Vec<Call> = self.pending.keys().filter(takes_long).copied().collect();
+        for call in endless {
+            self.drop_call(call);
+        }
+        self.steps.shrink_to(2 * self.steps.len());
+        old.into_iter().filter_map(|call| self.resolve(call, Err(TOO_LONG))).collect()
+    }
+
+    /// Gives out every call that is over, for this reason.
+    pub(super) fn give_up(mut self, reason: &'static str) -> Vec<Settled> {
+        let over = std::mem::take(&mut self.over);
+        over.into_iter().filter_map(|call| self.resolve(call, Err(reason))).collect()
+    }
+
+    /// It is known whose a call is, or that it will not be. `None`: the call goes on.
+    fn resolve(&mut self, call: Call, parent: Parent) -> Option<Settled> {
+        let pending = self.pending.get_mut(&call)?;
+        let steps = std::mem::take(&mut pending.steps);
+        let settled = if let Some(waiting) = pending.over.take() {
+            self.pending.remove(&call);
+            self.over.remove(&call);
+            Some(Settled { waiting, parent })
+        } else {
+            pending.parent.get_or_insert(parent);
+            None
+        };
+        self.unlink(call, &steps);
+        settled
+    }
+
+    fn unlink(&mut self, call: Call, steps: &[Step]) {
+        for step in steps {
+            if let Some(of_context) = self.steps.get_mut(&step.context) {
+                of_context.remove(&(step.at_ns, step.tid, call));
+                if of_context.is_empty() {
+                    self.steps.remove(&step.context);
+                }
+            }
+        }
+    }
+}

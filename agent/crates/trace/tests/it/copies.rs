@@ -1,0 +1,249 @@
+//! Calls of what a request's task has started, where copies of contexts are seen.
+
+use model::{Body, ContextCopied, Identity, ParentKind, Span, SpanKind, TcpState};
+use trace::{CopyCounts, Settings};
+
+use crate::conversation::Step::{Reads, Writes};
+use crate::conversation::{Socket, World, socket};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+const STREAMED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+const UNCLAIMED: &str = "unknown: no open request was answered by the task that called";
+const OVER: &str = "unknown: the request that its task was started for was over";
+const LOOP: Identity = Identity::Base(0x1);
+
+fn task(id: u64, context: u64) -> Socket {
+    socket(id).by(Identity::Task(context))
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+fn path(span: &Span) -> &str {
+    span.target.as_deref().unwrap()
+}
+
+/// A world in which copies are seen, thread 100 being the loop's.
+fn seen() -> World {
+    let mut world = World::new(&Settings::default());
+    copy(&mut world, 0xffff, LOOP);
+    world
+}
+
+fn copy(world: &mut World, context: u64, copied_in: Identity) {
+    world.feed(100, 100, Body::ContextCopied(ContextCopied { context, copied_in }));
+}
+
+/// One task starts another.
+fn start(world: &mut World, child: u64, parent: u64) {
+    copy(world, child, Identity::Task(parent));
+}
+
+/// A call of a task, and its answer, which something else reads.
+fn call(world: &mut World, id: u64, tid: u32, context: u64, path: &str) {
+    world.play(&task(id, context).tid(tid), &[Writes(&get(path))]);
+    world.play(&task(id, 0xc000 + id), &[Reads(OK)]);
+}
+
+/// For each client span, in order of paths: its parent's path, or why there is none.
+fn parents(world: &mut World) -> Vec<String> {
+    world.tracer.drain(world.now_ns, &mut world.spans);
+    let parent = |span: &Span| match &span.parent {
+        Some(parent) => {
+            let of = |other: &&Span| other.span_id.to_string() == *parent.span_id;
+            let server = world.spans.iter().find(of).unwrap();
+            assert_eq!((parent.kind, &server.trace_id), (ParentKind::Context, &span.trace_id));
+            path(server).to_owned()
+        }
+        None => {
+            span.attribute("stardust_probe.parent").map_or("root", |why| why.as_text().unwrap()).to_owned()
+        }
+    };
+    let mut spans: Vec<&Span> = world.spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
+    spans.sort_by_key(|span| path(span));
+    spans.into_iter().map(|span| format!("{} {}", path(span), parent(span))).collect()
+}
+
+#[test]
+fn what_a_request_s_task_starts_is_the_request_s() {
+    let mut world = seen();
+    // The reader of each connection makes the task.
+    for (id, name) in [(1, "/a"), (2, "/b")] {
+        world.play(&task(id, 0x10 + id), &[Reads(&get(name))]);
+        start(&mut world, 0xa0 + id, 0x10 + id);
+    }
+    // gather, a thread of a pool, and a task of a task.
+    for id in [1, 2] {
+        start(&mut world, 0xb0 + id, 0xa0 + id);
+        start(&mut world, 0xd0 + id, 0xb0 + id);
+    }
+    call(&mut world, 11, 100, 0xb1, "/gathered-of-a");
+    call(&mut world, 12, 107, 0xb2, "/pooled-of-b");
+    call(&mut world, 13, 100, 0xd1, "/deeper-of-a");
+    call(&mut world, 14, 100, 0xd2, "/deeper-of-b");
+    assert_eq!(world.spans.len(), 4, "known before the answers");
+    for id in [2, 1] {
+        world.play(&task(id, 0xa0 + id), &[Writes(OK)]);
+    }
+    let want = ["/deeper-of-a /a", "/deeper-of-b /b", "/gathered-of-a /a", "/pooled-of-b /b"];
+    assert_eq!(parents(&mut world), want);
+    let counts: Vec<_> = world.tracer.copy_counts().collect();
+    assert!(counts.is_empty(), "the process is forgotten: {counts:?}");
+}
+
+#[test]
+fn it_is_told_what_copies_are_good_for() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+    start(&mut world, 0xa1, 0x11);
+    call(&mut world, 11, 100, 0xa1, "/known");
+    call(&mut world, 12, 100, 0xe1, "/never");
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    let counts: Vec<_> = world.tracer.copy_counts().collect();
+    assert_eq!(counts, [(100, CopyCounts { copies: 2, found: 1, unclaimed: 1 })]);
+    assert_eq!(world.tracer.copy_counts().count(), 0);
+    assert_eq!(parents(&mut world), ["/known /a".to_owned(), format!("/never {UNCLAIMED}")]);
+}
+
+#[test]
+fn a_task_that_is_made_late_is_not_the_one_whose_address_it_has() {
+    let mut world = seen();
+    // The request waits in the server, while another's child comes and goes.
+    world.play(&task(1, 0x11), &[Reads(&get("/late"))]);
+    world.play(&task(2, 0x12), &[Reads(&get("/other"))]);
+    start(&mut world, 0xa2, 0x20);
+    start(&mut world, 0xb0, 0xa2);
+    call(&mut world, 11, 100, 0xb0, "/of-other");
+    start(&mut world, 0xb0, 0x20);
+    call(&mut world, 12, 100, 0xb0, "/of-late");
+    world.play(&task(1, 0xb0), &[Writes(OK)]);
+    world.play(&task(2, 0xa2), &[Writes(OK)]);
+    assert_eq!(parents(&mut world), ["/of-late /late", "/of-other /other"]);
+}
+
+#[test]
+fn what_streams_is_known_to_be_made_for_that() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+    start(&mut world, 0xa1, 0x11);
+    call(&mut world, 11, 100, 0xa1, "/before");
+    start(&mut world, 0xb1, 0xa1);
+    world.play(&task(1, 0xb1), &[Writes(STREAMED)]);
+    assert_eq!(parents(&mut world), ["/before /a"]);
+}
+
+#[test]
+fn requests_that_are_never_answered_keep_their_calls() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&get("/gone"))]);
+    start(&mut world, 0xa1, 0x11);
+    start(&mut world, 0xb1, 0xa1);
+    world.play(&task(11, 0xb1), &[Writes(&get("/of-gone"))]);
+    world.state(&socket(1), TcpState::Established, TcpState::Close, 0);
+    world.play(&task(11, 0xc1), &[Reads(OK)]);
+    // The task goes on.
+    call(&mut world, 12, 100, 0xb1, "/too-late");
+    // Its address is the next request's.
+    world.play(&task(2, 0x12), &[Reads(&get("/next"))]);
+    start(&mut world, 0xb1, 0x12);
+    call(&mut world, 13, 100, 0xb1, "/zz-of-next");
+    let want = ["/of-gone /gone".to_owned(), format!("/too-late {OVER}"), "/zz-of-next /next".to_owned()];
+    assert_eq!(parents(&mut world), want);
+}
+
+#[test]
+fn what_goes_on_after_the_answer_is_no_request_s() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+    start(&mut world, 0xa1, 0x11);
+    start(&mut world, 0xb1, 0xa1);
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    // Forgotten by the one that had started it; and one that is started after the answer, while another is served.
+    call(&mut world, 11, 100, 0xb1, "/forgotten");
+    world.play(&task(2, 0x12), &[Reads(&get("/b"))]);
+    start(&mut world, 0xa2, 0x12);
+    start(&mut world, 0xb2, 0xa1);
+    call(&mut world, 12, 100, 0xb2, "/started-after");
+    call(&mut world, 13, 100, 0xa1, "/then");
+    world.play(&task(2, 0xa2), &[Writes(OK)]);
+    let want = [format!("/forgotten {OVER}"), format!("/started-after {OVER}"), format!("/then {OVER}")];
+    assert_eq!(parents(&mut world), want);
+}
+
+#[test]
+fn pipelined_requests_do_not_inherit_from_each_other() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&(get("/0") + &get("/1")))]);
+    start(&mut world, 0xa0, 0x11);
+    start(&mut world, 0xb0, 0xa0);
+    call(&mut world, 11, 100, 0xb0, "/of-0");
+    world.play(&task(1, 0xa0), &[Writes(OK)]);
+    // The task of the first makes that of the second, as it is over.
+    start(&mut world, 0xa1, 0xa0);
+    start(&mut world, 0xb1, 0xa1);
+    call(&mut world, 12, 100, 0xb1, "/of-1");
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    assert_eq!(parents(&mut world), ["/of-0 /0", "/of-1 /1"]);
+}
+
+#[test]
+fn one_task_may_serve_a_connection_and_start_others_for_each_request() {
+    let mut world = seen();
+    for number in 0..3 {
+        world.play(&task(1, 0x11), &[Reads(&get(&format!("/{number}")))]);
+        start(&mut world, 0xb0, 0xa0);
+        call(&mut world, 11, 100, 0xb0, &format!("/of-{number}"));
+        world.play(&task(1, 0xa0), &[Writes(OK)]);
+    }
+    assert_eq!(parents(&mut world), ["/of-0 /0", "/of-1 /1", "/of-2 /2"]);
+}
+
+#[test]
+fn what_reads_answers_works_for_nobody() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+    start(&mut world, 0xa1, 0x11);
+    // A connection of a pool is opened for this request; what reads from it is another context.
+    start(&mut world, 0xc0, 0xa1);
+    world.play(&task(11, 0xa1), &[Writes(&get("/of-a"))]);
+    world.play(&task(11, 0xc0), &[Reads(OK)]);
+    // From there the next call is sent, for whoever waited.
+    world.play(&task(11, 0xc0), &[Writes(&get("/queued")), Reads(OK)]);
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    assert_eq!(parents(&mut world), ["/of-a /a".to_owned(), format!("/queued {UNCLAIMED}")]);
+}
+
+#[test]
+fn a_loop_where_a_request_is_served_works_for_that() {
+    let mut world = seen();
+    let base = Identity::Base(0x51);
+    let server = socket(1).tid(105).by(base);
+    world.play(&server, &[Reads(&get("/sync"))]);
+    world.feed(100, 105, Body::ContextCopied(ContextCopied { context: 0xa1, copied_in: base }));
+    call(&mut world, 11, 105, 0xa1, "/of-sync");
+    world.play(&server, &[Writes(OK)]);
+    // In a greenlet.
+    let server = socket(2).tid(106).by(Identity::Greenlet(0x61));
+    world.play(&server, &[Reads(&get("/green"))]);
+    let copied_in = Identity::Greenlet(0x61);
+    world.feed(100, 106, Body::ContextCopied(ContextCopied { context: 0xb1, copied_in }));
+    call(&mut world, 12, 106, 0xb1, "/of-green");
+    world.play(&server, &[Writes(OK)]);
+    assert_eq!(parents(&mut world), ["/of-green /green", "/of-sync /sync"]);
+}
+
+#[test]
+fn unseen_copies_end_what_is_known() {
+    let mut world = seen();
+    world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+    start(&mut world, 0xa1, 0x11);
+    start(&mut world, 0xb1, 0xa1);
+    world.feed(100, 0, Body::CopiesUnseen);
+    // Whose the address is now cannot be told.
+    call(&mut world, 11, 100, 0xb1, "/whose");
+    start(&mut world, 0xe1, 0xe0);
+    call(&mut world, 12, 100, 0xb1, "/whose-still");
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    assert_eq!(parents(&mut world), [format!("/whose {UNCLAIMED}"), format!("/whose-still {UNCLAIMED}")]);
+}

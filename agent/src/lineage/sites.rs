@@ -1,0 +1,105 @@
+//! Where a new context can be seen in an interpreter.
+//!
+//! Invariant: each new context that is a copy is seen at exactly one of the places.
+
+use std::fmt;
+use std::path::Path;
+
+use ebpf::ContextSite;
+
+use crate::discover::Proc;
+use crate::discover::interpreter::Interpreter;
+use crate::probe_site::{Image, NoSite, Site, Step};
+
+/// Makes a copy of the thread's context; exported by every build (Python/context.c).
+const COPY: &str = "PyContext_CopyCurrent";
+/// Gives a new object (Modules/gcmodule.c, since 3.13 Python/gc.c).
+const NEW: &str = "_PyObject_GC_New";
+/// Is given what is taken from a list of free ones (Objects/object.c); until 3.8 part of its callers.
+const REUSED: &str = "_Py_NewReference";
+
+/// A place at which a new context is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySite {
+    /// Behind the call that gives it.
+    Given(Site),
+    /// The call that is given it first.
+    Passed(Site),
+    /// The return from the function that copies.
+    Returned(Site),
+}
+
+impl CopySite {
+    /// As the kernel side takes it.
+    pub fn place(&self) -> ContextSite {
+        match self {
+            Self::Given(site) => ContextSite::Given(site.offset),
+            Self::Passed(site) => ContextSite::Passed(site.offset),
+            Self::Returned(site) => ContextSite::Returned(site.offset),
+        }
+    }
+}
+
+/// `PyContext_CopyCurrent, new: 0x26ae41 ...`
+impl fmt::Display for CopySite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(site) => write!(f, "{COPY}, {NEW}: {site}"),
+            Self::Passed(site) => write!(f, "{COPY}, {REUSED}: {site}"),
+            Self::Returned(site) => write!(f, "{COPY}: {site}"),
+        }
+    }
+}
+
+/// Where the probes would be in a process, in words; the error says why copies are not seen there.
+pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<String>, String> {
+    if let Some(reason) = interpreter.refusal() {
+        return Err(reason);
+    }
+    let file = proc.mapped_file(pid, &interpreter.path).map_err(|error| error.to_string())?;
+    let sites = of(&file.path).map_err(|error| error.to_string())?;
+    Ok(sites.iter().map(ToString::to_string).collect())
+}
+
+/// The places in a file: inside the function if the kernel emulates the instructions there and both ways to a new
+/// context pass one, else its return.
+pub(super) fn of(file: &Path) -> Result<Vec<CopySite>, NoSite> {
+    let image = Image::load(file, &[COPY, NEW, REUSED])?;
+    let given = image.calls_within(COPY, NEW)?;
+    let passed = image.calls_within(COPY, REUSED)?;
+    let is_emulated = given.iter().all(|site| site.after.step == Step::Emulated);
+    if given.is_empty() || passed.is_empty() || !is_emulated {
+        return Ok(vec![CopySite::Returned(image.returns(COPY)?)]);
+    }
+    let given = given.into_iter().map(|site| CopySite::Given(site.after));
+    Ok(given.chain(passed.into_iter().map(|site| CopySite::Passed(site.call))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::probe_site::installed;
+
+    #[test]
+    fn every_interpreter_has_places_that_the_kernel_emulates() {
+        let libraries = installed::interpreters();
+        assert!(!libraries.is_empty(), "no interpreter is installed");
+        let has_contexts = |library: &&PathBuf| {
+            let name = library.to_string_lossy();
+            !["python2.", "python3.6", "python3.7"].iter().any(|old| name.contains(old))
+        };
+        for library in libraries.iter().filter(has_contexts) {
+            let sites = of(library).unwrap();
+            for site in &sites {
+                let (CopySite::Given(place) | CopySite::Passed(place) | CopySite::Returned(place)) = site;
+                assert_eq!(place.step, Step::Emulated, "{}: {site}", library.display());
+            }
+            let returned = sites.iter().any(|site| matches!(site, CopySite::Returned(_)));
+            // Until 3.8 what takes an object from the list calls nothing.
+            let is_old = library.to_string_lossy().contains("python3.8.");
+            assert_eq!(returned, is_old, "{}: {sites:?}", library.display());
+        }
+    }
+}
