@@ -18,6 +18,8 @@ use model::{Exceptions, Process};
 const MAGIC: &[u8] = b"stardust-probe recording 1\n";
 /// Records are in the byte order of the host that made them, and as long as its ABI says.
 const MARK: u32 = 0x0100 + size_of::<ebpf::abi::SocketCall>() as u32;
+/// Stands for no time.
+const NEVER_NS: u64 = u64::MAX;
 /// No frame is longer.
 const FRAME_BYTES_MAX: u32 = 1 << 20;
 
@@ -53,10 +55,12 @@ pub enum Frame<'a> {
         /// In words.
         exceptions: Exceptions,
     },
-    /// From here on contexts of a process may be copied unseen.
-    CopiesUnseen {
+    /// Every copy of a process's contexts has a record from some time on, or not any more.
+    CopiesSeen {
         /// The process.
         pid: u32,
+        /// Monotonic nanoseconds.
+        since_ns: Option<u64>,
     },
     /// Time has passed.
     Tick {
@@ -107,7 +111,10 @@ impl Recorder {
                 let text = serde_json::to_vec(exceptions)?;
                 self.put(b'E', &[&at_ns.to_le_bytes(), &pid.to_le_bytes(), &text])
             }
-            Frame::CopiesUnseen { pid } => self.put(b'U', &[&u64::from(*pid).to_le_bytes()]),
+            Frame::CopiesSeen { pid, since_ns } => {
+                let since_ns = since_ns.unwrap_or(NEVER_NS);
+                self.put(b'V', &[&since_ns.to_le_bytes(), &pid.to_le_bytes()])
+            }
             Frame::Tick { now_ns } => self.put(b'T', &[&now_ns.to_le_bytes()]),
             Frame::Stop { now_ns } => self.put(b'S', &[&now_ns.to_le_bytes()]),
         }
@@ -182,7 +189,10 @@ fn parse(kind: u8, bytes: &[u8]) -> io::Result<Frame<'_>> {
             let exceptions = serde_json::from_slice(bytes.get(12..).unwrap_or_default())?;
             Frame::Exceptions { at_ns: number(0)?, pid: pid()?, exceptions }
         }
-        b'U' => Frame::CopiesUnseen { pid: number(0)? as u32 },
+        b'V' => {
+            let since_ns = Some(number(0)?).filter(|since_ns| *since_ns != NEVER_NS);
+            Frame::CopiesSeen { pid: pid()?, since_ns }
+        }
         b'T' => Frame::Tick { now_ns: number(0)? },
         b'S' => Frame::Stop { now_ns: number(0)? },
         _ => return Err(broken("a frame is of an unknown kind")),
@@ -216,7 +226,8 @@ mod tests {
             Frame::Record(b"not even a record"),
             Frame::Closed { connection: 1, pid: 2, now_ns: 3 },
             Frame::Exceptions { at_ns: 5, pid: 2, exceptions: exceptions() },
-            Frame::CopiesUnseen { pid: 2 },
+            Frame::CopiesSeen { pid: 2, since_ns: Some(6) },
+            Frame::CopiesSeen { pid: 2, since_ns: None },
             Frame::Tick { now_ns: 4 },
             Frame::Stop { now_ns: u64::MAX },
         ]

@@ -1,18 +1,21 @@
 //! The probes that see contexts of Python being copied: put where calls of tasks are without a request that could have
 //! one, and taken off where they are of no use or too dear.
 //!
-//! Invariant: the pipeline hears of every time from which on copies are not seen, after all records from before it.
+//! Invariant: the pipeline takes copies to be seen only while every probe is in place: it hears of them after they were put,
+//! and before they are taken off.
 
 mod sites;
 
 use ebpf::{ContextSite, Kernel, UserProbe};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use trace::CopyCounts;
 
+use crate::clock;
 use crate::config::When;
 use crate::discover::interpreter::Interpreter;
 use crate::discover::{FileId, Proc};
-use crate::pipeline::News;
+use crate::frame::Frame;
+use crate::pipeline::{News, Pipeline};
 use crate::policy::{Policy, Step, Terms};
 use crate::probe_site::NoSite;
 pub use sites::{CopySite, places};
@@ -24,8 +27,6 @@ pub struct Lineage {
     followed: FxHashMap<u32, Followed>,
     /// By the file that holds the interpreter.
     sites: FxHashMap<FileId, Result<Vec<CopySite>, NoSite>>,
-    /// Processes whose copies are not seen any more, of which the pipeline has not heard.
-    unseen: FxHashSet<u32>,
 }
 
 struct Followed {
@@ -41,22 +42,16 @@ struct Followed {
 impl Lineage {
     /// For no process yet.
     pub fn new(terms: Terms) -> Self {
-        Self {
-            terms,
-            proc: Proc::default(),
-            followed: FxHashMap::default(),
-            sites: FxHashMap::default(),
-            unseen: FxHashSet::default(),
-        }
+        Self { terms, proc: Proc::default(), followed: FxHashMap::default(), sites: FxHashMap::default() }
     }
 
     /// Takes note of what happened to processes.
-    pub fn hear(&mut self, news: &[News]) {
+    pub fn hear(&mut self, news: &[News], pipeline: &mut Pipeline) {
         for new in news {
             if let News::Started(pid) | News::Gone(pid) = new
-                && self.followed.remove(pid).is_some_and(|followed| followed.probe.is_some())
+                && let Some(mut followed) = self.followed.remove(pid)
             {
-                self.unseen.insert(*pid);
+                take_off(&mut followed, *pid, pipeline);
             }
         }
     }
@@ -96,53 +91,46 @@ impl Lineage {
     }
 
     /// Puts the probes where they are to be, and takes them off where not.
-    pub fn look(&mut self, kernel: &Kernel, now_ns: u64) {
+    pub fn look(&mut self, kernel: &Kernel, pipeline: &mut Pipeline, now_ns: u64) {
         let mut followed = std::mem::take(&mut self.followed);
         for (pid, process) in &mut followed {
             let copies = process.copies;
-            if let Some(step) = process.policy.look(now_ns, || copies) {
-                self.take(kernel, (*pid, now_ns), process, step);
+            let Some(step) = process.policy.look(now_ns, || copies) else { continue };
+            if step == Step::Attach {
+                self.put(kernel, *pid, process, pipeline);
+                continue;
+            }
+            take_off(process, *pid, pipeline);
+            match step {
+                Step::Dear { hits_per_s } => tracing::warn!(
+                    "{pid}: {hits_per_s} contexts are copied a second; too dear to look at, so it is not seen which \
+                     task starts which (python.lineage_max_copies_per_s)"
+                ),
+                Step::Attach | Step::Quiet => {
+                    if !process.was_of_use {
+                        process.policy.rest(now_ns);
+                    }
+                    tracing::info!(
+                        "{pid}: no call needed it for a while, it is no longer looked at which task starts which"
+                    );
+                }
             }
         }
         self.followed = followed;
     }
 
-    /// Processes whose copies are not seen any more, since the last call. What came before is in the ring.
-    pub fn unseen(&mut self) -> Vec<u32> {
-        let mut unseen: Vec<u32> = self.unseen.drain().collect();
-        unseen.sort_unstable();
-        unseen
-    }
-
-    fn take(&mut self, kernel: &Kernel, (pid, now_ns): (u32, u64), process: &mut Followed, step: Step) {
-        match step {
-            Step::Attach => match self.attach(kernel, pid, &process.path) {
-                Ok(probe) => {
-                    tracing::info!("{pid}: looking at which task starts which");
-                    process.probe = Some(probe);
-                    process.was_of_use = false;
-                    return;
-                }
-                Err(why) => {
-                    tracing::warn!("{pid}: it is not seen which task starts which: {why}");
-                    process.policy.refused();
-                }
-            },
-            Step::Quiet => {
-                if !process.was_of_use {
-                    process.policy.rest(now_ns);
-                }
-                tracing::info!(
-                    "{pid}: no call needed it for a while, it is no longer looked at which task starts which"
-                );
+    fn put(&mut self, kernel: &Kernel, pid: u32, process: &mut Followed, pipeline: &mut Pipeline) {
+        match self.attach(kernel, pid, &process.path) {
+            Ok(probe) => {
+                process.probe = Some(probe);
+                process.was_of_use = false;
+                pipeline.feed(&Frame::CopiesSeen { pid, since_ns: clock::monotonic_ns().ok() });
+                tracing::info!("{pid}: looking at which task starts which");
             }
-            Step::Dear { hits_per_s } => tracing::warn!(
-                "{pid}: {hits_per_s} contexts are copied a second; too dear to look at, so it is not seen which task \
-                 starts which (python.lineage_max_copies_per_s)"
-            ),
-        }
-        if process.probe.take().is_some() {
-            self.unseen.insert(pid);
+            Err(why) => {
+                tracing::warn!("{pid}: it is not seen which task starts which: {why}");
+                process.policy.refused();
+            }
         }
     }
 
@@ -152,5 +140,13 @@ impl Lineage {
         let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
         let places: Vec<ContextSite> = sites.iter().map(CopySite::place).collect();
         Ok(kernel.probe_contexts(pid, &file.path, &places)?)
+    }
+}
+
+/// The pipeline hears of it first: what is copied afterwards is not seen.
+fn take_off(process: &mut Followed, pid: u32, pipeline: &mut Pipeline) {
+    if let Some(probe) = process.probe.take() {
+        pipeline.feed(&Frame::CopiesSeen { pid, since_ns: None });
+        drop(probe);
     }
 }

@@ -151,7 +151,16 @@ fn drain(
     wishes: &Receiver<Wish>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Ended> {
-    let ring = kernel.ring(|record, copies_lost| pipeline.borrow_mut().feed_live(record, copies_lost))?;
+    let mut known_lost = 0;
+    let ring = kernel.ring(|record, copies_lost| {
+        let mut pipeline = pipeline.borrow_mut();
+        if copies_lost != known_lost {
+            known_lost = copies_lost;
+            // Without a clock no later one is trusted either.
+            pipeline.lose_copies(clock::monotonic_ns().unwrap_or(u64::MAX));
+        }
+        pipeline.feed(&Frame::Record(record));
+    })?;
     let mut next_clock_ns = 0;
     let mut next_look_ns = 0;
     let mut interpreters = Interpreters::default();
@@ -184,8 +193,7 @@ fn drain(
                 }
             }
         }
-        let shared = pipeline;
-        let mut pipeline = shared.borrow_mut();
+        let mut pipeline = pipeline.borrow_mut();
         if now_ns >= next_clock_ns {
             next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
             pipeline.feed(&Frame::Clock { offset_ns: clock::wall_clock()?.offset_ns() });
@@ -203,15 +211,14 @@ fn drain(
             }
             exceptions.look(kernel, now_ns);
         }
-        inside.lineage.hear(&news);
+        inside.lineage.hear(&news, &mut pipeline);
         if let Some((pid, interpreter)) = &followed {
             inside.lineage.found(*pid, interpreter);
         }
         for (pid, counts) in pipeline.tracer().copy_counts() {
             inside.lineage.note(pid, counts, now_ns);
         }
-        inside.lineage.look(kernel, now_ns);
-        let unseen = inside.lineage.unseen();
+        inside.lineage.look(kernel, &mut pipeline, now_ns);
         // Now all that is known of it is in use.
         if let Some((pid, interpreter)) = followed {
             tracing::debug!("{pid}: followed: {interpreter}");
@@ -234,14 +241,6 @@ fn drain(
         }
         if pipeline.recording_failed() {
             break Ended::RecordingFailed;
-        }
-        drop(pipeline);
-        if !unseen.is_empty() {
-            // What was copied while it was seen is in the ring, and comes first.
-            ring.consume()?;
-            for pid in unseen {
-                shared.borrow_mut().feed(&Frame::CopiesUnseen { pid });
-            }
         }
     };
     inside.libraries = Probes::default();

@@ -3,6 +3,7 @@
 //! Invariant: no clock is read and no IO is done here but by the exporters' own threads, the recorder and the
 //! look at a new process; with the same frames the same spans come out.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ pub struct Pipeline {
     words: Option<Words>,
     /// Kept only where someone asks for it.
     news: Option<Vec<News>>,
-    /// Copies of contexts that the kernel side has lost so far.
-    copies_lost: u32,
+    /// The processes of which every copied context has a record.
+    sees_copies: BTreeSet<u32>,
     recorder: Option<Recorder>,
     recording_failed: Option<std::io::Error>,
     clock: WallClock,
@@ -89,7 +90,7 @@ impl Pipeline {
             identify: None,
             words: None,
             news: None,
-            copies_lost: 0,
+            sees_copies: BTreeSet::new(),
             recorder: None,
             recording_failed: None,
             clock: WallClock::default(),
@@ -126,17 +127,11 @@ impl Pipeline {
         self
     }
 
-    /// Takes the next record, and how many copies of contexts the kernel side has lost before it.
-    pub fn feed_live(&mut self, record: &[u8], copies_lost: u32) {
-        if copies_lost != self.copies_lost {
-            self.copies_lost = copies_lost;
-            let mut pids: Vec<u32> = self.processes.keys().copied().collect();
-            pids.sort_unstable();
-            for pid in pids {
-                self.feed(&Frame::CopiesUnseen { pid });
-            }
+    /// Records of copied contexts were lost, all of them before this time.
+    pub fn lose_copies(&mut self, now_ns: u64) {
+        for pid in self.sees_copies.clone() {
+            self.feed(&Frame::CopiesSeen { pid, since_ns: Some(now_ns) });
         }
-        self.feed(&Frame::Record(record));
     }
 
     /// Takes the next frame.
@@ -161,9 +156,7 @@ impl Pipeline {
             Frame::Closed { connection, pid, now_ns } => self.observe(&closed(*connection, *pid, *now_ns)),
             Frame::Tick { now_ns } => self.tracer.tick(*now_ns, &mut self.spans),
             Frame::Stop { now_ns } => self.tracer.drain(*now_ns, &mut self.spans),
-            Frame::CopiesUnseen { pid } => {
-                self.observe(&Event { at_ns: 0, pid: *pid, tid: 0, body: Body::CopiesUnseen });
-            }
+            Frame::CopiesSeen { pid, since_ns } => self.see_copies(*pid, *since_ns),
             Frame::Exceptions { at_ns, pid, exceptions } => {
                 let body = Body::Exceptions(exceptions.clone());
                 self.observe(&Event { at_ns: *at_ns, pid: *pid, tid: 0, body });
@@ -203,6 +196,15 @@ impl Pipeline {
             self.exporters.iter().for_each(|exporter| exporter.process_exited(event.pid));
             self.hear(News::Gone(event.pid));
         }
+    }
+
+    fn see_copies(&mut self, pid: u32, since_ns: Option<u64>) {
+        if since_ns.is_some() {
+            self.sees_copies.insert(pid);
+        } else {
+            self.sees_copies.remove(&pid);
+        }
+        self.observe(&Event { at_ns: 0, pid, tid: 0, body: Body::CopiesSeen(since_ns) });
     }
 
     /// The words are part of the input: the process's memory is gone when a recording is replayed.

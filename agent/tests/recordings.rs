@@ -36,3 +36,9 @@ fn gunicorn_over_a_unix_socket() {
 fn uvicorn_with_h11() {
     assert_replays("uvicorn_h11");
 }
+
+/// Each request has three tasks call at once, the last one a thread of a pool.
+#[test]
+fn uvicorn_with_tasks_and_threads_of_requests() {
+    assert_replays("uvicorn_group");
+}

@@ -44,11 +44,11 @@ pub enum Body<'a> {
     },
     /// What was raised where the next answer on a connection comes from. Precedes the answer.
     Exceptions(Exceptions),
-    /// A context of Python was copied. Told only while every copy of the process is.
+    /// A context of Python was copied.
     ContextCopied(ContextCopied),
-    /// From here on contexts of the process may be copied without being told: the next [`Body::ContextCopied`] begins
-    /// anew.
-    CopiesUnseen,
+    /// Every copy of a context of the process is told from this time on, in nanoseconds of the monotonic clock; `None`: not
+    /// any more. What was known of copies before, and earlier ones that still come, mean nothing.
+    CopiesSeen(Option<u64>),
     /// The agent found out (again) what the process is. Precedes every other event of that process.
     Process(Arc<Process>),
 }

@@ -108,11 +108,9 @@ impl Requests {
         self.tasks.family(maker.pid).copied((at_ns, maker.tid), context, parent, of);
     }
 
-    /// Contexts of a process were copied unseen, or will be.
-    pub(crate) fn lose_copies(&mut self, pid: u32) {
-        if let Some(family) = self.tasks.find_mut(pid) {
-            family.lose();
-        }
+    /// Copies of a process's contexts are told from some time on, or not any more.
+    pub(crate) fn see_copies(&mut self, pid: u32, since_ns: Option<u64>) {
+        self.tasks.family(pid).see_copies(since_ns);
     }
 
     /// The answer to a call that was made in a context has come in another: what reads it works for nobody.

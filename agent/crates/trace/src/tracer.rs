@@ -104,7 +104,7 @@ impl Tracer {
                 let maker = Thread { identity: copied.copied_in, ..thread };
                 self.assembler.copied(maker, event.at_ns, copied.context);
             }
-            Body::CopiesUnseen => self.assembler.lose_copies(event.pid),
+            Body::CopiesSeen(since_ns) => self.assembler.see_copies(event.pid, *since_ns),
             Body::Process(process) => self.assembler.processes.learn(process.clone()),
         }
         self.assembler.give_out_settled(out);

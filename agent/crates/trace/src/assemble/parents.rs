@@ -193,9 +193,9 @@ impl Assembler {
         self.requests.copied(maker, at_ns, context);
     }
 
-    /// Contexts were copied unseen.
-    pub(crate) fn lose_copies(&mut self, pid: u32) {
-        self.requests.lose_copies(pid);
+    /// Copies of a process's contexts are told from some time on, or not any more.
+    pub(crate) fn see_copies(&mut self, pid: u32, since_ns: Option<u64>) {
+        self.requests.see_copies(pid, since_ns);
     }
 
     /// What copies of contexts were good for since the last call, by process.

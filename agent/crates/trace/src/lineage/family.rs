@@ -35,6 +35,8 @@ pub(super) struct Family {
     /// Contexts that requests, or answers to calls of other contexts, are read in.
     readers: Readers,
     ancestry: Ancestry,
+    /// Since when copies of contexts are told, if they are.
+    seen_since_ns: Option<u64>,
     calls: Calls,
     /// When the last call began that is to wait, if that is not long ago.
     called_ns: Option<u64>,
@@ -119,6 +121,9 @@ impl Family {
         parent: Option<u64>,
         of: Option<Request>,
     ) {
+        if self.seen_since_ns.is_none_or(|since_ns| at_ns < since_ns) {
+            return;
+        }
         self.counts.copies += 1;
         if self.ancestry.is_full() {
             self.lose();
@@ -132,8 +137,14 @@ impl Family {
         }
     }
 
-    /// Contexts were copied unseen.
-    pub(super) fn lose(&mut self) {
+    /// Copies of contexts are told from some time on, or not any more.
+    pub(super) fn see_copies(&mut self, since_ns: Option<u64>) {
+        self.seen_since_ns = since_ns;
+        self.lose();
+    }
+
+    /// What is known of copies begins anew.
+    fn lose(&mut self) {
         self.ancestry.lose();
         self.readers.clear();
     }
@@ -290,7 +301,7 @@ impl Family {
             && self.contexts.is_empty()
             && self.quiet.is_empty()
             && self.calls.len() == 0
-            && !self.ancestry.is_seen()
+            && self.seen_since_ns.is_none()
     }
 
     /// Gives up on calls that have waited too long, and forgets what is old.

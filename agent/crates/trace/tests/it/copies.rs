@@ -4,7 +4,7 @@ use model::{Body, ContextCopied, Identity, ParentKind, Span, SpanKind, TcpState}
 use trace::{CopyCounts, Settings};
 
 use crate::conversation::Step::{Reads, Writes};
-use crate::conversation::{Socket, World, socket};
+use crate::conversation::{MS, Socket, World, socket};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const STREAMED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
@@ -27,6 +27,7 @@ fn path(span: &Span) -> &str {
 /// A world in which copies are seen, thread 100 being the loop's.
 fn seen() -> World {
     let mut world = World::new(&Settings::default());
+    world.feed(100, 0, Body::CopiesSeen(Some(0)));
     copy(&mut world, 0xffff, LOOP);
     world
 }
@@ -234,16 +235,36 @@ fn a_loop_where_a_request_is_served_works_for_that() {
 }
 
 #[test]
-fn unseen_copies_end_what_is_known() {
-    let mut world = seen();
-    world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
-    start(&mut world, 0xa1, 0x11);
-    start(&mut world, 0xb1, 0xa1);
-    world.feed(100, 0, Body::CopiesUnseen);
-    // Whose the address is now cannot be told.
-    call(&mut world, 11, 100, 0xb1, "/whose");
-    start(&mut world, 0xe1, 0xe0);
-    call(&mut world, 12, 100, 0xb1, "/whose-still");
-    world.play(&task(1, 0xa1), &[Writes(OK)]);
-    assert_eq!(parents(&mut world), [format!("/whose {UNCLAIMED}"), format!("/whose-still {UNCLAIMED}")]);
+fn what_was_not_seen_ends_what_is_known() {
+    for anew in [true, false] {
+        let mut world = seen();
+        world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+        start(&mut world, 0xa1, 0x11);
+        start(&mut world, 0xb1, 0xa1);
+        let since_ns = anew.then_some(world.now_ns);
+        world.feed(100, 0, Body::CopiesSeen(since_ns));
+        // Whose the address is now cannot be told.
+        call(&mut world, 11, 100, 0xb1, "/whose");
+        start(&mut world, 0xe1, 0xe0);
+        call(&mut world, 12, 100, 0xb1, "/whose-still");
+        world.play(&task(1, 0xa1), &[Writes(OK)]);
+        let want = [format!("/whose {UNCLAIMED}"), format!("/whose-still {UNCLAIMED}")];
+        assert_eq!(parents(&mut world), want);
+    }
+}
+
+#[test]
+fn stray_copies_mean_nothing() {
+    for since_ms in [None, Some(3)] {
+        let mut world = seen();
+        world.play(&task(1, 0x11), &[Reads(&get("/a"))]);
+        // One that comes late, from before the time.
+        let since_ns = since_ms.map(|ms| world.now_ns + ms * MS + 1);
+        world.feed(100, 0, Body::CopiesSeen(since_ns));
+        start(&mut world, 0xa1, 0x11);
+        start(&mut world, 0xb1, 0xa1);
+        call(&mut world, 11, 100, 0xb1, "/of-a");
+        world.play(&task(1, 0xa1), &[Writes(OK)]);
+        assert_eq!(parents(&mut world), [format!("/of-a {UNCLAIMED}")]);
+    }
 }

@@ -35,8 +35,8 @@ enum Move {
     Cancel(usize, bool),
     /// What reads is replaced by something made in one of the request's tasks.
     Resume(usize, usize),
-    /// From here on so many copies are not seen.
-    Miss(u8),
+    /// So many copies are lost, which is heard of at once; or not seen, if `for_good`, until they are again.
+    Miss(u8, bool),
 }
 
 fn moves(lossy: bool) -> impl Strategy<Value = Vec<Move>> {
@@ -54,7 +54,7 @@ fn moves(lossy: bool) -> impl Strategy<Value = Vec<Move>> {
                 10 if flag => Move::Stream(connection),
                 10 => Move::Resume(connection, index),
                 11 => Move::Cancel(connection, flag),
-                _ => Move::Miss(index as u8),
+                _ => Move::Miss(index as u8, flag),
             }
         },
     );
@@ -67,6 +67,8 @@ struct Truth {
     /// Addresses of contexts, the one freed last on top: that is how CPython's allocator gives them out again.
     free: Vec<u64>,
     missed: u8,
+    /// Copies are not seen.
+    ends: bool,
     /// Of each connection: its id, what reads, its own task, and the request with its tasks, the first one first.
     ids: [u64; CONNECTIONS],
     readers: [u64; CONNECTIONS],
@@ -86,6 +88,7 @@ impl Truth {
             world: World::new(&Settings::default()),
             free: (0..64).map(|slot| 0xa000 + slot * 0x40).collect(),
             missed: 0,
+            ends: false,
             ids: [0, 1, 2, 3, 4, 5],
             readers: [0; CONNECTIONS],
             own: [0; CONNECTIONS],
@@ -95,6 +98,7 @@ impl Truth {
             requests: 0,
             calls: BTreeMap::new(),
         };
+        truth.world.feed(100, 0, Body::CopiesSeen(Some(0)));
         for connection in 0..CONNECTIONS {
             truth.own[connection] = truth.copy(Identity::Base(1)).unwrap();
             truth.readers[connection] = truth.copy(Identity::Task(truth.own[connection])).unwrap();
@@ -107,6 +111,9 @@ impl Truth {
         if self.missed > 0 {
             self.missed -= 1;
         } else {
+            if std::mem::take(&mut self.ends) {
+                self.world.feed(100, 0, Body::CopiesSeen(Some(self.world.now_ns)));
+            }
             self.world.feed(100, 100, Body::ContextCopied(ContextCopied { context, copied_in }));
         }
         Some(context)
@@ -192,8 +199,13 @@ impl Truth {
                 let Some(reader) = self.copy(Identity::Task(task)) else { return };
                 self.free.push(std::mem::replace(&mut self.readers[connection], reader));
             }
-            Move::Miss(copies) => {
-                self.world.feed(100, 0, Body::CopiesUnseen);
+            Move::Miss(copies, for_good) => {
+                if self.missed > 0 {
+                    return;
+                }
+                self.ends = for_good;
+                let since_ns = (!for_good).then_some(self.world.now_ns);
+                self.world.feed(100, 0, Body::CopiesSeen(since_ns));
                 self.missed = copies;
             }
             _ => {}
