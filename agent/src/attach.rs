@@ -9,6 +9,7 @@ use ebpf::{Capabilities, Kernel, LoadError, Lockdown, Options, UserProbes, Way};
 use model::AppIdSource;
 
 use crate::check::WayReport;
+use crate::clock;
 use crate::config::{self, KernelConfig};
 use crate::discover::{Proc, Unwatchable};
 use crate::exit::{Exit, Failure};
@@ -180,6 +181,7 @@ pub fn try_way(
             ring_bytes: settings.ring_bytes,
             head_bytes: settings.head_bytes,
             whole_bytes: settings.http2_bytes,
+            tick_us: clock::tick_us(),
             max_processes: settings.max_processes,
             exceptions,
             max_connections: settings.max_connections,

@@ -3,11 +3,18 @@
 use std::io;
 
 use model::WallClock;
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, as the kernel programs take them.
 pub fn monotonic_ns() -> io::Result<u64> {
     Ok(nanoseconds(ClockId::CLOCK_MONOTONIC)?.cast_unsigned())
+}
+
+/// How long a tick of the kernel lasts, in microseconds: the resolution of the clocks that are set at ticks
+/// (`hrtimer_resolution` and `LOW_RES_NSEC` in `kernel/time/posix-timers.c`). 0: not known.
+pub fn tick_us() -> u32 {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE);
+    tick.ok().and_then(|tick| u32::try_from(tick.tv_nsec() / 1000).ok()).unwrap_or(0)
 }
 
 /// The wall clock's present offset. The monotonic clock is read on both sides of it, and the narrowest of a few
@@ -36,6 +43,11 @@ mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use super::*;
+
+    #[test]
+    fn a_tick_lasts_one_to_ten_milliseconds() {
+        assert!((1_000..=10_000).contains(&tick_us()), "{}", tick_us());
+    }
 
     #[test]
     fn the_offset_turns_monotonic_into_wall_time() {

@@ -8,7 +8,7 @@ use ebpf::abi::{self, Endpoints, SocketCall, TlsCall};
 use ebpf::record::Record;
 use model::{
     Address, Blur, Body, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome, Payload,
-    SocketState, Syscall, TcpState, TlsCallKind, TlsSessionId,
+    SocketState, Syscall, TcpState, Timing, TlsCallKind, TlsSessionId, Waited,
 };
 
 /// Turns a record into an event. `None`: a state or a kind of call that this version does not know.
@@ -76,7 +76,25 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
             }
             identity => identity,
         },
+        timing: timing(call),
     }
+}
+
+/// A wait of less than two ticks may be none at all.
+fn timing(call: &SocketCall) -> Timing {
+    let (ticks, tick_us) = (u64::from(call.arrival_ticks), u64::from(call.tick_us));
+    let waited = match call.first_arrival_us {
+        0 if tick_us > 0 && ticks > 1 => {
+            let step_ns = tick_us * 1000;
+            Some(Waited { for_ns: ticks.saturating_mul(step_ns), step_ns })
+        }
+        0 => None,
+        first_us => {
+            let for_ns = call.header.at_ns.saturating_sub(first_us.saturating_mul(1000));
+            Some(Waited { for_ns, step_ns: 1000 })
+        }
+    };
+    Timing { ran_ns: (call.ran_ns != 0).then_some(call.ran_ns), waited }
 }
 
 fn identity(kind: u8, context: u64) -> Identity {
@@ -228,6 +246,27 @@ mod tests {
         assert_eq!(of(abi::IDENTITY_LOOP, 7, 0), Identity::Unknown(Blur::Loop));
         assert_eq!(of(abi::IDENTITY_THREAD, 7, 0), Identity::Thread);
         assert_eq!(of(99, 7, 0), Identity::Thread);
+    }
+
+    #[test]
+    fn a_wait_is_told_as_exactly_as_it_is_known() {
+        let of = |first_arrival_us, arrival_ticks, tick_us| {
+            let call = call(|c| {
+                c.header.at_ns = 7_000_000;
+                (c.first_arrival_us, c.arrival_ticks, c.tick_us) = (first_arrival_us, arrival_ticks, tick_us);
+            });
+            timing(&call).waited.map(|waited| (waited.for_ns, waited.step_ns))
+        };
+        assert_eq!(of(6_500, 9, 4000), Some((500_000, 1000)));
+        assert_eq!(of(8_000, 0, 4000), Some((0, 1000)));
+        assert_eq!(of(u64::MAX, 0, 0), Some((0, 1000)));
+        assert_eq!(of(0, 2, 4000), Some((8_000_000, 4_000_000)));
+        assert_eq!(of(0, u32::MAX, u32::MAX).map(|(_, step_ns)| step_ns), Some(4_294_967_295_000));
+        for (ticks, tick_us) in [(1, 4000), (0, 4000), (50, 0)] {
+            assert_eq!(of(0, ticks, tick_us), None);
+        }
+        assert_eq!(timing(&call(|c| c.ran_ns = 5)).ran_ns, Some(5));
+        assert_eq!(timing(&call(|_| {})).ran_ns, None);
     }
 
     #[test]

@@ -162,6 +162,10 @@ struct socket_call {
 	u64 position; /* bytes before this call in this direction */
 	s64 result;   /* bytes; 0: end of stream; negative: error number */
 	u64 context;  /* the address of the Python context; 0: none */
+	u64 ran_ns;   /* CPU time of the thread so far, from a beginning of its own */
+	u64 first_arrival_us; /* CLOCK_MONOTONIC: when the bytes came, if they are the connection's first; else 0 */
+	u32 arrival_ticks; /* since bytes last came */
+	u32 tick_us;	   /* 0: that is not known */
 	struct endpoints ends;
 	s32 fd; /* -1: not known */
 	u32 head_bytes;
@@ -326,6 +330,8 @@ struct probe_config {
 	u32 use_slots;   /* that of TCP connections stands in slots first */
 	u32 ask_mask;    /* how many records, less one, ask once how full the ring is: a power of two, less one */
 	u32 exceptions; /* 1: those of Python are kept and reported */
+	u32 tick_us;	/* how long one of the kernel's lasts */
+	u32 reserved;
 };
 
 #endif

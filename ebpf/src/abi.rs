@@ -199,6 +199,14 @@ pub struct SocketCall {
     pub result: i64,
     /// The address of the Python context; 0: none.
     pub context: u64,
+    /// CPU time of the thread so far, from a beginning of its own: only differences mean something. 0: not known.
+    pub ran_ns: u64,
+    /// When the bytes came, if they are the connection's first: `CLOCK_MONOTONIC`, microseconds. 0: others, or not known.
+    pub first_arrival_us: u64,
+    /// Since bytes last came.
+    pub arrival_ticks: u32,
+    /// How long a tick lasts. 0: that is not known.
+    pub tick_us: u32,
     /// Addresses.
     pub ends: Endpoints,
     /// -1: not known.
@@ -509,6 +517,10 @@ pub struct ProbeConfig {
     pub ask_mask: u32,
     /// 1: exceptions of Python are kept and reported.
     pub exceptions: u32,
+    /// How long one of the kernel's ticks lasts.
+    pub tick_us: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// A struct's shape, for the comparison with the C side.
@@ -559,6 +571,10 @@ pub const LAYOUT: &[StructLayout] = &[
             position: u64,
             result: i64,
             context: u64,
+            ran_ns: u64,
+            first_arrival_us: u64,
+            arrival_ticks: u32,
+            tick_us: u32,
             ends: Endpoints,
             fd: i32,
             head_bytes: u32,
@@ -691,7 +707,9 @@ pub const LAYOUT: &[StructLayout] = &[
             whole_bytes: u32,
             use_slots: u32,
             ask_mask: u32,
-            exceptions: u32
+            exceptions: u32,
+            tick_us: u32,
+            reserved: u32
         }
     ),
 ];

@@ -41,6 +41,8 @@ pub struct Options {
     pub head_bytes: u32,
     /// Bytes copied of each call where calls are copied whole, at most [`abi::WHOLE_BYTES_MAX`].
     pub whole_bytes: u32,
+    /// How long one of the kernel's ticks lasts, in microseconds; 0: not known.
+    pub tick_us: u32,
     /// Most processes watched at once.
     pub max_processes: u32,
     /// Keep exceptions of Python.
@@ -289,6 +291,7 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
         rodata.config.use_socket_storage = u32::from(options.socket_storage);
         rodata.config.use_slots = u32::from(use_slots);
         rodata.config.exceptions = u32::from(options.exceptions);
+        rodata.config.tick_us = options.tick_us;
     }
     Ok(())
 }

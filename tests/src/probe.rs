@@ -94,6 +94,13 @@ pub struct SpanLine {
     pub end: String,
 }
 
+impl SpanLine {
+    /// Whether nothing else is known than where the time went.
+    pub fn says_no_more_than_times(&self) -> bool {
+        self.attributes.keys().all(|name| name.starts_with("stardust_probe.time."))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Output {
     lines: Mutex<Lines>,

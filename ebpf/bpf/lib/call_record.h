@@ -10,6 +10,7 @@
 #include "python.h"
 #include "../python_errors.h"
 #include "ring.h"
+#include "timing.h"
 
 /* Copies the path that a unix socket, or else its peer, is bound to, behind the payload. */
 static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
@@ -44,11 +45,13 @@ static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
 struct call_facts {
 	u64 id;     /* tgid and tid */
 	u64 thread; /* see thread_pointer */
+	u64 ran_less_clock;
 	u64 position;
 	s64 result;
 	s32 fd;
 	u32 kind;
 	u32 direction;
+	struct arrival arrival;
 	bool has_buffer;
 	bool deferred;
 };
@@ -79,6 +82,10 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
 		call->header.flags |= FLAG_DEFERRED;
+	call->ran_ns = call->header.at_ns + facts->ran_less_clock;
+	call->first_arrival_us = facts->arrival.first_us;
+	call->arrival_ticks = facts->arrival.ticks;
+	call->tick_us = facts->arrival.is_known ? config.tick_us : 0;
 	call->connection = connection->id;
 	call->inode = connection->inode;
 	call->position = facts->position;

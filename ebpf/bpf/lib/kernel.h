@@ -95,8 +95,14 @@ struct thread_info {
 	u32 status;
 };
 
+struct sched_entity {
+	u64 exec_start;
+	u64 sum_exec_runtime;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
+	struct sched_entity se;
 	unsigned int flags;
 	int pid;
 	int tgid;
@@ -157,6 +163,9 @@ struct tcp_sock {
 	u32 write_seq;
 	u32 snd_nxt;
 	u64 bytes_sent;
+	struct {
+		u64 time;
+	} rcv_rtt_est;
 };
 
 struct sockaddr_un {

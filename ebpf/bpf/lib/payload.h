@@ -42,7 +42,7 @@ struct scratch {
 
 enum {
 	/* A record of this payload takes 512 bytes of the ring, its own header of 8 included. */
-	SMALL_PAYLOAD_BYTES = 384,
+	SMALL_PAYLOAD_BYTES = 352,
 	/* What is copied of a call unless set otherwise. */
 	MEDIUM_PAYLOAD_BYTES = 2048,
 	PAIR = 2,

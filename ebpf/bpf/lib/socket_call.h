@@ -90,6 +90,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	/* All that is wanted of the task, before the ways part: the verifier's every look at it takes long. */
 	facts.id = id;
 	facts.thread = thread_pointer(task);
+	facts.ran_less_clock = ran_less_clock(task);
 	has_arguments = read_arguments(task, &arguments);
 	note_socket_call(id);
 	connection = find_connection(sk);
@@ -153,6 +154,8 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		facts.position = __sync_fetch_and_add(direction == DIRECTION_RECEIVED ? &connection->received :
 											&connection->sent,
 						      result);
+		if (typed && direction == DIRECTION_RECEIVED)
+			read_arrival(sk, connection->origin_start && facts.position == 0, &facts.arrival);
 		if (!facts.has_buffer)
 			count(COUNTER_WITHOUT_CONTENT + facts.kind);
 	} else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Exceptions, Identity, Process};
+use crate::{Address, Exceptions, Identity, Process, Timing};
 
 /// One thing that happened in a watched process.
 ///
@@ -142,6 +142,8 @@ pub struct SocketCall<'a> {
     pub outcome: Outcome<'a>,
     /// What made it, where the process's interpreter tells.
     pub identity: Identity,
+    /// The times around it.
+    pub timing: Timing,
 }
 
 /// An object of a TLS library that stands for one connection: unique as long as the probe runs.

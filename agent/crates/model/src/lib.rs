@@ -14,6 +14,7 @@ mod identity;
 mod process;
 mod protocol;
 mod span;
+mod timing;
 
 pub use address::Address;
 pub use attribute::{Attribute, AttributeValue};
@@ -28,3 +29,4 @@ pub use identity::{Blur, Identity};
 pub use process::{AppIdSource, Process};
 pub use protocol::{Family, Protocol};
 pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};
+pub use timing::{Timing, Waited};

@@ -8,11 +8,12 @@ mod parents;
 
 use std::sync::Arc;
 
-use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanId, SpanKind, WallClock};
+use model::{End, Parent, ParentKind, Process, Protocol, Span, SpanId, SpanKind, Timing, Waited, WallClock};
 use protocol::http1::Headers;
 use rustc_hash::FxHashMap;
 
 use crate::app::{App, AppIndex, Apps};
+use crate::budget::{Budgets, Moment};
 use crate::client_address::client_address;
 use crate::counts::Counts;
 use crate::crossing::Crossings;
@@ -42,6 +43,10 @@ const MAX_HEADERS: usize = 64;
 /// The name of an exchange whose request was not seen.
 const JOINED_LATE: &str = "(joined late)";
 
+/// How long the first bytes of a request were there before they were read, and how finely that is counted.
+const READ_WAIT: &str = "stardust_probe.time.read_wait_us";
+const READ_WAIT_STEP: &str = "stardust_probe.time.read_wait_step_us";
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Assembler {
@@ -51,6 +56,7 @@ pub(crate) struct Assembler {
     pub(crate) processes: Processes,
     ids: Ids,
     requests: Requests,
+    pub(crate) budgets: Budgets,
     /// Calls that are over and among the spans that were just made, but do not know their parent.
     unsettled: Vec<Unsettled>,
     /// Calls of which became known whose they are, or that it will not.
@@ -73,6 +79,7 @@ impl Assembler {
             processes: Processes::default(),
             ids: Ids::new(seed),
             requests: Requests::default(),
+            budgets: Budgets::default(),
             unsettled: Vec::new(),
             settled: Vec::new(),
             crossings: Crossings::default(),
@@ -137,7 +144,14 @@ impl Assembler {
         if let Some(mark) = mark {
             self.cross(&mut span, mark, waits.is_some());
         }
-        if place.kind == SpanKind::Server {
+        if place.kind == SpanKind::Client {
+            self.budgets.call(thread.pid, Moment::of(thread, start_ns), &span, waits.is_some());
+        } else {
+            if let Some(Waited { for_ns, step_ns }) = thread.timing.waited {
+                span.set(READ_WAIT, for_ns / 1000);
+                span.set(READ_WAIT_STEP, step_ns / 1000);
+            }
+            self.budgets.begin(thread, &span);
             self.requests.begin(
                 thread,
                 Serving {
@@ -187,6 +201,9 @@ impl Assembler {
         span.host = place.asked();
         span.client_addr = (place.kind == SpanKind::Server).then(|| place.asker().ip()).flatten();
         span.head_sampled |= self.apps.get_mut(app).flags.start(place.kind, name, start_ns);
+        if place.kind == SpanKind::Client {
+            self.budgets.call(thread.pid, Moment::of(thread, start_ns), &span, waits.is_some());
+        }
         self.counts.exchanges += 1;
         Exchange {
             number,
@@ -298,8 +315,13 @@ impl Assembler {
         self.uncross(&mut exchange, end == End::Complete);
         let mut span = exchange.span;
         if span.kind == SpanKind::Server {
-            let caller = Thread { pid: exchange.pid, tid: span.tid, identity: exchange.identity };
-            self.settled.extend(self.requests.end(caller, span.start_ns, span.span_id));
+            self.budgets.end(&mut span, end_ns);
+            let (pid, tid, identity) = (exchange.pid, span.tid, exchange.identity);
+            let caller = Thread { pid, tid, identity, timing: Timing::default() };
+            let settled = self.requests.end(caller, span.start_ns, span.span_id);
+            self.note_settled(settled);
+        } else {
+            self.budgets.call_ends(exchange.pid, &span, end_ns);
         }
         let seen = exchange.request_position.is_some();
         span.end = if seen { end } else { End::ProbeJoinedLate };

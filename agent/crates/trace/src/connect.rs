@@ -114,6 +114,7 @@ impl Connects {
             return;
         }
         span.duration_ns = at_ns.saturating_sub(span.start_ns);
+        assembler.count_connect(&span, waits);
         span.fault = Some(match errno {
             0 | ETIMEDOUT => Fault::ConnectTimedOut,
             ECONNREFUSED => Fault::ConnectionRefused,

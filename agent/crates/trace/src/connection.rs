@@ -239,6 +239,7 @@ impl Connection {
 
     /// True if the connection has just been let go.
     fn pass(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) -> bool {
+        assembler.budgets.take_in_hand(passage.thread, passage.chunk.at_ns);
         let verdict = match &mut self.stage {
             Stage::LetGo => {
                 assembler.counts.not_http_bytes += passage.chunk.len;

@@ -8,6 +8,7 @@
 mod app;
 mod assemble;
 mod binding;
+mod budget;
 mod client_address;
 mod connect;
 mod connection;

@@ -4,7 +4,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use model::{
-    Address, Attribute, End, Identity, Origin, Parent, Process, Protocol, Span, SpanId, SpanKind, TraceId,
+    Address, Attribute, End, Identity, Origin, Parent, Process, Protocol, Span, SpanId, SpanKind, Timing,
+    TraceId,
 };
 
 use crate::lineage::Call;
@@ -29,6 +30,8 @@ pub(crate) struct Thread {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
     pub(crate) identity: Identity,
+    /// The times around the call in hand.
+    pub(crate) timing: Timing,
 }
 
 /// The same thread, whatever it runs.
@@ -43,6 +46,16 @@ impl Eq for Thread {}
 impl Hash for Thread {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.pid, self.tid).hash(state);
+    }
+}
+
+impl Thread {
+    /// For what begins within the bytes of the call, not with them: how long it has waited is not known.
+    pub(crate) fn within_call(mut self, begins_within: bool) -> Self {
+        if begins_within {
+            self.timing.waited = None;
+        }
+        self
     }
 }
 
@@ -127,7 +140,10 @@ impl Place {
     }
 }
 
+/// The attribute that says why a parent is not known.
+pub(crate) const UNKNOWN_PARENT: &str = "stardust_probe.parent";
+
 /// Says of a span why its parent is not known.
 pub(crate) fn unknown_parent(reason: &'static str) -> Attribute {
-    Attribute { name: "stardust_probe.parent", value: format!("unknown: {reason}").into() }
+    Attribute { name: UNKNOWN_PARENT, value: format!("unknown: {reason}").into() }
 }

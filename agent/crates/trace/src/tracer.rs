@@ -5,8 +5,8 @@ mod encrypted;
 use std::collections::BTreeSet;
 
 use model::{
-    Body, ConnectionId, Direction, End, Event, Identity, SocketCall, SocketState, Span, TcpState, TlsCall,
-    TlsSessionId, WallClock,
+    Body, ConnectionId, Direction, End, Event, Identity, SocketCall, SocketState, Span, TcpState, Timing,
+    TlsCall, TlsSessionId, WallClock,
 };
 use rustc_hash::FxHashSet;
 
@@ -80,13 +80,13 @@ impl Tracer {
     /// Takes one event and pushes the spans that it finishes.
     pub fn observe(&mut self, event: &Event<'_>, out: &mut Vec<Span>) {
         self.release(event.at_ns, out);
-        let identity = match &event.body {
-            Body::SocketCall(call) => call.identity,
-            Body::TlsCall(call) => call.identity,
-            Body::SocketState(state) => state.identity,
-            _ => Identity::Thread,
+        let (identity, timing) = match &event.body {
+            Body::SocketCall(call) => (call.identity, call.timing),
+            Body::TlsCall(call) => (call.identity, Timing::default()),
+            Body::SocketState(state) => (state.identity, Timing::default()),
+            _ => (Identity::Thread, Timing::default()),
         };
-        let thread = Thread { pid: event.pid, tid: event.tid, identity };
+        let thread = Thread { pid: event.pid, tid: event.tid, identity, timing };
         match &event.body {
             Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
             Body::TlsCall(call) => self.tls_call((event.at_ns, thread), call, out),

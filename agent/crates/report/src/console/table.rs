@@ -33,13 +33,16 @@ enum Column {
     Target,
     Duration,
     Ttfb,
+    Wait,
+    Calls,
+    Cpu,
     Bytes,
     Peer,
     App,
     Note,
 }
 
-const ORDER: [Column; 11] = [
+const ORDER: [Column; 14] = [
     Column::Time,
     Column::Kind,
     Column::Status,
@@ -47,6 +50,9 @@ const ORDER: [Column; 11] = [
     Column::Target,
     Column::Duration,
     Column::Ttfb,
+    Column::Wait,
+    Column::Calls,
+    Column::Cpu,
     Column::Bytes,
     Column::Peer,
     Column::App,
@@ -55,8 +61,17 @@ const ORDER: [Column; 11] = [
 /// Always there.
 const NEEDED: [Column; 5] = [Column::Kind, Column::Status, Column::Method, Column::Target, Column::Duration];
 /// There if they fit, the first ones before the others.
-const WANTED: [Column; 6] =
-    [Column::Time, Column::Note, Column::App, Column::Ttfb, Column::Bytes, Column::Peer];
+const WANTED: [Column; 9] = [
+    Column::Time,
+    Column::Note,
+    Column::App,
+    Column::Ttfb,
+    Column::Calls,
+    Column::Cpu,
+    Column::Wait,
+    Column::Bytes,
+    Column::Peer,
+];
 
 /// The table.
 #[derive(Debug)]
@@ -80,6 +95,9 @@ impl Column {
             Self::Target => "TARGET",
             Self::Duration => "TOOK",
             Self::Ttfb => "TTFB",
+            Self::Wait => "WAIT",
+            Self::Calls => "CALLS",
+            Self::Cpu => "CPU",
             Self::Bytes => "IN/OUT",
             Self::Peer => "PEER",
             Self::App => "APP",
@@ -93,7 +111,7 @@ impl Column {
             Self::Time => 12,
             Self::Kind => 6,
             Self::Status => 3,
-            Self::Method | Self::Duration | Self::Ttfb => 7,
+            Self::Method | Self::Duration | Self::Ttfb | Self::Wait | Self::Calls | Self::Cpu => 7,
             Self::Target => 0,
             Self::Bytes => 11,
             Self::Peer => 21,
@@ -104,7 +122,7 @@ impl Column {
 
     const fn align(self) -> Align {
         match self {
-            Self::Duration | Self::Ttfb | Self::Bytes => Align::Right,
+            Self::Duration | Self::Ttfb | Self::Wait | Self::Calls | Self::Cpu | Self::Bytes => Align::Right,
             _ => Align::Left,
         }
     }
@@ -204,6 +222,9 @@ impl Table {
                 Some(ns) => cell.write_str(&duration(ns / 1000)),
                 None => cell.write_str("-"),
             },
+            Column::Wait => cell.write_str(&spent(span, "stardust_probe.time.read_wait_us")),
+            Column::Cpu => cell.write_str(&spent(span, "stardust_probe.time.cpu_us")),
+            Column::Calls => cell.write_str(&spent(span, "stardust_probe.time.calls_us")),
             Column::Bytes => {
                 push_size(cell, span.request_bytes);
                 cell.push('/');
@@ -217,6 +238,14 @@ impl Table {
             Column::App => write!(cell, "{}[{}]", span.process.app_id, span.process.pid),
             Column::Note => cell.write_str(&note(span)),
         };
+    }
+}
+
+/// A part of a request's time.
+fn spent(span: &Span, part: &str) -> String {
+    match span.attribute(part) {
+        Some(AttributeValue::Int(us)) => duration(us.unsigned_abs()),
+        _ => "-".to_owned(),
     }
 }
 

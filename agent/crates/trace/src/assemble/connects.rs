@@ -22,6 +22,14 @@ impl Assembler {
         (Span { host: place.asked(), ..span }, waits)
     }
 
+    /// The connect has failed, or has been given up: its time has been spent.
+    pub(crate) fn count_connect(&mut self, span: &Span, waits: Option<Call>) {
+        // One that waits is counted once it is told.
+        if waits.is_none() {
+            self.budgets.past_call(span, false);
+        }
+    }
+
     /// The connect, or the handshake after it, has failed for good; the span's fault and duration say how and when.
     pub(crate) fn finish_connect(
         &mut self,
@@ -36,6 +44,7 @@ impl Assembler {
         self.counts.exchanges += 1;
         let end_ns = span.start_ns.saturating_add(span.duration_ns);
         let pid = span.process.pid;
+        self.budgets.past_call(&span, waits.is_some());
         self.conclude(span, (pid, app), waits.map(|call| (call, end_ns)), out);
     }
 }

@@ -58,13 +58,15 @@ impl Assembler {
     /// Takes back the parent that a call got from its thread: it turned out not to be certain.
     pub(crate) fn disown(&mut self, exchange: &mut Exchange) {
         let waited = exchange.waits.take();
+        if exchange.span.parent.is_none() && waited.is_none() {
+            return;
+        }
         if let Some(call) = waited {
             self.requests.drop_call(exchange.pid, call);
         }
+        self.budgets.disown(exchange.pid, &exchange.span);
         if exchange.span.parent.take().is_some() {
             exchange.span.trace_id = self.ids.trace();
-        } else if waited.is_none() {
-            return;
         }
         self.retrace(exchange.wire, &exchange.span);
         exchange.span.attributes.push(unknown_parent("several requests went out in one call"));
@@ -99,7 +101,17 @@ impl Assembler {
         let is_streamed = is_streamed || !exchange.request_done;
         let begun_ns = exchange.begun_ns;
         let answer = Answer { serving, tid: caller.tid, is_streamed, begun_ns, at_ns };
-        self.settled.extend(self.requests.answer(caller.pid, context, answer));
+        let settled = self.requests.answer(caller.pid, context, answer);
+        self.note_settled(settled);
+    }
+
+    /// It has become known of calls whose they are, or that it will not: their time is that request's.
+    pub(super) fn note_settled(&mut self, settled: impl IntoIterator<Item = Settled>) {
+        for settled in settled {
+            let request = settled.parent.as_ref().ok().map(|serving| serving.span_id);
+            self.budgets.settle(&settled.waiting.span, request);
+            self.settled.push(settled);
+        }
     }
 
     /// More of the response is sent.
@@ -108,7 +120,8 @@ impl Assembler {
         if exchange.answered.is_some_and(|(answered, _)| answered == context) && exchange.pid == caller.pid {
             exchange.answered = Some((context, at_ns));
             let span_id = exchange.span.span_id;
-            self.settled.extend(self.requests.go_on(caller.pid, context, span_id, at_ns));
+            let settled = self.requests.go_on(caller.pid, context, span_id, at_ns);
+            self.note_settled(settled);
         }
     }
 
@@ -137,7 +150,8 @@ impl Assembler {
             match waits {
                 Some((call, end_ns)) => {
                     let waiting = Waiting { span, app, call, end_ns };
-                    self.settled.extend(self.requests.settle(pid, waiting));
+                    let settled = self.requests.settle(pid, waiting);
+                    self.note_settled(settled);
                 }
                 None => self.give_out_traced(span, app, out),
             }
@@ -177,7 +191,8 @@ impl Assembler {
 
     /// Gives up on calls that have waited too long.
     pub(crate) fn age_calls(&mut self, now_ns: u64) {
-        self.settled.extend(self.requests.age(now_ns));
+        let settled = self.requests.age(now_ns);
+        self.note_settled(settled);
         self.crossings.age(now_ns);
     }
 
@@ -205,12 +220,15 @@ impl Assembler {
 
     /// The process is gone.
     pub(crate) fn exit_calls(&mut self, pid: u32) {
-        self.settled.extend(self.requests.exit(pid));
+        let settled = self.requests.exit(pid);
+        self.note_settled(settled);
+        self.budgets.exit(pid);
     }
 
     /// The probe stops.
     pub(crate) fn drain_calls(&mut self) {
-        self.settled.extend(self.requests.drain());
+        let settled = self.requests.drain();
+        self.note_settled(settled);
     }
 }
 

@@ -5,7 +5,12 @@ use TlsCallKind::{Free, Handshake, Read, Write};
 
 use super::*;
 
-const THREAD: Thread = Thread { pid: 1, tid: 1, identity: model::Identity::Thread };
+const THREAD: Thread = Thread {
+    pid: 1,
+    tid: 1,
+    identity: model::Identity::Thread,
+    timing: model::Timing { ran_ns: None, waited: None },
+};
 
 /// What a call moves, in clear text and encrypted, if nothing else is said.
 const CLEAR: u64 = 100;

@@ -150,7 +150,12 @@ impl Dialogue {
         for part in parts {
             self.take_response_part(
                 part,
-                Thread { pid: 0, tid: 0, identity: model::Identity::Thread },
+                Thread {
+                    pid: 0,
+                    tid: 0,
+                    identity: model::Identity::Thread,
+                    timing: model::Timing::default(),
+                },
                 cut,
                 assembler,
                 out,

@@ -145,7 +145,7 @@ impl Dialogue {
                     .iter()
                     .rev()
                     .find(|(at, _)| *at <= position)
-                    .map_or(thread, |(_, first)| *first);
+                    .map_or(thread.within_call(true), |(at, first)| first.within_call(*at != position));
                 let number = self.next_number;
                 self.next_number += 1;
                 self.requests_seen = true;

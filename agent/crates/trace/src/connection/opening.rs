@@ -166,7 +166,12 @@ mod tests {
             .map(|(direction, position, bytes)| {
                 let len = bytes.len() as u64;
                 let chunk = Chunk { at_ns: 1, position: *position, len, head: bytes.as_bytes(), tail: b"" };
-                let thread = Thread { pid: 1, tid: 1, identity: model::Identity::Thread };
+                let thread = Thread {
+                    pid: 1,
+                    tid: 1,
+                    identity: model::Identity::Thread,
+                    timing: model::Timing::default(),
+                };
                 let passage = Passage { direction: *direction, thread, chunk };
                 match opening.judge(&passage, origin, &Address::Unknown) {
                     Judgement::Wait => Said::Wait,

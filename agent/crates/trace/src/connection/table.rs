@@ -111,11 +111,20 @@ mod tests {
             position: 0,
             outcome: Outcome::EndOfStream,
             identity: Identity::Thread,
+            timing: model::Timing::default(),
         };
         for id in 0..50_000 {
             connections.map.insert(
                 ConnectionId(id),
-                Connection::new(&call, Thread { pid: 1, tid: 1, identity: model::Identity::Thread }),
+                Connection::new(
+                    &call,
+                    Thread {
+                        pid: 1,
+                        tid: 1,
+                        identity: model::Identity::Thread,
+                        timing: model::Timing::default(),
+                    },
+                ),
             );
         }
         connections.map.retain(|id, _| id.0 < 10);

@@ -3,7 +3,9 @@
 
 mod tally;
 
-use model::{Direction, End, Fault, Identity, Parent, ParentKind, Protocol, Span, SpanKind, TcpState};
+use model::{
+    Direction, End, Fault, Identity, Parent, ParentKind, Protocol, Span, SpanKind, TcpState, Timing,
+};
 use protocol::http1::ResponseHead;
 use protocol::websocket::{Frame, FrameParser, Loss, Opcode, Part, Writer};
 
@@ -152,7 +154,7 @@ fn begin(handshake: &Handshake, place: &Place, assembler: &mut Assembler) -> Exc
         flagged: span.head_sampled,
         ..Lineage::new(span.trace_id.clone())
     };
-    let thread = Thread { pid: *pid, tid: span.tid, identity: Identity::Thread };
+    let thread = Thread { pid: *pid, tid: span.tid, identity: Identity::Thread, timing: Timing::default() };
     let beginning = Beginning { name: "WEBSOCKET", number: 0, start_ns: *end_ns, position: 0 };
     let mut exchange = assembler.begin((Protocol::WebSocket, place), thread, beginning, Some(lineage));
     exchange.template.clone_from(template);

@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn by(identity: Identity) -> Thread {
-        Thread { pid: 1, tid: 2, identity }
+        Thread { pid: 1, tid: 2, identity, timing: model::Timing::default() }
     }
 
     fn nearest(callers: &Callers, identity: Identity) -> String {

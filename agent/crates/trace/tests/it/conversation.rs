@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{
-    Address, AppIdSource, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome, Payload, Process,
-    SocketCall, SocketState, Span, SpanKind, Syscall, TcpState,
+    Address, AppIdSource, Attribute, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome,
+    Payload, Process, SocketCall, SocketState, Span, SpanKind, Syscall, TcpState, Timing,
 };
 use trace::{Settings, Tracer};
 
@@ -22,6 +22,7 @@ pub struct Socket {
     pub peer: Address,
     pub identity: Identity,
     pub netns: u32,
+    pub timing: Timing,
 }
 
 /// A socket of pid 100, thread 100, from its first byte on.
@@ -37,6 +38,7 @@ pub fn socket(id: u64) -> Socket {
         peer,
         identity: Identity::Thread,
         netns: 1,
+        timing: Timing::default(),
     }
 }
 
@@ -48,6 +50,11 @@ impl Socket {
     /// What runs as it makes its calls.
     pub fn by(self, identity: Identity) -> Self {
         Self { identity, ..self }
+    }
+
+    /// What the kernel tells of the times around its calls.
+    pub fn timed(self, timing: Timing) -> Self {
+        Self { timing, ..self }
     }
 
     pub fn tid(self, tid: u32) -> Self {
@@ -174,6 +181,7 @@ impl World {
             position: *position,
             outcome,
             identity: socket.identity,
+            timing: socket.timing,
         };
         if let Outcome::Bytes(payload) = outcome {
             *position += payload.len;
@@ -202,6 +210,11 @@ impl World {
         assert_eq!(counts.spans, self.spans.len() as u64);
         self.spans.iter().map(line).collect()
     }
+}
+
+/// What is known of a span, but for where its time went.
+pub fn attributes(span: &Span) -> impl Iterator<Item = &Attribute> {
+    span.attributes.iter().filter(|attribute| !attribute.name.starts_with("stardust_probe.time."))
 }
 
 /// `kind name status end fault request_bytes/response_bytes duration_ms/ttfb_ms`

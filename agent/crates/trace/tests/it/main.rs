@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a test binary has no public items")]
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod budget;
 mod closing;
 mod connects;
 mod context;

@@ -11,7 +11,8 @@ const HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 fn attributes(span: &Span) -> String {
-    let shown = span.attributes.iter().map(|attribute| format!("{}={}", attribute.name, attribute.value));
+    let shown = crate::conversation::attributes(span)
+        .map(|attribute| format!("{}={}", attribute.name, attribute.value));
     shown.collect::<Vec<_>>().join(" ").replace("http.response.stream.", "")
 }
 

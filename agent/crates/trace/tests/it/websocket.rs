@@ -29,7 +29,8 @@ fn agreed(settings: &Settings, socket: &Socket) -> World {
 }
 
 fn attributes(span: &Span) -> String {
-    let shown = span.attributes.iter().map(|attribute| format!("{}={}", attribute.name, attribute.value));
+    let shown = crate::conversation::attributes(span)
+        .map(|attribute| format!("{}={}", attribute.name, attribute.value));
     shown.collect::<Vec<_>>().join(" ").replace("websocket.", "")
 }
 

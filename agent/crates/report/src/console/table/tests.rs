@@ -17,11 +17,15 @@ fn shown(terminal_columns: u16, color: bool, spans: &[Span]) -> String {
 #[test]
 fn a_wide_terminal_shows_everything() {
     let expected = "\
-START        KIND   ST  METHOD  TARGET                               TOOK    TTFB      IN/OUT PEER                  APP                NOTE
-22:13:20.123 server 200 GET     /users/7?a=b                       12.3ms   9.0ms    120/2.0K 10.1.2.3              shop[42]
-22:13:20.123 client -   -       10.0.0.9:80                         500µs       -         0/0 10.0.0.9:80           shop[42]           refused
+START        KIND   ST  METHOD  TARGET                               TOOK    TTFB    WAIT   CALLS     CPU      IN/OUT PEER                  APP                NOTE
+22:13:20.123 server 200 GET     /users/7?a=b                       12.3ms   9.0ms  52.0ms   4.5ms   800µs    120/2.0K 10.1.2.3              shop[42]
+22:13:20.123 client -   -       10.0.0.9:80                         500µs       -       -       -       -         0/0 10.0.0.9:80           shop[42]           refused
 ";
-    assert_eq!(shown(150, false, &[server(), client()]), expected);
+    let mut busy = server();
+    busy.set("stardust_probe.time.calls_us", 4500_u32);
+    busy.set("stardust_probe.time.cpu_us", 800_u32);
+    busy.set("stardust_probe.time.read_wait_us", 52_000_u32);
+    assert_eq!(shown(174, false, &[busy, client()]), expected);
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn an_exception_is_noted_by_its_type() {
     let mut failed = server();
     (failed.status, failed.fault) = (Some(500), Some(Fault::Status));
     failed.set("exception.type", "shop.errors.NoStock");
-    assert!(shown(150, false, &[failed]).ends_with("shop[42]           NoStock\n"));
+    assert!(shown(174, false, &[failed]).ends_with("shop[42]           NoStock\n"));
 }
 
 #[test]
@@ -63,7 +67,7 @@ START        KIND   ST  METHOD  TARGET                      TOOK NOTE
 
 #[test]
 fn rows_fit_every_width() {
-    for terminal_columns in 40..200 {
+    for terminal_columns in 40..220 {
         for line in shown(terminal_columns, false, &[server(), client()]).lines() {
             assert!(columns(line) <= usize::from(terminal_columns), "{terminal_columns}: {line}");
         }

@@ -102,7 +102,10 @@ impl Streams {
             return;
         }
         let calls = self.calls.iter().rev();
-        let first = calls.clone().find(|(at, _)| *at <= position).map_or(thread, |(_, first)| *first);
+        let first = calls
+            .clone()
+            .find(|(at, _)| *at <= position)
+            .map_or(thread.within_call(true), |(at, first)| first.within_call(*at != position));
         let asking = Asking {
             method: head.method.as_deref(),
             target: head.path.as_deref().or_else(|| connect_target(head)),

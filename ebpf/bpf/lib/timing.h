@@ -1,0 +1,74 @@
+/* What the kernel knows of the times around a call: how long its thread has run, and when the bytes came that it reads.
+ */
+#ifndef STARDUST_PROBE_TIMING_H
+#define STARDUST_PROBE_TIMING_H
+
+#include "connection.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct rq {
+	u64 clock;
+	u64 clock_task;
+};
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
+/* With CONFIG_FAIR_GROUP_SCHED, which what limits containers needs. */
+struct sched_entity___group {
+	struct cfs_rq *cfs_rq;
+};
+
+/* The head of a struct tcp_sock. */
+struct inet_connection_sock {
+	struct {
+		u32 lrcvtime;
+	} icsk_ack;
+};
+#pragma clang attribute pop
+
+/* When the bytes came that a call has read. */
+struct arrival {
+	u64 first_us; /* of a connection's first; 0: others, or not known */
+	u32 ticks; /* since the last bytes came */
+	bool is_known;
+};
+
+/* What the running thread has run, less the clock: with CLOCK_MONOTONIC added, its CPU time from some moment on.
+ *
+ * The scheduler adds up at ticks and switches (update_curr in kernel/sched/fair.c); since then the thread has been
+ * running, as it is running now. The scheduler's clock stands still while the CPU is the hypervisor's or handles
+ * interrupts, each CPU's for itself (update_rq_clock_task in kernel/sched/core.c): that is taken off.
+ */
+static __always_inline u64 ran_less_clock(const struct task_struct *task)
+{
+	const struct sched_entity___group *entity = (const void *)&task->se;
+	u64 ran = task->se.sum_exec_runtime - task->se.exec_start;
+	const struct rq *rq;
+
+	if (bpf_core_field_exists(entity->cfs_rq)) {
+		rq = entity->cfs_rq->rq;
+		ran -= rq->clock - rq->clock_task;
+	}
+	return ran;
+}
+
+/* After a read of some bytes; `begins`: they are the connection's first. What of it is exact is the time at which the
+ * connection's first data came: it starts a measurement that lasts for a whole window (tcp_rcv_rtt_measure in
+ * net/ipv4/tcp_input.c).
+ */
+static __always_inline void read_arrival(struct sock *sk, bool begins, struct arrival *arrival)
+{
+	/* Gives NULL for anything but TCP. */
+	const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+
+	if (!tcp)
+		return;
+	if (begins)
+		arrival->first_us = tcp->rcv_rtt_est.time;
+	arrival->ticks = (u32)bpf_jiffies64() - ((const struct inet_connection_sock *)tcp)->icsk_ack.lrcvtime;
+	arrival->is_known = true;
+}
+
+#endif
