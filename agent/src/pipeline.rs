@@ -154,8 +154,14 @@ impl Pipeline {
             }
             Frame::Process(process) => self.know(process.clone()),
             Frame::Closed { connection, pid, now_ns } => self.observe(&closed(*connection, *pid, *now_ns)),
-            Frame::Tick { now_ns } => self.tracer.tick(*now_ns, &mut self.spans),
-            Frame::Stop { now_ns } => self.tracer.drain(*now_ns, &mut self.spans),
+            Frame::Tick { now_ns } => {
+                self.tracer.tick(*now_ns, &mut self.spans);
+                self.tell_loads(*now_ns, false);
+            }
+            Frame::Stop { now_ns } => {
+                self.tell_loads(*now_ns, true);
+                self.tracer.drain(*now_ns, &mut self.spans);
+            }
             Frame::CopiesSeen { pid, since_ns } => self.see_copies(*pid, *since_ns),
             Frame::Exceptions { at_ns, pid, exceptions } => {
                 let body = Body::Exceptions(exceptions.clone());
@@ -258,6 +264,14 @@ impl Pipeline {
         let (tracer, spans) = (&mut self.tracer, &mut self.spans);
         if catch_unwind(AssertUnwindSafe(|| tracer.observe(event, spans))).is_err() {
             self.intake.faults += 1;
+        }
+    }
+
+    fn tell_loads(&mut self, now_ns: u64, is_last: bool) {
+        for load in self.tracer.loads(now_ns, is_last) {
+            if let Some(process) = self.processes.get(&load.pid) {
+                self.exporters.iter().for_each(|exporter| exporter.process_load(process, &load));
+            }
         }
     }
 

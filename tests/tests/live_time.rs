@@ -126,14 +126,47 @@ fn a_loop_that_is_blocked_reads_late(#[case] http: &str) {
     let entry = kept.exchange(Request::get("/spend?late=1")).unwrap();
     other.receive(blocking).unwrap();
     assert!(watch.probe.wait_for_spans(3, Duration::from_secs(5)));
-    let (_, spans) = watch.finish(0).unwrap();
+    let (spans, log) = watch.probe.stop_with_log().unwrap();
     let late = span(&spans, "/spend?late=1");
     let (told, step) = (part(late, "read_wait").unwrap(), part(late, "read_wait_step").unwrap());
     let known = read_after_ms(late, &entry);
     assert!((1.0..=10.0).contains(&step), "a tick: {step}");
     assert!(known > 80.0 && (told - known).abs() <= 2.0 * step + 5.0, "{told} ms, the client says {known}");
+    // THREADS, BUSY, LOOP LAG
+    let worker = log.lines().find(|line| line.starts_with("time_app[")).unwrap();
+    let figures: Vec<&str> = worker.split_whitespace().skip(1).collect();
+    let [threads, busy, lag] = figures[..] else { panic!("{worker:?}") };
+    assert_eq!(threads, "1");
+    assert!(busy.strip_suffix('%').unwrap().parse::<u8>().unwrap() < 100, "{busy}");
+    let lag: f64 = lag.strip_suffix("ms").unwrap().parse().unwrap();
+    assert!((lag - told).abs() < 1.0, "{lag} ms, the request waited {told}");
     // What was read at once has not waited, as far as ticks tell.
     assert_eq!(part(span(&spans, "/block?ms=200"), "read_wait").filter(|wait| *wait > 50.0), None);
+}
+
+#[test]
+fn a_worker_is_busy_while_it_serves() {
+    if !can_run() {
+        return;
+    }
+    let mut watch = Watch::on(Server::gunicorn("time_app:wsgi", &[]).unwrap()).unwrap();
+    let began_ns = monotonic_ns();
+    watch.get("/spend?sleep=600", 200, "GET /spend").unwrap();
+    thread::sleep(Duration::from_millis(600));
+    watch.get("/spend?sleep=300", 200, "GET /spend").unwrap();
+    assert!(watch.probe.wait_for_spans(2, Duration::from_secs(5)));
+    let (spans, log) = watch.probe.stop_with_log().unwrap();
+    let lasted_ms = (monotonic_ns() - began_ns) as f64 / 1e6;
+    let busy_ms = spans.iter().map(|span| span.duration_us / 1e3).sum::<f64>();
+    let worker = log.lines().find(|line| line.starts_with("time_app[")).unwrap();
+    let figures: Vec<&str> = worker.split_whitespace().skip(1).collect();
+    assert_eq!((figures[0], figures[2]), ("1", "-"), "{worker}");
+    let busy: f64 = figures[1].strip_suffix('%').unwrap().parse().unwrap();
+    // Counted from the first request on to the probe's stop, which is somewhat before now.
+    assert!(
+        busy >= 100.0 * busy_ms / lasted_ms - 1.0 && busy <= 100.0 * busy_ms / 1500.0 + 1.0,
+        "{busy} % of {lasted_ms} ms"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::Books;
+use model::{Books, Load};
 use parking_lot::Mutex;
 
 use super::*;
@@ -23,6 +23,7 @@ impl Exporter for Keeper {
 
     fn process_started(&self, _: &Arc<Process>) {}
 
+    fn process_load(&self, _: &Arc<Process>, _: &Load) {}
     fn process_exited(&self, _: u32) {}
 
     fn books(&self) -> Books {

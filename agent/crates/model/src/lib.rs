@@ -11,6 +11,7 @@ mod clock;
 mod event;
 mod exception;
 mod identity;
+mod load;
 mod process;
 mod protocol;
 mod span;
@@ -26,6 +27,7 @@ pub use event::{
 };
 pub use exception::{Exception, Exceptions};
 pub use identity::{Blur, Identity};
+pub use load::Load;
 pub use process::{AppIdSource, Process};
 pub use protocol::{Family, Protocol};
 pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};

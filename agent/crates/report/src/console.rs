@@ -6,6 +6,7 @@
 mod histogram;
 mod json_line;
 mod json_object;
+mod loads;
 mod queue;
 mod summary;
 mod table;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use model::{Books, Process, Span};
+use model::{Books, Load, Process, Span};
 
 use crate::Exporter;
 use queue::Queue;
@@ -106,6 +107,10 @@ impl Exporter for Console {
     }
 
     fn process_started(&self, _process: &Arc<Process>) {}
+
+    fn process_load(&self, process: &Arc<Process>, load: &Load) {
+        self.queue.load(process, load);
+    }
 
     fn process_exited(&self, _pid: u32) {}
 

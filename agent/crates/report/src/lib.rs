@@ -14,7 +14,7 @@ pub use vitals::{Vitals, VitalsSource};
 
 use std::sync::Arc;
 
-use model::{Books, Process, Span};
+use model::{Books, Load, Process, Span};
 
 /// A place that spans go to. Every call returns at once.
 pub trait Exporter: Send + Sync {
@@ -24,6 +24,8 @@ pub trait Exporter: Send + Sync {
     fn record(&self, span: &Span);
     /// A watched process is known (again).
     fn process_started(&self, process: &Arc<Process>);
+    /// How busy a watched process was since this was told last.
+    fn process_load(&self, process: &Arc<Process>, load: &Load);
     /// A watched process is gone.
     fn process_exited(&self, pid: u32);
     /// What became of the spans so far.

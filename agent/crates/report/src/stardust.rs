@@ -39,7 +39,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use model::{Books, Process, Span};
+use model::{Books, Load, Process, Span};
 use tokio::sync::mpsc::unbounded_channel;
 
 pub use settings::{Secret, Settings, StardustError, Timing};
@@ -111,6 +111,10 @@ impl Exporter for Stardust {
 
     fn process_started(&self, process: &Arc<Process>) {
         self.ledger.update(process);
+    }
+
+    fn process_load(&self, process: &Arc<Process>, load: &Load) {
+        self.ledger.load(process, load);
     }
 
     fn process_exited(&self, pid: u32) {

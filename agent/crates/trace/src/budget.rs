@@ -3,14 +3,16 @@
 //! Invariants: the parts do not overlap, so that together they never exceed the whole; what is not certain is not said;
 //! memory for one request is bounded however many calls it makes.
 
+mod readers;
 mod stretches;
 
 use std::collections::BTreeMap;
 
-use model::{ParentKind, Span, SpanId};
+use model::{Load, ParentKind, Span, SpanId};
 use rustc_hash::FxHashMap;
 
 use crate::place::{Thread, UNKNOWN_PARENT};
+use readers::Readers;
 use stretches::{Stretches, Within};
 
 /// Attributes of a server's span.
@@ -36,8 +38,7 @@ pub(crate) struct Moment {
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     requests: FxHashMap<SpanId, Request>,
-    /// Threads by which requests that are open were read.
-    readers: FxHashMap<(u32, u32), Reader>,
+    readers: Readers,
     unclaimed: FxHashMap<u32, Unclaimed>,
     /// What is in hand.
     now: Moment,
@@ -47,21 +48,13 @@ pub(crate) struct Budgets {
 struct Request {
     reader: (u32, u32),
     begin: Moment,
-    /// How many requests the reader had read by then; 0: it was reading for another one already.
+    /// Its number among those that the reader has read; 0: another one was open.
     number: u64,
     /// Calls under way, and when each began.
     open: Vec<(SpanId, Moment)>,
     calls: Stretches,
     /// Some calls could not be kept.
     overflowed: bool,
-}
-
-/// A thread that has read requests which are open.
-#[derive(Debug, Default)]
-struct Reader {
-    open: u32,
-    /// Requests since it had none.
-    begun: u64,
 }
 
 /// Calls of a process that may belong to any of its requests.
@@ -91,18 +84,16 @@ impl Budgets {
     /// A thread has moved bytes: what ends with them ends now.
     pub(crate) fn take_in_hand(&mut self, thread: Thread, at_ns: u64) {
         self.now = Moment::of(thread, at_ns);
+        self.readers.moves(thread, self.now);
     }
 
     /// A request has begun.
     pub(crate) fn begin(&mut self, thread: Thread, span: &Span) {
-        let key = (thread.pid, thread.tid);
-        let reader = self.readers.entry(key).or_default();
-        reader.open += 1;
-        reader.begun += 1;
+        let begin = Moment::of(thread, span.start_ns);
         let request = Request {
-            reader: key,
-            begin: Moment::of(thread, span.start_ns),
-            number: if reader.open == 1 { reader.begun } else { 0 },
+            reader: (thread.pid, thread.tid),
+            begin,
+            number: self.readers.begin(thread, begin),
             open: Vec::new(),
             calls: Stretches::default(),
             overflowed: false,
@@ -188,7 +179,7 @@ impl Budgets {
     pub(crate) fn end(&mut self, span: &mut Span, end_ns: u64) {
         let Some(mut request) = self.requests.remove(&span.span_id) else { return };
         let end = self.moment(end_ns);
-        let is_alone = self.leave(&request);
+        let is_alone = self.readers.end(request.reader, request.number, end_ns);
         for (_, begin) in std::mem::take(&mut request.open) {
             request.calls.add(begin, end);
         }
@@ -213,18 +204,13 @@ impl Budgets {
 
     /// A process is gone.
     pub(crate) fn exit(&mut self, pid: u32) {
+        self.readers.exit(pid);
         self.unclaimed.remove(&pid);
     }
 
-    /// Whether a request that is over was the only one of its reader all the time.
-    fn leave(&mut self, request: &Request) -> bool {
-        let Some(reader) = self.readers.get_mut(&request.reader) else { return false };
-        let is_alone = request.number > 0 && request.number == reader.begun;
-        reader.open -= 1;
-        if reader.open == 0 {
-            self.readers.remove(&request.reader);
-        }
-        is_alone
+    /// How busy each process was since this was told last: now and then, or what is left.
+    pub(crate) fn loads(&mut self, now_ns: u64, is_last: bool) -> Vec<Load> {
+        self.readers.loads(now_ns, is_last)
     }
 
     /// Whether calls of the process that began since then may belong to any of its requests.

@@ -5,8 +5,8 @@ mod encrypted;
 use std::collections::BTreeSet;
 
 use model::{
-    Body, ConnectionId, Direction, End, Event, Identity, SocketCall, SocketState, Span, TcpState, Timing,
-    TlsCall, TlsSessionId, WallClock,
+    Body, ConnectionId, Direction, End, Event, Identity, Load, SocketCall, SocketState, Span, TcpState,
+    Timing, TlsCall, TlsSessionId, WallClock,
 };
 use rustc_hash::FxHashSet;
 
@@ -301,6 +301,11 @@ impl Tracer {
     /// The connections found since the last call on which all of each call should be copied.
     pub fn whole(&mut self) -> std::vec::Drain<'_, ConnectionId> {
         self.whole.drain(..)
+    }
+
+    /// How busy each process was since this was told last, every 10 s. `is_last`: whatever there is to tell.
+    pub fn loads(&mut self, now_ns: u64, is_last: bool) -> Vec<Load> {
+        self.assembler.budgets.loads(now_ns, is_last)
     }
 
     /// Unix connections with an open exchange: connection, pid, fd and inode. Whoever finds that the fd is

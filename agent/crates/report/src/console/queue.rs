@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{Books, DropReason, Span};
+use model::{Books, DropReason, Load, Process, Span};
 use parking_lot::{Condvar, Mutex};
 
 use super::summary::Summary;
@@ -105,6 +105,10 @@ impl Queue {
                 self.to_writer.notify_one();
             }
         }
+    }
+
+    pub(super) fn load(&self, process: &Process, load: &Load) {
+        self.state.lock().summary.load(process, load);
     }
 
     /// Waits for work. `spare`: an empty list to fill next.

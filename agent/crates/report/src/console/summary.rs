@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use model::{Books, End, Span, SpanKind};
+use model::{Books, End, Load, Process, Span, SpanKind};
 
 use super::histogram::Histogram;
+use super::loads::Loads;
 use super::text::{Align, columns, duration, push_cell};
 
 /// Routes counted on their own; the rest are counted together.
@@ -33,6 +34,7 @@ pub(super) struct Summary {
     apps: HashMap<String, App>,
     others: Route,
     routes: usize,
+    loads: Loads,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,10 @@ impl Route {
 }
 
 impl Summary {
+    pub(super) fn load(&mut self, process: &Process, load: &Load) {
+        self.loads.add(process, load);
+    }
+
     pub(super) fn count(&mut self, span: &Span) {
         let app = self.apps.get_mut(span.process.app_id.as_str());
         match app.and_then(|app| app.names(span.kind).get_mut(&span.name)) {
@@ -124,6 +130,7 @@ impl Summary {
             // Writing to a string does not fail, here and below.
             let _ = writeln!(text, "and {} more", rows.len() - MAX_ROWS);
         }
+        self.loads.push_to(&mut text, usize::from(terminal_columns));
         push_books(&mut text, books);
         text
     }

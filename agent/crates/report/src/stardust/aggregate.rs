@@ -36,6 +36,9 @@ pub(super) struct Builder {
     value: i64,
     samples: Vec<Sample>,
     error_samples: Vec<Sample>,
+    /// It counts no spans.
+    #[serde(skip)]
+    is_figure: bool,
 }
 
 /// What counts of a span.
@@ -106,6 +109,26 @@ impl Aggregate {
         true
     }
 
+    /// A figure of the process, in milliseconds, that the server is to show as it shows durations.
+    pub(super) fn figure(&mut self, name: &str, ms: i64, now_ms: i64) {
+        let measure = Measure {
+            start_ms: now_ms,
+            end_ms: now_ms,
+            value: 0,
+            error: false,
+            force: false,
+            sampled: false,
+        };
+        if !self.builders.contains_key(name) {
+            let name: Arc<str> = name.into();
+            let builder = Builder { is_figure: true, ..Builder::new(Arc::clone(&name), self.started_ms) };
+            self.builders.insert(name, builder);
+        }
+        if let Some(builder) = self.builders.get_mut(name) {
+            builder.count(ms, &measure);
+        }
+    }
+
     /// Ends the period at `now_ms`: its figures, by name. A new one begins.
     pub(super) fn take(&mut self, now_ms: i64) -> Vec<Builder> {
         let mut builders: Vec<Builder> = std::mem::take(&mut self.builders).into_values().collect();
@@ -133,7 +156,13 @@ impl Builder {
             value: 0,
             samples: Vec::new(),
             error_samples: Vec::new(),
+            is_figure: false,
         }
+    }
+
+    /// How many spans it counts.
+    pub(super) fn spans(&self) -> u64 {
+        if self.is_figure { 0 } else { u64::from(self.total.unsigned_abs()) }
     }
 
     fn count(&mut self, cost_ms: i64, measure: &Measure) {

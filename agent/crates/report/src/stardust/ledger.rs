@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use model::{Books, DropReason, Process, Span, SpanKind};
+use model::{Books, DropReason, Load, Process, Span, SpanKind};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,9 @@ use super::aggregate::{Aggregate, Builder, Measure};
 use super::limits::Limits;
 use super::name::{HostNames, name_of};
 use super::sample::{Sample, millis, value_of};
+
+/// The name under which the server sees how late requests were read by an event loop.
+const LOOP_LAG: &str = "loop:lag";
 
 /// Starts of one process that differ by no more are the same start, measured twice.
 const SAME_START_MS: i64 = 2000;
@@ -56,6 +59,8 @@ struct Seat {
     process: Arc<Process>,
     aggregate: Aggregate,
     host_names: HostNames,
+    /// Since it was asked for last.
+    load: Option<Load>,
     limits: Limits,
     gone: CancellationToken,
 }
@@ -113,6 +118,7 @@ impl Ledger {
             process: Arc::clone(process),
             aggregate: Aggregate::new(now_ms(), self.max_names),
             host_names: HostNames::default(),
+            load: None,
             limits: state.limits.get(&process.app_id).copied().unwrap_or_default(),
             gone: gone.clone(),
         };
@@ -135,6 +141,26 @@ impl Ledger {
         } else {
             state.leave(process.pid);
         }
+    }
+
+    /// How busy a process was that has had spans.
+    pub(super) fn load(&self, process: &Arc<Process>, load: &Load) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(seat) = state.by_pid.get(&process.pid).and_then(|number| state.seats.get_mut(number)) else {
+            return;
+        };
+        if is_same(&seat.process, process) {
+            seat.load.get_or_insert_default().add(load);
+            if let Some(lag_ns) = load.loop_lag_ns {
+                seat.aggregate.figure(LOOP_LAG, (lag_ns / 1_000_000).cast_signed(), now_ms());
+            }
+        }
+    }
+
+    /// How busy the process was since this was asked last.
+    pub(super) fn take_load(&self, number: u64) -> Option<Load> {
+        self.state.lock().seats.get_mut(&number)?.load.take()
     }
 
     /// The process `pid` is gone; spans of its last moments may still come.

@@ -68,7 +68,7 @@ impl Batch {
 
     /// Spans counted in it.
     pub(super) fn spans(&self) -> u64 {
-        self.builders.iter().map(|builder| u64::from(builder.total.unsigned_abs())).sum()
+        self.builders.iter().map(Builder::spans).sum()
     }
 
     /// Takes out names that match one of `excludes` and gives the number of their spans.

@@ -66,6 +66,7 @@ impl Session {
         let now = Instant::now();
         let before = gauge.cpu_ms.map(|cpu_ms| (cpu_ms, (now - gauge.at).as_millis() as u64));
         *gauge = Gauge { cpu_ms: Some(vitals.cpu_ms), at: now };
+        let load = self.shared.ledger.take_load(self.number);
         let meter = self.shared.ledger.limits(&self.app.id).enable_meter;
         let info = wire::AppInfo {
             id: self.pid,
@@ -76,7 +77,7 @@ impl Session {
             machine_name: cut(&self.shared.host.name, 50),
             ip: &self.shared.host.ips,
             start_time: wire::started(&process),
-            meter: meter.then(|| wire::Meter::new(vitals, before)),
+            meter: meter.then(|| wire::Meter::new(vitals, before, load)),
             time: now_ms(),
         };
         Some(Call::post("/App/Ping", &info))

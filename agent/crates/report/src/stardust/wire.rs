@@ -3,7 +3,7 @@
 //! Invariant: names are `PascalCase`, numbers are whole where the server's are, and nothing that is a number is null. A
 //! report with a wrong type is lost without a word.
 
-use model::Process;
+use model::{Load, Process};
 use serde::Serialize;
 
 use super::aggregate::Builder;
@@ -74,6 +74,21 @@ pub(super) struct Meter {
     threads: u32,
     handles: u32,
     connections: u32,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    workers: Option<Workers>,
+}
+
+/// In the terms of a thread pool, which is what the server knows: the threads that serve requests.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Workers {
+    worker_threads: u32,
+    /// Those that were idle, by the share of time that all of them were.
+    available_threads: u32,
+    /// Requests that are open.
+    pending_items: u32,
+    /// Requests since the last ping.
+    completed_items: i64,
 }
 
 /// `POST /Config/GetAll`.
@@ -97,7 +112,7 @@ pub(super) struct CommandReply<'a> {
 
 impl Meter {
     /// `now`, with the share of one core used since `before` (CPU milliseconds, then wall milliseconds ago).
-    pub(super) fn new(now: &Vitals, before: Option<(u64, u64)>) -> Self {
+    pub(super) fn new(now: &Vitals, before: Option<(u64, u64)>, load: Option<Load>) -> Self {
         let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let cpu_usage = match before {
             Some((cpu_ms, wall_ms)) if wall_ms > 0 => {
@@ -114,6 +129,19 @@ impl Meter {
             threads: now.threads.min(i32::MAX as u32),
             handles: now.handles.min(i32::MAX as u32),
             connections: now.connections.min(i32::MAX as u32),
+            workers: load.map(Workers::new),
+        }
+    }
+}
+
+impl Workers {
+    fn new(load: Load) -> Self {
+        let idle = load.saturation().map_or(0.0, |busy| (1.0 - busy) * f64::from(load.workers));
+        Self {
+            worker_threads: load.workers,
+            available_threads: idle.round() as u32,
+            pending_items: load.open_requests,
+            completed_items: i64::try_from(load.requests).unwrap_or(i64::MAX),
         }
     }
 }
@@ -171,7 +199,7 @@ mod tests {
             machine_name: "host1",
             ip: "192.168.1.100",
             start_time: None,
-            meter: Some(Meter::new(&vitals, Some((41_000, 60_000)))),
+            meter: Some(Meter::new(&vitals, Some((41_000, 60_000)), None)),
             time: 1_754_100_000_000,
         };
         assert_eq!(
@@ -196,7 +224,7 @@ mod tests {
             (Some((5000, 1000)), 0.0),
             (Some((2999, 30_000)), 0.0),
         ] {
-            assert!((Meter::new(&vitals, before).cpu_usage - expected).abs() < 1e-9, "{before:?}");
+            assert!((Meter::new(&vitals, before, None).cpu_usage - expected).abs() < 1e-9, "{before:?}");
         }
     }
 

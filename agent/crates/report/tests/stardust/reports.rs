@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{DropReason, Span};
+use model::{DropReason, Load, Span};
 use report::stardust::Settings;
 use report::{Exporter as _, HeadLimits, Remote};
 use serde_json::{Value, json};
@@ -214,6 +214,34 @@ async fn a_stop_does_not_wait_for_a_server_that_hangs() {
     let books = rig.stop().await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert_eq!((books.reported, books.dropped[&DropReason::Expired], books.in_flight()), (0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_ping_says_how_busy_the_workers_were() {
+    let stand = Stand::start(|_, _| None).await;
+    let rig = Rig::start(&stand);
+    let of = process(11);
+    rig.hit(&of);
+    let load = Load {
+        pid: 11,
+        workers: 8,
+        busy_ns: 6_000,
+        known_ns: 8_000,
+        loop_lag_ns: Some(210_000_000),
+        open_requests: 3,
+        requests: 40,
+    };
+    rig.stardust.process_load(&of, &load);
+    rig.stardust.process_load(&of, &load);
+    let ping = stand.wait_nth("/App/Ping", 1).await.body;
+    let figures = ["WorkerThreads", "AvailableThreads", "PendingItems", "CompletedItems"];
+    assert_eq!(figures.map(|name| ping[name].as_i64()), [Some(8), Some(2), Some(3), Some(80)]);
+    let report = stand.wait_nth(REPORT, 1).await;
+    let lag = report.builder("loop:lag").expect("the loop's lag");
+    assert_eq!((&lag["Total"], &lag["MaxCost"], &lag["Cost"]), (&json!(2), &json!(210), &json!(420)));
+    // It is no span.
+    let books = rig.stop().await;
+    assert_eq!((books.seen, books.reported), (1, 1));
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Where the time of a request went.
 
-use model::{AttributeValue, Blur, Identity, Span, SpanKind, TcpState, Timing, Waited};
+use model::{AttributeValue, Blur, Identity, Load, Span, SpanKind, TcpState, Timing, Waited};
 use trace::Settings;
 
-use crate::conversation::Step::{Idles, Reads, Writes};
+use crate::conversation::Step::{Exits, Idles, Reads, Writes};
 use crate::conversation::{MS, Socket, World, socket};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -181,4 +181,61 @@ fn a_request_says_how_long_its_first_bytes_had_waited() {
     };
     // Of the second of two that are read at once it is not known when it came.
     assert_eq!(world.spans.iter().map(of).collect::<Vec<_>>(), [[48, 4], [12, 4], [-1, -1]]);
+}
+
+/// Of the one process: busy and known milliseconds, open requests and begun ones.
+fn load(world: &mut World) -> (u64, u64, u32, u64) {
+    let now_ns = world.now_ns;
+    let loads = world.tracer.loads(now_ns, true);
+    let [Load { pid: 100, workers: 1, busy_ns, known_ns, open_requests, requests, .. }] = loads[..] else {
+        panic!("{loads:?}")
+    };
+    (busy_ns / MS, known_ns / MS, open_requests, requests)
+}
+
+#[test]
+fn a_thread_is_busy_while_a_request_is_open() {
+    let mut world = World::new(&Settings::default());
+    assert!(world.tracer.loads(world.now_ns, true).is_empty());
+    world.play(&socket(1), &[Reads(GET), Idles(9), Writes(OK), Idles(30)]);
+    assert_eq!(load(&mut world), (10, 40, 0, 1));
+    world.play(&socket(1), &[Reads(GET), Idles(9)]);
+    assert_eq!(load(&mut world), (9, 10, 1, 1));
+    // One that is read meanwhile does not make it busier.
+    world.play(&socket(2), &[Reads(GET)]);
+    world.play(&socket(1), &[Writes(OK)]);
+    world.play(&socket(2), &[Writes(OK), Idles(7)]);
+    assert_eq!(load(&mut world), (3, 10, 0, 1));
+    assert!(world.tracer.loads(world.now_ns + 9_999 * MS, false).is_empty());
+    assert_eq!(world.tracer.loads(world.now_ns + 10_000 * MS, false).len(), 1);
+    world.play(&socket(1), &[Exits]);
+    assert!(world.tracer.loads(world.now_ns, true).is_empty());
+}
+
+#[test]
+fn a_loop_is_busy_while_its_thread_runs_and_late_while_requests_wait() {
+    let by_loop = |socket: Socket| socket.by(Identity::Unknown(Blur::Loop));
+    let late = |ran_ms: u64, waited_ms: u64| {
+        let waited = Some(Waited { for_ns: waited_ms * MS, step_ns: 4 * MS });
+        by_loop(socket(2).timed(Timing { ran_ns: Some(ran_ms * MS), waited }))
+    };
+    let mut world = World::new(&Settings::default());
+    world.play(&by_loop(socket(1).timed(Timing { ran_ns: Some(0), waited: None })), &[Reads(GET), Idles(98)]);
+    world.play(&late(30, 52), &[Reads(GET)]);
+    world.play(&late(31, 0), &[Writes(OK)]);
+    world.play(&late(31, 12), &[Reads(GET), Idles(500)]);
+    let loads = world.tracer.loads(world.now_ns, true);
+    let expected = Load {
+        pid: 100,
+        workers: 1,
+        busy_ns: 31 * MS,
+        known_ns: 101 * MS,
+        loop_lag_ns: Some(52 * MS),
+        open_requests: 2,
+        requests: 3,
+    };
+    assert_eq!(loads, [expected]);
+    // Nothing has been heard of it since.
+    let loads = world.tracer.loads(world.now_ns, true);
+    assert_eq!((loads[0].known_ns, loads[0].loop_lag_ns, loads[0].saturation()), (0, None, None));
 }
