@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use trace::WithSdk;
 
 use crate::config::{Config, LogFormat, LogLevel, OutputFormat, Secret};
 
@@ -71,6 +72,15 @@ pub enum Format {
     Json,
 }
 
+/// What becomes of spans of which a tracing SDK in the process makes its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SdkChoice {
+    /// Its calls are left to it; the span of the request names its trace.
+    Link,
+    /// Requests that it traces are left to it as a whole.
+    Skip,
+}
+
 #[derive(Debug, Default, PartialEq, Args)]
 pub(super) struct Target {
     /// A process to watch, with its children; may be given again
@@ -103,6 +113,9 @@ pub(super) struct Watch {
     /// The share of spans sent one by one, 0 to 1; counts stay exact
     #[arg(long, value_name = "RATE")]
     sampling_rate: Option<f64>,
+    /// What to do where a tracing SDK in the process has spans of its own [default: link]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    with_sdk: Option<SdkChoice>,
     /// How spans look on stdout [default: table on a terminal, else json, or nothing with --server]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -164,6 +177,11 @@ impl Watch {
         set(&mut stardust.ca_file, self.ca_file.as_ref());
         set(&mut stardust.state_dir, self.state_dir.as_ref());
         set(&mut config.sampling.rate, self.sampling_rate.as_ref());
+        match self.with_sdk {
+            Some(SdkChoice::Link) => config.trace.with_sdk = WithSdk::Link,
+            Some(SdkChoice::Skip) => config.trace.with_sdk = WithSdk::Skip,
+            None => {}
+        }
         apply_format(self.format, config);
     }
 }

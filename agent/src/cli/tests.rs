@@ -30,13 +30,14 @@ fn tasks_are_understood() {
 #[test]
 fn flags_reach_the_configuration() {
     let flags = "--pid 1 --app-id shop --duration 5 --server http://a:1,http://b:2 --server http://c:3 \
-                 --ca-file ca.pem --state-dir /s --sampling-rate 0.5 --format json --log-level warn --log-format json";
+                 --ca-file ca.pem --state-dir /s --sampling-rate 0.5 --with-sdk skip --format json --log-level warn --log-format json";
     let config = parsed(flags).unwrap().config;
     assert_eq!(config.target.app_id, "shop");
     assert_eq!(config.target.duration_s, 5);
     assert_eq!(config.stardust.servers, ["http://a:1", "http://b:2", "http://c:3"]);
     assert_eq!(config.stardust.ca_file.to_str(), Some("ca.pem"));
     assert_eq!(config.stardust.state_dir.to_str(), Some("/s"));
+    assert_eq!(config.trace.with_sdk, trace::WithSdk::Skip);
     assert!((config.sampling.rate - 0.5).abs() < f64::EPSILON);
     assert_eq!(config.output.format, OutputFormat::Json);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Warn, LogFormat::Json));

@@ -1,8 +1,8 @@
 //! Knobs of what is watched and how spans are made of it.
 
 use serde::{Deserialize, Serialize};
-use trace::Settings;
 use trace::sample::{RuleError, Rules};
+use trace::{Settings, WithSdk};
 
 use super::Config;
 
@@ -58,6 +58,8 @@ pub struct TraceConfig {
     pub idle_timeout_s: u32,
     /// How often, in seconds, sessions and responses that go on are reported; 0: only when they end.
     pub progress_s: u32,
+    /// What becomes of spans of which a tracing SDK in the process makes its own.
+    pub with_sdk: WithSdk,
 }
 
 impl Default for TraceConfig {
@@ -73,6 +75,7 @@ impl Default for TraceConfig {
             excludes: Vec::new(),
             idle_timeout_s: 3600,
             progress_s: 60,
+            with_sdk: WithSdk::Link,
         }
     }
 }
@@ -113,6 +116,7 @@ impl Config {
             max_connections: self.kernel.max_connections as usize,
             idle_timeout_s: trace.idle_timeout_s.into(),
             progress_s: trace.progress_s.into(),
+            with_sdk: trace.with_sdk,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::place::{Lineage, Place, Thread};
 use crate::process::Processes;
 use crate::raised;
 use crate::route::template;
+use crate::sdk::{self, Sdks, TraceOf};
 use crate::settings::Policy;
 use crate::target::{Target, without_user};
 use crate::text::cut;
@@ -63,6 +64,7 @@ pub(crate) struct Assembler {
     settled: Vec<Settled>,
     crossings: Crossings,
     traces: Traces,
+    sdks: Sdks,
     /// Servers' requests whose caller was told of after they had begun.
     joined: FxHashMap<SpanId, Parent>,
     apps: Apps,
@@ -73,6 +75,7 @@ impl Assembler {
     pub(crate) fn new(policy: Policy, seed: u64) -> Self {
         Self {
             apps: Apps::new(policy.max_names, policy.max_path_children),
+            sdks: Sdks::new(policy.with_sdk),
             policy,
             clock: WallClock::default(),
             counts: Counts::default(),
@@ -111,14 +114,20 @@ impl Assembler {
         let target = head.target.map(|target| Target::parse(method, target));
         let template = target.as_ref().and_then(|target| target.path).map(template);
         let caller = (!head.by_any_thread || self.requests.is_alone(thread.pid)).then_some(thread);
-        let (mut context, said) = self.context(place.kind, head.headers);
+        let (mut context, said) = self.context((thread.pid, place.kind), head.headers);
         let trace_state = context.as_mut().and_then(|context| context.trace_state.take());
+        let of = TraceOf::told(context.is_some(), head.is_cut);
         let mark = Self::mark((protocol, place), &head, (start_ns, position), context.is_some());
-        let lineage = self.lineage(place.kind, caller, start_ns, context);
-        let waits = lineage.waits;
+        let sdk = (place.kind == SpanKind::Client).then(|| self.sdks.wrote(thread.pid, context.as_ref()));
+        let mut lineage = self.lineage((thread.pid, place.kind), (caller, start_ns), context, sdk.flatten());
+        self.note_child(&lineage);
+        let (waits, sdk) = (lineage.waits, lineage.sdk.take());
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.trace_state = trace_state;
         span.attributes.extend(said);
+        if let Some(sdk) = sdk.as_deref().filter(|sdk| sdk.recorded) {
+            sdk::describe(&mut span, sdk);
+        }
         let policy = &self.policy;
         let get_cut = |name, max_chars| head.headers.get(name).map(|value| cut(value, max_chars).to_owned());
         let authority = head.authority.or_else(|| head.headers.get("host")).map(without_user);
@@ -152,6 +161,7 @@ impl Assembler {
                 span.set(READ_WAIT_STEP, step_ns / 1000);
             }
             self.budgets.begin(thread, &span);
+            self.sdks.begin(thread.pid, &span, if span.parent.is_some() { of.or_caller() } else { of });
             self.requests.begin(
                 thread,
                 Serving {
@@ -164,21 +174,12 @@ impl Assembler {
         }
         self.counts.exchanges += 1;
         Exchange {
-            number,
-            span,
-            app,
-            pid: thread.pid,
             template,
             request_position: Some(position),
-            request_done: false,
-            response_position: None,
-            last_ns: start_ns,
-            identity: thread.identity,
-            begun_ns: start_ns,
-            answered: None,
             waits,
             wire: mark.map(|mark| mark.wire),
-            exception: None,
+            sdk,
+            ..Exchange::new(number, span, app, thread, start_ns)
         }
     }
 
@@ -194,7 +195,9 @@ impl Assembler {
         let Beginning { name, number, start_ns, position } = beginning;
         let process = self.processes.get(thread.pid);
         let app = self.apps.find(&process.app_id);
-        let lineage = lineage.unwrap_or_else(|| self.lineage(place.kind, Some(thread), start_ns, None));
+        let lineage = lineage
+            .unwrap_or_else(|| self.lineage((thread.pid, place.kind), (Some(thread), start_ns), None, None));
+        self.note_child(&lineage);
         let waits = lineage.waits;
         let mut span = self.blank((protocol, place), thread, process, start_ns, lineage);
         span.name = name.into();
@@ -206,21 +209,9 @@ impl Assembler {
         }
         self.counts.exchanges += 1;
         Exchange {
-            number,
-            span,
-            app,
-            pid: thread.pid,
-            template: None,
             request_position: Some(position),
-            request_done: false,
-            response_position: None,
-            last_ns: start_ns,
-            identity: thread.identity,
-            begun_ns: start_ns,
-            answered: None,
             waits,
-            wire: None,
-            exception: None,
+            ..Exchange::new(number, span, app, thread, start_ns)
         }
     }
 
@@ -240,29 +231,14 @@ impl Assembler {
         span.client_addr = (place.kind == SpanKind::Server).then(|| place.asker().ip()).flatten();
         self.counts.exchanges += 1;
         self.counts.joined_late += 1;
-        Exchange {
-            number,
-            span,
-            app,
-            pid: thread.pid,
-            template: None,
-            request_position: None,
-            request_done: true,
-            response_position: None,
-            last_ns: start_ns,
-            identity: thread.identity,
-            begun_ns: start_ns,
-            answered: None,
-            waits: None,
-            wire: None,
-            exception: None,
-        }
+        Exchange { request_done: true, ..Exchange::new(number, span, app, thread, start_ns) }
     }
 
     /// A part of an exchange that goes on, from this time on: a span of its own, child of the exchange's, to be
     /// finished as ongoing.
     pub(crate) fn part(&mut self, whole: &Exchange, start_ns: u64) -> Exchange {
         let parent = Parent { span_id: whole.span.span_id.to_string().into(), kind: ParentKind::Whole };
+        self.sdks.child(whole.span.span_id);
         let span = Span {
             span_id: self.ids.span(),
             parent: Some(parent),
@@ -272,22 +248,15 @@ impl Assembler {
             ..whole.span.clone()
         };
         self.counts.exchanges += 1;
+        let (pid, tid, identity) = (whole.pid, span.tid, whole.identity);
+        let thread = Thread { pid, tid, identity, timing: Timing::default() };
         Exchange {
-            number: whole.number,
-            span,
-            app: whole.app,
-            pid: whole.pid,
             template: whole.template.clone(),
             request_position: whole.request_position,
             request_done: true,
-            response_position: None,
-            last_ns: start_ns,
-            identity: whole.identity,
-            begun_ns: start_ns,
-            answered: None,
-            waits: None,
-            wire: None,
-            exception: None,
+            // As long as it is not known whose call it is, its parts are shown.
+            sdk: whole.sdk.clone().filter(|_| whole.span.parent.is_some()),
+            ..Exchange::new(whole.number, span, whole.app, thread, start_ns)
         }
     }
 
@@ -303,6 +272,9 @@ impl Assembler {
         let span = &mut exchange.span;
         span.status = head.status;
         span.http_version = span.http_version.or(head.version);
+        if let Some(trace_id) = self.sdks.trace_of(span.span_id) {
+            span.trace_id = trace_id.clone();
+        }
         if exchange.request_position.is_some() {
             span.ttfb_ns = Some(start_ns.saturating_sub(span.start_ns));
         }
@@ -331,8 +303,12 @@ impl Assembler {
         let names = &mut self.apps.get_mut(exchange.app).names;
         let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
         self.counts.names_over_ceiling += u64::from(over_ceiling);
+        if span.kind == SpanKind::Server && self.sdks.end(&mut span) {
+            self.counts.left_to_sdk += 1;
+            return;
+        }
         let waits = exchange.waits.map(|call| (call, end_ns));
-        self.conclude(span, (exchange.pid, exchange.app), waits, out);
+        self.conclude(span, (exchange.pid, exchange.app), (waits, exchange.sdk), out);
     }
 
     /// The last steps of every span: switched off, excluded, or out.

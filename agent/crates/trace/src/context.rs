@@ -5,9 +5,11 @@
 
 mod b3;
 mod baggage;
+mod datadog;
 mod fields;
 mod id;
 mod jaeger;
+mod sentry;
 mod skywalking;
 mod stardust;
 mod w3c;
@@ -62,13 +64,15 @@ type Read = fn(&Fields<'_>) -> Reading;
 
 /// Every way of writing a context, the one that counts most first: what is standardised, then what has a form that
 /// nothing else has, then words. Stardust's own clients ask theirs in this order too.
-const SOURCES: [(Form, Read); 9] = [
+const SOURCES: [(Form, Read); 11] = [
     (Form::Standard, w3c::traceparent),
     (Form::Distinct, b3::single),
     (Form::Distinct, b3::multi),
     (Form::Distinct, skywalking::sw8),
     (Form::Distinct, skywalking::sw6),
     (Form::Distinct, jaeger::uber_trace_id),
+    (Form::Distinct, datadog::read),
+    (Form::Distinct, sentry::sentry_trace),
     (Form::Word, stardust::request_id),
     (Form::Word, stardust::eagleeye),
     (Form::Word, stardust::trace_id),
@@ -93,6 +97,15 @@ impl<'a> Context<'a> {
     /// may be handed on from anywhere.
     pub fn outgoing(&self, damaged: &mut u64) -> Option<Incoming> {
         self.first(SOURCES.iter().filter(|(form, _)| *form != Form::Word), damaged)
+    }
+
+    /// Every trace that is named in a form that nothing but a context has.
+    pub(crate) fn named(&self) -> impl Iterator<Item = Incoming> {
+        let sources = if self.0.names_no_trace() { &[][..] } else { &SOURCES[..] };
+        sources.iter().filter(|(form, _)| *form != Form::Word).filter_map(|(_, read)| match read(&self.0) {
+            Reading::Named(incoming) => Some(incoming),
+            Reading::Absent | Reading::Silent | Reading::Damaged => None,
+        })
     }
 
     /// The entries of `baggage`, as they came.
@@ -175,13 +188,15 @@ mod tests {
     }
 
     /// One of each, in the order in which they count.
-    const ALL: [(&str, &str); 9] = [
+    const ALL: [(&str, &str); 11] = [
         ("traceparent", "00-11111111111111111111111111111111-1111111111111111-00"),
         ("b3", "22222222222222222222222222222222-2222222222222222"),
         ("X-B3-TraceId", "33333333333333333333333333333333"),
         ("sw8", "0-NA==-NC4x-4-cw==-aQ==-ZQ==-YQ=="),
         ("sw6", "0-NS41LjU=-NS41-5-1-2-I2E="),
         ("uber-trace-id", "6:6:0:0"),
+        ("x-datadog-trace-id", "10"),
+        ("sentry-trace", "cccccccccccccccccccccccccccccccc-cccccccccccccccc"),
         ("Request-Id", "|7.7"),
         ("Eagleeye-Traceid", "8-8"),
         ("TraceId", "9"),
@@ -197,6 +212,8 @@ mod tests {
             "4/4.1-4/0".to_owned(),
             "5.5.5/5.5-5/0".to_owned(),
             format!("{:032x}/{:016x}/0", 6, 6),
+            format!("{:032x}/-/0", 10),
+            format!("{}/cccccccccccccccc/0", long("c")),
             "7/7/0".to_owned(),
             "8/8/0".to_owned(),
             "9/-/0".to_owned(),
@@ -228,7 +245,7 @@ mod tests {
 
     #[test]
     fn only_a_context_of_a_distinct_form_is_the_caller_s_own() {
-        for (fields, want) in [(&ALL[..], Some("11111111111111111111111111111111")), (&ALL[6..], None)] {
+        for (fields, want) in [(&ALL[..], Some("11111111111111111111111111111111")), (&ALL[8..], None)] {
             let headers = headers(fields);
             let found = Context::of(&headers).outgoing(&mut 0);
             assert_eq!(found.map(|found| found.trace_id.to_string()).as_deref(), want);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Counts since the tracer began. `exchanges == spans + excluded + disabled` plus what is still open.
+/// Counts since the tracer began. `exchanges == spans + excluded + disabled + left_to_sdk` plus what is still open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Connections that passed bytes.
@@ -62,4 +62,6 @@ pub struct Counts {
     pub excluded: u64,
     /// Spans not given out because the app's configuration switches the probe off.
     pub disabled: u64,
+    /// Spans not given out because a tracing SDK in the process makes its own.
+    pub left_to_sdk: u64,
 }

@@ -5,6 +5,8 @@ use model::{AttributeValue, End, Exception, Fault, Identity, Span, SpanKind};
 use crate::app::AppIndex;
 use crate::crossing::Wire;
 use crate::lineage::Call;
+use crate::place::Thread;
+use crate::sdk::SdkSpan;
 
 /// The attribute that says what kind of stream a response is, and its value for server-sent events.
 pub(crate) const STREAM_KIND: &str = "http.response.stream.kind";
@@ -40,11 +42,35 @@ pub(crate) struct Exchange {
     pub(crate) waits: Option<Call>,
     /// The connection by which its other end may be known.
     pub(crate) wire: Option<Wire>,
+    /// A client's: the span that an SDK in the process makes of it.
+    pub(crate) sdk: Option<Box<SdkSpan>>,
     /// What was raised while it was served, if that went further than the code that serves.
     pub(crate) exception: Option<Box<Exception>>,
 }
 
 impl Exchange {
+    /// One that begins now, and of which nothing is known yet.
+    pub(crate) fn new(number: u64, span: Span, app: AppIndex, thread: Thread, start_ns: u64) -> Self {
+        Self {
+            number,
+            span,
+            app,
+            pid: thread.pid,
+            template: None,
+            request_position: None,
+            request_done: false,
+            response_position: None,
+            last_ns: start_ns,
+            identity: thread.identity,
+            begun_ns: start_ns,
+            answered: None,
+            waits: None,
+            wire: None,
+            sdk: None,
+            exception: None,
+        }
+    }
+
     /// The connection goes on in another protocol once this response's head has passed (RFC 9110 sections
     /// 7.8 and 9.3.6).
     pub(crate) fn switches(&self) -> bool {

@@ -28,6 +28,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) authority: Option<&'a str>,
     pub(crate) version: Option<HttpVersion>,
     pub(crate) headers: &'a Headers,
+    /// Fields may be missing.
+    pub(crate) is_cut: bool,
     /// It may have been written by another thread than the one whose call it is.
     pub(crate) by_any_thread: bool,
 }
@@ -40,6 +42,7 @@ impl<'a> From<&'a RequestHead> for Asking<'a> {
             authority: None,
             version: head.version,
             headers: &head.headers,
+            is_cut: head.truncated,
             by_any_thread: false,
         }
     }

@@ -32,6 +32,7 @@ mod redact;
 mod resets;
 mod route;
 pub mod sample;
+mod sdk;
 mod settings;
 mod target;
 mod text;
@@ -40,5 +41,5 @@ mod traces;
 
 pub use counts::Counts;
 pub use lineage::CopyCounts;
-pub use settings::{Settings, SettingsError};
+pub use settings::{Settings, SettingsError, WithSdk};
 pub use tracer::Tracer;

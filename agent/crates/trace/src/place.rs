@@ -9,6 +9,7 @@ use model::{
 };
 
 use crate::lineage::Call;
+use crate::sdk::SdkSpan;
 
 /// Where an exchange takes place.
 #[derive(Debug, Clone)]
@@ -70,12 +71,14 @@ pub(crate) struct Lineage {
     pub(crate) doubt: Option<&'static str>,
     /// The call that waits to know its parent.
     pub(crate) waits: Option<Call>,
+    /// The span that an SDK in the process makes of it.
+    pub(crate) sdk: Option<Box<SdkSpan>>,
 }
 
 impl Lineage {
     /// A trace in which nothing came before.
     pub(crate) fn new(trace_id: TraceId) -> Self {
-        Self { trace_id, parent: None, flagged: false, doubt: None, waits: None }
+        Self { trace_id, parent: None, flagged: false, doubt: None, waits: None, sdk: None }
     }
 }
 

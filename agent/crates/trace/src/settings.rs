@@ -8,6 +8,17 @@ use crate::network::Networks;
 use crate::pattern::Pattern;
 use crate::redact::Redactor;
 
+/// What becomes of spans of which a tracing SDK in the watched process makes its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithSdk {
+    /// A request's span says which trace the SDK has for it, and its calls are left to the SDK.
+    #[default]
+    Link,
+    /// Requests that the SDK traces are left to it as a whole.
+    Skip,
+}
+
 /// The tracer's settings. The defaults are those of [`Settings::default`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +53,8 @@ pub struct Settings {
     pub idle_timeout_s: u64,
     /// How often sessions and responses that go on are reported, in seconds; 0: only when they end. Default 60.
     pub progress_s: u64,
+    /// What becomes of spans of which a tracing SDK in the process makes its own. Default link.
+    pub with_sdk: WithSdk,
 }
 
 impl Default for Settings {
@@ -61,6 +74,7 @@ impl Default for Settings {
             max_connections: 65536,
             idle_timeout_s: 3600,
             progress_s: 60,
+            with_sdk: WithSdk::Link,
         }
     }
 }
@@ -105,6 +119,7 @@ pub(crate) struct Policy {
     pub(crate) idle_timeout_ns: u64,
     /// `None`: never.
     pub(crate) progress_ns: Option<u64>,
+    pub(crate) with_sdk: WithSdk,
 }
 
 impl Policy {
@@ -138,6 +153,7 @@ impl Policy {
             max_connections: settings.max_connections,
             idle_timeout_ns: settings.idle_timeout_s.saturating_mul(1_000_000_000),
             progress_ns: (settings.progress_s > 0).then(|| settings.progress_s.saturating_mul(1_000_000_000)),
+            with_sdk: settings.with_sdk,
         })
     }
 

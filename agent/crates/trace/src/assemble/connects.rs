@@ -16,7 +16,7 @@ impl Assembler {
         start_ns: u64,
     ) -> (Span, Option<Call>) {
         let process = self.processes.get(thread.pid);
-        let lineage = self.lineage(SpanKind::Client, Some(thread), start_ns, None);
+        let lineage = self.lineage((thread.pid, SpanKind::Client), (Some(thread), start_ns), None, None);
         let waits = lineage.waits;
         let span = self.blank((Protocol::Unknown, place), thread, process, start_ns, lineage);
         (Span { host: place.asked(), ..span }, waits)
@@ -42,9 +42,14 @@ impl Assembler {
         let app = self.apps.find(&span.process.app_id);
         span.head_sampled |= self.apps.get_mut(app).flags.start(span.kind, &span.name, span.start_ns);
         self.counts.exchanges += 1;
+        // Most connects come about: only now it is a span.
+        if let Some(parent) = &span.parent {
+            self.sdks.child_of(&parent.span_id);
+            span.trace_id = self.sdks.moved_to(&span.trace_id).unwrap_or(&span.trace_id).clone();
+        }
         let end_ns = span.start_ns.saturating_add(span.duration_ns);
         let pid = span.process.pid;
         self.budgets.past_call(&span, waits.is_some());
-        self.conclude(span, (pid, app), waits.map(|call| (call, end_ns)), out);
+        self.conclude(span, (pid, app), (waits.map(|call| (call, end_ns)), None), out);
     }
 }

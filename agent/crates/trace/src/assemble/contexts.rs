@@ -15,13 +15,16 @@ impl Assembler {
     /// The trace that a request names, and attributes of what is said beside it.
     pub(super) fn context(
         &mut self,
-        kind: SpanKind,
+        (pid, kind): (u32, SpanKind),
         headers: &Headers,
     ) -> (Option<Incoming>, Vec<Attribute>) {
         let context = Context::of(headers);
         let damaged = &mut self.counts.bad_context_headers;
         let mut incoming = match kind {
-            SpanKind::Server => context.incoming(damaged),
+            SpanKind::Server => {
+                self.sdks.receive(pid, &context);
+                context.incoming(damaged)
+            }
             SpanKind::Client => context.outgoing(damaged),
         };
         let redactor = &self.policy.redactor;

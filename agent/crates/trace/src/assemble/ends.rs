@@ -17,7 +17,7 @@ impl Assembler {
         begins: (u64, u64),
         has_context: bool,
     ) -> Option<Mark> {
-        if place.kind == SpanKind::Server && has_context {
+        if has_context {
             return None;
         }
         Mark::of(place, protocol, begins, (head.method?, head.target?))
@@ -49,6 +49,9 @@ impl Assembler {
 
     /// A server's request was told of before the call that sent it.
     fn join_late(&mut self, receipt: &Receipt, call: &Call) {
+        if !self.sdks.join(receipt.span_id) {
+            return;
+        }
         let fits = match self.trace_of(call).cloned() {
             Some(trace_id) => {
                 self.traces.rename(&receipt.trace_id, &trace_id, call.head_sampled, receipt.span_id)

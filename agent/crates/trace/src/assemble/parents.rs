@@ -9,6 +9,7 @@ use crate::context::Incoming;
 use crate::exchange::Exchange;
 use crate::lineage::{Answer, Call, CopyCounts, Kin, Serving, Settled, Waiting};
 use crate::place::{Lineage, Thread, unknown_parent};
+use crate::sdk::{Link, SdkSpan};
 
 /// What is said where a library has a thread of its own send what others ask for.
 const ANY_THREAD: &str = "a thread of its library sent it, for whichever other";
@@ -21,6 +22,8 @@ pub(super) struct Unsettled {
     app: AppIndex,
     /// The call that waits to know its parent, and when it ended. `None`: it is known, but perhaps not its trace.
     waits: Option<(Call, u64)>,
+    /// The span that an SDK in the process makes of it.
+    sdk: Option<Box<SdkSpan>>,
 }
 
 impl Assembler {
@@ -28,10 +31,10 @@ impl Assembler {
     /// one. Without a caller it cannot be told who makes it.
     pub(super) fn lineage(
         &mut self,
-        kind: SpanKind,
-        caller: Option<Thread>,
-        start_ns: u64,
+        (pid, kind): (u32, SpanKind),
+        (caller, start_ns): (Option<Thread>, u64),
         context: Option<Incoming>,
+        sdk: Option<SdkSpan>,
     ) -> Lineage {
         if kind == SpanKind::Server {
             if let Some(Incoming { trace_id, parent, flagged, .. }) = context {
@@ -40,10 +43,18 @@ impl Assembler {
             }
             return Lineage::new(self.ids.trace());
         }
+        if let Some(sdk) = sdk.as_ref().filter(|sdk| sdk.recorded)
+            && let Some(span_id) = self.sdks.only_in(pid, &sdk.trace_id)
+        {
+            // It will not be shown: the SDK, which says whose it is, has a span of it.
+            self.sdks.link(span_id, sdk);
+            let parent = Some(Parent { span_id: span_id.to_string().into(), kind: ParentKind::Context });
+            return Lineage { parent, sdk: Some(sdk.clone().into()), ..Lineage::new(sdk.trace_id.clone()) };
+        }
         let kin = caller.map_or(Kin::Unknown(ANY_THREAD), |caller| self.requests.kin(caller, start_ns));
         let (doubt, waits) = match kin {
-            Kin::ByThread(serving) => return child_of(serving, ParentKind::Thread),
-            Kin::ByContext(serving) => return child_of(serving, ParentKind::Context),
+            Kin::ByThread(serving) => return self.child(serving, ParentKind::Thread, sdk),
+            Kin::ByContext(serving) => return self.child(serving, ParentKind::Context, sdk),
             Kin::Root => (None, None),
             Kin::Unknown(reason) => (Some(reason), None),
             Kin::Later(call) => (None, Some(call)),
@@ -52,11 +63,40 @@ impl Assembler {
         // ours and so not its parent.
         let flagged = context.as_ref().is_some_and(|written| written.flagged);
         let trace_id = context.map_or_else(|| self.ids.trace(), |written| written.trace_id);
-        Lineage { flagged, doubt, waits, ..Lineage::new(trace_id) }
+        Lineage { flagged, doubt, waits, sdk: sdk.map(Box::new), ..Lineage::new(trace_id) }
+    }
+
+    /// The trace of a call that a request makes.
+    fn child(&mut self, mut serving: Serving, kind: ParentKind, sdk: Option<SdkSpan>) -> Lineage {
+        let link = sdk.as_ref().map_or(Link::Doubtful, |sdk| self.sdks.link(serving.span_id, sdk));
+        self.move_on(&mut serving);
+        let sdk = sdk.filter(|_| link == Link::Made).map(Box::new);
+        Lineage { sdk, ..child_of(serving, kind) }
+    }
+
+    /// What was kept of a request does not know that it has moved to an SDK's trace.
+    fn move_on(&self, serving: &mut Serving) {
+        let Serving { span_id, trace_id, .. } = &*serving;
+        if let Some(moved) = self.sdks.trace_of(*span_id).or_else(|| self.sdks.moved_to(trace_id)) {
+            serving.trace_id = moved.clone();
+        }
+    }
+
+    /// A call has begun of which no SDK has a span: its request's trace stays what it is.
+    pub(super) fn note_child(&mut self, lineage: &Lineage) {
+        if let (Some(parent), None) = (&lineage.parent, &lineage.sdk)
+            && matches!(parent.kind, ParentKind::Thread | ParentKind::Context)
+        {
+            self.sdks.child_of(&parent.span_id);
+        }
     }
 
     /// Takes back the parent that a call got from its thread: it turned out not to be certain.
     pub(crate) fn disown(&mut self, exchange: &mut Exchange) {
+        if exchange.sdk.as_ref().is_some_and(|sdk| self.sdks.only_in(exchange.pid, &sdk.trace_id).is_some()) {
+            // Its own SDK has said whose it is.
+            return;
+        }
         let waited = exchange.waits.take();
         if exchange.span.parent.is_none() && waited.is_none() {
             return;
@@ -96,6 +136,9 @@ impl Assembler {
         }
         exchange.answered = Some((context, at_ns));
         let Span { span_id, head_sampled, start_ns, .. } = exchange.span;
+        if let Some(trace_id) = self.sdks.trace_of(span_id) {
+            exchange.span.trace_id = trace_id.clone();
+        }
         let serving = Serving { span_id, trace_id: exchange.span.trace_id.clone(), head_sampled, start_ns };
         // While its request is still being read, it cannot be told either what the task has worked for.
         let is_streamed = is_streamed || !exchange.request_done;
@@ -105,9 +148,24 @@ impl Assembler {
         self.note_settled(settled);
     }
 
-    /// It has become known of calls whose they are, or that it will not: their time is that request's.
+    /// It has become known of calls whose they are, or that it will not: their time is that request's. Those that an SDK
+    /// has a span of tell the trace of their request, and come first.
     pub(super) fn note_settled(&mut self, settled: impl IntoIterator<Item = Settled>) {
-        for settled in settled {
+        let mut settled: Vec<Settled> = settled.into_iter().collect();
+        for Settled { waiting, parent } in &mut settled {
+            if let (Some(sdk), Ok(serving)) = (&waiting.sdk, parent)
+                && self.sdks.link(serving.span_id, sdk) == Link::Doubtful
+            {
+                waiting.sdk = None;
+            }
+        }
+        for mut settled in settled {
+            if let Ok(serving) = &mut settled.parent {
+                self.move_on(serving);
+                if settled.waiting.sdk.is_none() {
+                    self.sdks.child(serving.span_id);
+                }
+            }
             let request = settled.parent.as_ref().ok().map(|serving| serving.span_id);
             self.budgets.settle(&settled.waiting.span, request);
             self.settled.push(settled);
@@ -130,26 +188,40 @@ impl Assembler {
         &mut self,
         span: Span,
         (pid, app): (u32, AppIndex),
-        waits: Option<(Call, u64)>,
+        (waits, sdk): (Option<(Call, u64)>, Option<Box<SdkSpan>>),
         out: &mut Vec<Span>,
     ) {
+        if self.is_left_to_sdk(&span, sdk.as_deref()) {
+            self.counts.left_to_sdk += 1;
+            self.drop_call(pid, waits.map(|(call, _)| call));
+            return;
+        }
         if waits.is_some() || self.traces.concern(&span) {
-            self.unsettled.push(Unsettled { span_id: span.span_id, pid, app, waits });
+            self.unsettled.push(Unsettled { span_id: span.span_id, pid, app, waits, sdk });
             out.push(span);
         } else {
             self.give_out(span, app, out);
         }
     }
 
+    /// Whether the span of a call is not given out, because an SDK in the process has one.
+    fn is_left_to_sdk(&mut self, span: &Span, sdk: Option<&SdkSpan>) -> bool {
+        if self.sdks.leaves_out(sdk, span.parent.is_some()) {
+            return true;
+        }
+        let ours = span.parent.as_ref().filter(|parent| parent.kind != ParentKind::Remote);
+        ours.is_some_and(|parent| self.sdks.leaves_out_child(&parent.span_id))
+    }
+
     /// Holds back what does not know its parent of the spans that were just made, all else being said of them; gives
     /// out the calls of which it has become known whose they are, or that it will not.
     pub(crate) fn give_out_settled(&mut self, out: &mut Vec<Span>) {
-        for Unsettled { span_id, pid, app, waits } in std::mem::take(&mut self.unsettled) {
+        for Unsettled { span_id, pid, app, waits, sdk } in std::mem::take(&mut self.unsettled) {
             let Some(index) = out.iter().rposition(|span| span.span_id == span_id) else { continue };
             let span = out.remove(index);
             match waits {
                 Some((call, end_ns)) => {
-                    let waiting = Waiting { span, app, call, end_ns };
+                    let waiting = Waiting { span, app, call, end_ns, sdk };
                     let settled = self.requests.settle(pid, waiting);
                     self.note_settled(settled);
                 }
@@ -157,12 +229,16 @@ impl Assembler {
             }
         }
         for Settled { waiting, parent } in std::mem::take(&mut self.settled) {
-            let Waiting { mut span, app, .. } = waiting;
+            let Waiting { mut span, app, sdk, .. } = waiting;
             match parent {
                 Ok(serving) => {
                     let Lineage { trace_id, parent, flagged, .. } = child_of(serving, ParentKind::Context);
                     (span.trace_id, span.parent) = (trace_id, parent);
                     span.head_sampled |= flagged;
+                    if self.is_left_to_sdk(&span, sdk.as_deref()) {
+                        self.counts.left_to_sdk += 1;
+                        continue;
+                    }
                 }
                 Err(reason) => {
                     self.requests.count_unclaimed(span.process.pid);
@@ -223,6 +299,7 @@ impl Assembler {
         let settled = self.requests.exit(pid);
         self.note_settled(settled);
         self.budgets.exit(pid);
+        self.sdks.exit(pid);
     }
 
     /// The probe stops.

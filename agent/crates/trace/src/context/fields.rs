@@ -3,7 +3,7 @@
 use protocol::http1::Headers;
 
 /// The names, each at the place that its constant says.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 20] = [
     "traceparent",
     "b3",
     "x-b3-traceid",
@@ -14,6 +14,11 @@ const NAMES: [&str; 15] = [
     "sw8",
     "sw6",
     "uber-trace-id",
+    "x-datadog-trace-id",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-tags",
+    "sentry-trace",
     "request-id",
     "eagleeye-traceid",
     "traceid",
@@ -30,11 +35,16 @@ pub(super) const B3_FLAGS: usize = 6;
 pub(super) const SW8: usize = 7;
 pub(super) const SW6: usize = 8;
 pub(super) const UBER_TRACE_ID: usize = 9;
-pub(super) const REQUEST_ID: usize = 10;
-pub(super) const EAGLEEYE_TRACEID: usize = 11;
-pub(super) const TRACE_ID: usize = 12;
-pub(super) const BAGGAGE: usize = 13;
-pub(super) const X_REQUEST_ID: usize = 14;
+pub(super) const DATADOG_TRACE_ID: usize = 10;
+pub(super) const DATADOG_PARENT_ID: usize = 11;
+pub(super) const DATADOG_PRIORITY: usize = 12;
+pub(super) const DATADOG_TAGS: usize = 13;
+pub(super) const SENTRY_TRACE: usize = 14;
+pub(super) const REQUEST_ID: usize = 15;
+pub(super) const EAGLEEYE_TRACEID: usize = 16;
+pub(super) const TRACE_ID: usize = 17;
+pub(super) const BAGGAGE: usize = 18;
+pub(super) const X_REQUEST_ID: usize = 19;
 
 /// What stands under one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::calls::WAIT_NS;
 use super::family::Family;
 use super::{CopyCounts, Serving, UNCLAIMED};
 use crate::app::AppIndex;
+use crate::sdk::SdkSpan;
 
 /// Most calls that wait.
 const MAX_WAITING: usize = 16_384;
@@ -31,6 +32,8 @@ pub(crate) struct Waiting {
     pub(crate) call: Call,
     /// When it was over.
     pub(crate) end_ns: u64,
+    /// The span that an SDK in the process makes of it.
+    pub(crate) sdk: Option<Box<SdkSpan>>,
 }
 
 /// A response that has begun to be sent.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use protocol::http1::Headers;
 use trace::context::{Context, Incoming};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 21] = [
     "traceparent",
     "tracestate",
     "b3",
@@ -18,6 +18,11 @@ const NAMES: [&str; 16] = [
     "sw8",
     "sw6",
     "uber-trace-id",
+    "x-datadog-trace-id",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-tags",
+    "sentry-trace",
     "Request-Id",
     "Eagleeye-Traceid",
     "TraceId",
@@ -44,6 +49,13 @@ fn written((trace, span, flagged): (u128, u64, bool)) -> Vec<Vec<(&'static str, 
             ("X-B3-Sampled", flag.to_string()),
         ],
         vec![("uber-trace-id", format!("{trace:x}:{span:x}:0:{flag}"))],
+        vec![
+            ("x-datadog-trace-id", (trace as u64).to_string()),
+            ("x-datadog-parent-id", span.to_string()),
+            ("x-datadog-sampling-priority", flag.to_string()),
+            ("x-datadog-tags", format!("_dd.p.tid={:016x}", (trace >> 64) as u64)),
+        ],
+        vec![("sentry-trace", format!("{trace:032x}-{span:016x}-{flag}"))],
         vec![("TraceId", format!("00-{trace:032x}-{span:016x}-0{flag}"))],
     ]
 }

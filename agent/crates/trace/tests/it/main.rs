@@ -23,6 +23,7 @@ mod pairing;
 mod parents;
 mod preface;
 mod remote;
+mod sdk;
 mod speed;
 mod streaming;
 mod tasks;

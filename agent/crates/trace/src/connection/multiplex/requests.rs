@@ -112,6 +112,7 @@ impl Streams {
             authority: head.authority.as_deref(),
             version: Some(HttpVersion::Http2),
             headers: &head.headers,
+            is_cut: !head.is_whole(),
             by_any_thread: head.headers.get("user-agent").is_some_and(|agent| agent.contains(SHARED_WRITER)),
         };
         let (number, place) = self.begin();
