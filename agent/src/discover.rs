@@ -12,6 +12,7 @@ pub mod interpreter;
 mod launcher;
 mod maps;
 pub mod memory;
+pub(crate) mod pages;
 mod process_title;
 mod python_command;
 mod sockets;

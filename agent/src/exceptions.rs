@@ -4,7 +4,6 @@
 //! Invariant: nothing is told of a process whose interpreter's layout is not known and was not seen to hold.
 
 mod layout;
-mod pages;
 mod words;
 
 use std::path::Path;
@@ -15,12 +14,11 @@ use python::code::Codes;
 use python::object::Objects;
 use rustc_hash::FxHashMap;
 
-use pages::Pages;
-
 use crate::clock;
 use crate::config::When;
 use crate::discover::interpreter::Interpreter;
 use crate::discover::memory::ProcessMemory;
+use crate::discover::pages::Pages;
 use crate::discover::{FileId, Proc};
 use crate::pipeline::News;
 use crate::policy::{Policy, Step, Terms};

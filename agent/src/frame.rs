@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{Exceptions, Process};
+use model::{Exceptions, Process, Routes};
 
 /// The first line of a recording.
 const MAGIC: &[u8] = b"stardust-probe recording 1\n";
@@ -21,7 +21,7 @@ const MARK: u32 = 0x0100 + size_of::<ebpf::abi::SocketCall>() as u32;
 /// Stands for no time.
 const NEVER_NS: u64 = u64::MAX;
 /// No frame is longer.
-const FRAME_BYTES_MAX: u32 = 1 << 20;
+const FRAME_BYTES_MAX: u32 = 1 << 24;
 
 /// One step of the pipeline's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,15 @@ pub enum Frame<'a> {
         pid: u32,
         /// Monotonic nanoseconds.
         since_ns: Option<u64>,
+    },
+    /// A look into a process's memory found the routes of its app.
+    Routes {
+        /// When.
+        now_ns: u64,
+        /// The process.
+        pid: u32,
+        /// All of them.
+        routes: Arc<Routes>,
     },
     /// Time has passed.
     Tick {
@@ -114,6 +123,10 @@ impl Recorder {
             Frame::CopiesSeen { pid, since_ns } => {
                 let since_ns = since_ns.unwrap_or(NEVER_NS);
                 self.put(b'V', &[&since_ns.to_le_bytes(), &pid.to_le_bytes()])
+            }
+            Frame::Routes { now_ns, pid, routes } => {
+                let text = serde_json::to_vec(routes)?;
+                self.put(b'F', &[&now_ns.to_le_bytes(), &pid.to_le_bytes(), &text])
             }
             Frame::Tick { now_ns } => self.put(b'T', &[&now_ns.to_le_bytes()]),
             Frame::Stop { now_ns } => self.put(b'S', &[&now_ns.to_le_bytes()]),
@@ -193,6 +206,10 @@ fn parse(kind: u8, bytes: &[u8]) -> io::Result<Frame<'_>> {
             let since_ns = Some(number(0)?).filter(|since_ns| *since_ns != NEVER_NS);
             Frame::CopiesSeen { pid: pid()?, since_ns }
         }
+        b'F' => {
+            let routes = serde_json::from_slice(bytes.get(12..).unwrap_or_default())?;
+            Frame::Routes { now_ns: number(0)?, pid: pid()?, routes: Arc::new(routes) }
+        }
         b'T' => Frame::Tick { now_ns: number(0)? },
         b'S' => Frame::Stop { now_ns: number(0)? },
         _ => return Err(broken("a frame is of an unknown kind")),
@@ -219,6 +236,16 @@ mod tests {
         Exceptions { connection: model::ConnectionId(1), sent: 9, exceptions: vec![exception] }
     }
 
+    fn routes() -> Routes {
+        let rule = model::Rule {
+            template: "/a/<b>".to_owned(),
+            pieces: vec![model::Piece::Literal("/a/".to_owned()), model::Piece::Segment],
+            methods: Some(vec!["GET".to_owned()]),
+            target: model::Target::Endpoint,
+        };
+        Routes { order: model::Order::First, rules: vec![rule] }
+    }
+
     fn frames() -> Vec<Frame<'static>> {
         vec![
             Frame::Seed(7),
@@ -228,6 +255,7 @@ mod tests {
             Frame::Exceptions { at_ns: 5, pid: 2, exceptions: exceptions() },
             Frame::CopiesSeen { pid: 2, since_ns: Some(6) },
             Frame::CopiesSeen { pid: 2, since_ns: None },
+            Frame::Routes { now_ns: 6, pid: 2, routes: Arc::new(routes()) },
             Frame::Tick { now_ns: 4 },
             Frame::Stop { now_ns: u64::MAX },
         ]

@@ -22,6 +22,7 @@ mod outputs;
 mod pipeline;
 mod policy;
 mod probe_site;
+mod routes;
 mod run;
 mod sys;
 mod tls;

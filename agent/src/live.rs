@@ -25,6 +25,7 @@ use crate::frame::Frame;
 use crate::interpreters::Interpreters;
 use crate::lineage::Lineage;
 use crate::pipeline::{Intake, Pipeline};
+use crate::routes::RouteReader;
 use crate::sys;
 use crate::tls::Probes;
 
@@ -55,6 +56,8 @@ pub struct Inside {
     pub exceptions: Arc<Mutex<Exceptions>>,
     /// Which task starts which.
     pub lineage: Lineage,
+    /// Routes of apps.
+    pub routes: RouteReader,
 }
 
 /// Why the source ended.
@@ -201,6 +204,10 @@ fn drain(
         pipeline.feed(&Frame::Tick { now_ns });
         interpreters.expect(pipeline.newcomers(), now_ns);
         let followed = interpreters.look(kernel, now_ns);
+        if let Some((pid, interpreter)) = &followed {
+            inside.routes.found(*pid, interpreter, now_ns);
+        }
+        read_routes(&mut inside.routes, &mut pipeline, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
         let news = pipeline.news();
@@ -248,6 +255,17 @@ fn drain(
     ring.consume()?;
     pipeline.borrow_mut().feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
     Ok(ended)
+}
+
+/// Hands on what was read of routes, and asks for more where it is missed.
+fn read_routes(reader: &mut RouteReader, pipeline: &mut Pipeline, now_ns: u64) {
+    for pid in pipeline.tracer().strangers() {
+        reader.missed(pid);
+    }
+    let is_watched = |pid| pipeline.processes().contains_key(&pid);
+    for (pid, routes) in reader.look(is_watched, now_ns) {
+        pipeline.feed(&Frame::Routes { now_ns, pid, routes });
+    }
 }
 
 /// Whether anything is going on.

@@ -154,6 +154,10 @@ impl Pipeline {
             }
             Frame::Process(process) => self.know(process.clone()),
             Frame::Closed { connection, pid, now_ns } => self.observe(&closed(*connection, *pid, *now_ns)),
+            Frame::Routes { now_ns, pid, routes } => {
+                let body = Body::Routes(routes.clone());
+                self.observe(&Event { at_ns: *now_ns, pid: *pid, tid: 0, body });
+            }
             Frame::Tick { now_ns } => {
                 self.tracer.tick(*now_ns, &mut self.spans);
                 self.tell_loads(*now_ns, false);

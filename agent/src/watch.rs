@@ -28,6 +28,7 @@ use crate::lineage::Lineage;
 use crate::live::{self, Ended, Inside, Tally};
 use crate::outputs::Outputs;
 use crate::pipeline::Pipeline;
+use crate::routes::RouteReader;
 use crate::tls::Probes;
 
 /// From the first signal to the end.
@@ -36,6 +37,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const SAME_SIGNAL: Duration = Duration::from_millis(50);
 /// What a shell reports of a process that a second SIGINT ended.
 const STOPPED_AT_ONCE: i32 = 130;
+
+/// The routes of one process.
+type ReadRoutes = (u32, Arc<model::Routes>);
 
 /// What the pipeline's thread leaves behind.
 struct Remains {
@@ -53,6 +57,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
         proc.watchable(*pid).map_err(|why| attach::unwatchable(*pid, why))?;
     }
     let recorder = file.map(create_recording).transpose()?;
+    let (routes, read) = read_routes(config, pids)?;
     let mut attached = attach::attach(&config.kernel, config.python.errors != When::Off)?;
     let watched = attach::watch(&mut attached.kernel, pids)?;
     let processes = identify_all(config, pids, &watched)?;
@@ -79,9 +84,13 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     }
     pipeline = pipeline.keep_news();
     begin(config, &mut pipeline, &processes)?;
+    let now_ns = now_ns()?;
+    for (pid, routes) in read {
+        pipeline.feed(&Frame::Routes { now_ns, pid, routes });
+    }
     let libraries = probe_libraries(&mut attached, &watched)?;
     let lineage = Lineage::new(config.python.lineage_terms());
-    let inside = Inside { libraries, exceptions, lineage };
+    let inside = Inside { libraries, exceptions, lineage, routes };
     let signals = Signals::listen(&runtime)?;
     announce(&attached, &processes, pids);
 
@@ -197,9 +206,24 @@ fn begin(config: &Config, pipeline: &mut Pipeline, processes: &[Process]) -> Res
     Ok(())
 }
 
+/// The routes of the apps that are to be watched, and who reads them later.
+fn read_routes(config: &Config, roots: &[u32]) -> Result<(RouteReader, Vec<ReadRoutes>), Failure> {
+    let reader = RouteReader::start(config.python.routes);
+    let mut reader = reader.map_err(|error| Failure::io("cannot start the reader of routes", &error))?;
+    let proc = Proc::default();
+    let descendants = roots.iter().flat_map(|root| proc.descendants(*root));
+    let pids: Vec<u32> = roots.iter().copied().chain(descendants).collect();
+    let read = reader.read_ahead(&pids, now_ns()?);
+    Ok((reader, read))
+}
+
+fn now_ns() -> Result<u64, Failure> {
+    clock::monotonic_ns().map_err(|error| Failure::io("cannot read the clock", &error))
+}
+
 /// Probes what the processes have loaded by now; later libraries show by their first encrypted bytes.
 fn probe_libraries(attached: &mut Attached, watched: &[u32]) -> Result<Probes, Failure> {
-    let now_ns = clock::monotonic_ns().map_err(|error| Failure::io("cannot read the clock", &error))?;
+    let now_ns = now_ns()?;
     let mut probes = Probes::default();
     for pid in watched {
         probes.look_at(&mut attached.kernel, *pid, now_ns);

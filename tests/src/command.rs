@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::probe::find_program;
+use crate::probe::{ROUTES, find_program};
 use crate::process::wait_for;
 
 /// How a command ended.
@@ -37,7 +37,7 @@ pub struct Running {
 /// The probe's command.
 pub fn probe(arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(find_program()?);
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments).env(ROUTES, "false").stdin(Stdio::null());
     Ok(command)
 }
 

@@ -23,6 +23,9 @@ use crate::venv::target_folder;
 const ATTACH_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Whether the routes of apps are read.
+pub const ROUTES: &str = "STARDUST_PROBE_PYTHON_ROUTES";
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A span as `--format json` prints it.
@@ -95,9 +98,11 @@ pub struct SpanLine {
 }
 
 impl SpanLine {
-    /// Whether nothing else is known than where the time went.
+    /// Whether nothing else is known than where the time went, and where the route is from.
     pub fn says_no_more_than_times(&self) -> bool {
-        self.attributes.keys().all(|name| name.starts_with("stardust_probe.time."))
+        let is_always =
+            |name: &str| name.starts_with("stardust_probe.time.") || name == "stardust_probe.route_source";
+        self.attributes.keys().all(|name| is_always(name))
     }
 }
 
@@ -162,7 +167,8 @@ impl Probe {
             command.args(["--pid", &pid.to_string()]);
         }
         command.args(["--format", "json"]).arg("--state-dir").arg(state.path()).args(arguments);
-        command.envs(environment.iter().copied());
+        // Names are learned from paths: most apps here are loaded while they are watched.
+        command.env(ROUTES, "false").envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start the probe")?;
         let output = Arc::new(Output::default());

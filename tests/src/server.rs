@@ -237,6 +237,14 @@ impl Server {
         Self::start(command, endpoint)
     }
 
+    /// A script in `tests/apps/routes`, run in this environment, on the port it is told.
+    pub fn routes(venv: &Venv, name: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Command::new(venv.program("python"));
+        command.arg(apps_folder().join("routes").join(name)).arg(port_of(&endpoint));
+        Self::start(command, endpoint)
+    }
+
     /// A script in `tests/apps` that needs nothing but the standard library, run by this interpreter, on the port it is
     /// told.
     pub fn script_of(interpreter: &Path, name: &str) -> anyhow::Result<Self> {

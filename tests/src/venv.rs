@@ -1,6 +1,6 @@
 //! The Python environment that servers and clients run in.
 //!
-//! Invariant: it holds exactly what `tests/requirements.txt` of this moment asks for.
+//! Invariant: it holds exactly what its file of requirements of this moment asks for.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-const REQUIREMENTS: &str = include_str!("../requirements.txt");
+/// The file, and what it says.
+type Requirements = (&'static str, &'static str);
+
+const MAIN: Requirements = ("requirements.txt", include_str!("../requirements.txt"));
+const ROUTES: Requirements = ("requirements-routes.txt", include_str!("../requirements-routes.txt"));
 
 /// A virtual environment.
 #[derive(Debug, Clone)]
@@ -24,18 +28,29 @@ impl Venv {
             Some(folder) => PathBuf::from(folder),
             None => target_folder()?.join("python-venv"),
         };
+        Self::make(folder, Path::new("python3"), MAIN)
+    }
+
+    /// The environment of another interpreter, with the frameworks whose routes are read.
+    pub fn of(interpreter: &Path) -> anyhow::Result<Self> {
+        let name = interpreter.file_name().context("an interpreter has a name")?.to_string_lossy();
+        let parent = Self::open()?.folder.parent().context("the environment is in a folder")?.to_path_buf();
+        Self::make(parent.join(format!("python-venv-{name}")), interpreter, ROUTES)
+    }
+
+    fn make(folder: PathBuf, interpreter: &Path, (file, content): Requirements) -> anyhow::Result<Self> {
         let stamp = folder.join("requirements.installed");
         let parent = folder.parent().context("the environment needs a folder above it")?;
         let lock = File::create(parent.join("python-venv.lock")).context("create the environment's lock")?;
         lock.lock().context("wait for who makes the environment")?;
-        if fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == REQUIREMENTS) {
+        if fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == content) {
             return Ok(Self { folder });
         }
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
+        run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
         run(Command::new(folder.join("bin/python")).args(pip).arg(requirements))?;
-        fs::write(&stamp, REQUIREMENTS).context("stamp the environment")?;
+        fs::write(&stamp, content).context("stamp the environment")?;
         Ok(Self { folder })
     }
 

@@ -33,6 +33,8 @@ pub struct PythonConfig {
     pub lineage_quiet_s: u32,
     /// How many contexts a second may be copied in a process that is looked at.
     pub lineage_max_copies_per_s: u32,
+    /// Read an app's routes from its framework's objects.
+    pub routes: bool,
 }
 
 impl Default for PythonConfig {
@@ -44,6 +46,7 @@ impl Default for PythonConfig {
             lineage: When::Auto,
             lineage_quiet_s: 600,
             lineage_max_copies_per_s: 50_000,
+            routes: true,
         }
     }
 }

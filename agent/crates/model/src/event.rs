@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Exceptions, Identity, Process, Timing};
+use crate::{Address, Exceptions, Identity, Process, Routes, Timing};
 
 /// One thing that happened in a watched process.
 ///
@@ -49,6 +49,8 @@ pub enum Body<'a> {
     /// Every copy of a context of the process is told from this time on, in nanoseconds of the monotonic clock; `None`: not
     /// any more. What was known of copies before, and earlier ones that still come, mean nothing.
     CopiesSeen(Option<u64>),
+    /// The agent found out (again) which routes the app of the process has.
+    Routes(Arc<Routes>),
     /// The agent found out (again) what the process is. Precedes every other event of that process.
     Process(Arc<Process>),
 }

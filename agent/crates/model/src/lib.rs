@@ -14,6 +14,7 @@ mod identity;
 mod load;
 mod process;
 mod protocol;
+mod routes;
 mod span;
 mod timing;
 
@@ -30,5 +31,6 @@ pub use identity::{Blur, Identity};
 pub use load::Load;
 pub use process::{AppIdSource, Process};
 pub use protocol::{Family, Protocol};
+pub use routes::{Order, Piece, Routes, Rule, Target};
 pub use span::{End, Fault, HttpVersion, Parent, ParentKind, Span, SpanId, SpanKind, TraceId};
 pub use timing::{Timing, Waited};

@@ -13,6 +13,7 @@ mod interpreter;
 pub mod layout;
 mod memory;
 pub mod object;
+pub mod routes;
 pub mod stacktrace;
 pub mod state;
 pub mod text;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: total and bounded. No pointer is believed: whatever it leads to is read as a value or as `None`.
 
+mod contents;
 mod kind;
 mod number;
 mod repr;

@@ -1,9 +1,11 @@
 //! Whatever memory says, reading it ends, in bounds, with a value.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 use python::code::Codes;
 use python::object::Objects;
-use python::{Layout, Memory, exception, stacktrace};
+use python::{Layout, Memory, exception, routes, stacktrace};
 
 /// Memory in which every address can be read and a good part of the words look like pointers, flags and sizes.
 struct Dream {
@@ -21,6 +23,16 @@ impl Memory for Dream {
         }
         // Not everything is mapped.
         !address.is_multiple_of(97)
+    }
+}
+
+/// The same, until so much of it was read.
+struct Waking(Dream, Cell<u32>);
+
+impl Memory for Waking {
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        self.1.set(self.1.get().saturating_sub(1));
+        self.1.get() > 0 && self.0.read(address, into)
     }
 }
 
@@ -49,6 +61,17 @@ proptest! {
         for address in [0x7f00_0000, 0x7f00_0008, 0x7f00_0800, u64::MAX - 7] {
             if let Some(found) = exception::read(&objects, &mut codes, address) {
                 prop_assert!(stacktrace::write(&found).len() <= 64 * 1024);
+            }
+        }
+    }
+
+    #[test]
+    fn any_memory_gives_routes_or_a_reason(seed: u64, small: u8, bits in 0_u32..8, minor in 0_usize..7) {
+        let flags = 0b1111 << 26 | u64::from(bits) << 2 | 1 << 9;
+        let memory = Waking(Dream { seed, small, flags }, Cell::new(20_000));
+        for runtime in [0x7f00_0000, 0x7f00_0800, u64::MAX - 7] {
+            if let Ok(found) = routes::read(&memory, runtime, &Layout::all()[minor]) {
+                prop_assert!(found.rules.len() <= 4096);
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::client_address::client_address;
 use crate::counts::Counts;
 use crate::crossing::Crossings;
 use crate::exchange::{Exchange, fault};
+use crate::framework::{Asked, Frameworks};
 use crate::head::{Answering, Asking, Beginning};
 use crate::ids::Ids;
 use crate::lineage::{Requests, Serving, Settled};
@@ -65,6 +66,7 @@ pub(crate) struct Assembler {
     crossings: Crossings,
     traces: Traces,
     sdks: Sdks,
+    pub(crate) frameworks: Frameworks,
     /// Servers' requests whose caller was told of after they had begun.
     joined: FxHashMap<SpanId, Parent>,
     apps: Apps,
@@ -76,6 +78,7 @@ impl Assembler {
         Self {
             apps: Apps::new(policy.max_names, policy.max_path_children),
             sdks: Sdks::new(policy.with_sdk),
+            frameworks: Frameworks::default(),
             policy,
             clock: WallClock::default(),
             counts: Counts::default(),
@@ -113,6 +116,14 @@ impl Assembler {
         let method = head.method.unwrap_or_default();
         let target = head.target.map(|target| Target::parse(method, target));
         let template = target.as_ref().and_then(|target| target.path).map(template);
+        let route = match (place.kind, head.method, target.as_ref().and_then(|target| target.path)) {
+            (SpanKind::Server, Some(method), Some(path)) => {
+                let upgrade = head.headers.get("upgrade");
+                let socket = upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+                self.frameworks.find(thread.pid, Asked { method, path, socket })
+            }
+            _ => None,
+        };
         let caller = (!head.by_any_thread || self.requests.is_alone(thread.pid)).then_some(thread);
         let (mut context, said) = self.context((thread.pid, place.kind), head.headers);
         let trace_state = context.as_mut().and_then(|context| context.trace_state.take());
@@ -148,7 +159,7 @@ impl Assembler {
         }
         self.record_headers(&mut span, app, "request.", head.headers);
         let App { names, flags, .. } = self.apps.get_mut(app);
-        let name = names.peek(place.kind, method, template.as_deref());
+        let name = names.peek(place.kind, method, route.as_deref(), template.as_deref());
         span.head_sampled |= flags.start(place.kind, name, start_ns);
         if let Some(mark) = mark {
             self.cross(&mut span, mark, waits.is_some());
@@ -175,6 +186,7 @@ impl Assembler {
         self.counts.exchanges += 1;
         Exchange {
             template,
+            route,
             request_position: Some(position),
             waits,
             wire: mark.map(|mark| mark.wire),
@@ -252,6 +264,7 @@ impl Assembler {
         let thread = Thread { pid, tid, identity, timing: Timing::default() };
         Exchange {
             template: whole.template.clone(),
+            route: whole.route.clone(),
             request_position: whole.request_position,
             request_done: true,
             // As long as it is not known whose call it is, its parts are shown.
@@ -301,7 +314,8 @@ impl Assembler {
         span.fault = fault(&span, span.end, self.policy.error_status(span.kind));
         raised::describe(&mut span, exchange.exception, &self.policy.redactor);
         let names = &mut self.apps.get_mut(exchange.app).names;
-        let over_ceiling = name(&mut span, names, exchange.template.as_deref(), seen);
+        let over_ceiling =
+            name(&mut span, names, exchange.route.as_ref(), exchange.template.as_deref(), seen);
         self.counts.names_over_ceiling += u64::from(over_ceiling);
         if span.kind == SpanKind::Server && self.sdks.end(&mut span) {
             self.counts.left_to_sdk += 1;

@@ -1,5 +1,7 @@
 //! One request and its response while they pass.
 
+use std::sync::Arc;
+
 use model::{AttributeValue, End, Exception, Fault, Identity, Span, SpanKind};
 
 use crate::app::AppIndex;
@@ -24,6 +26,8 @@ pub(crate) struct Exchange {
     pub(crate) pid: u32,
     /// The path's template, if there is a path.
     pub(crate) template: Option<String>,
+    /// The template of the framework's rule that it goes to, where that is known.
+    pub(crate) route: Option<Arc<str>>,
     /// Where the request begins in its direction. `None`: it had passed before the probe looked.
     pub(crate) request_position: Option<u64>,
     /// The request's last byte has passed.
@@ -57,6 +61,7 @@ impl Exchange {
             app,
             pid: thread.pid,
             template: None,
+            route: None,
             request_position: None,
             request_done: false,
             response_position: None,

@@ -18,6 +18,7 @@ mod crossing;
 mod exchange;
 #[cfg(test)]
 mod fixture;
+mod framework;
 mod handed_on;
 mod head;
 mod ids;

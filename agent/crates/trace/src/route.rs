@@ -62,9 +62,17 @@ impl Names {
     }
 
     /// The name as far as it can be told before the answer is known; learns nothing.
-    pub(crate) fn peek(&mut self, kind: SpanKind, method: &str, template: Option<&str>) -> &str {
+    pub(crate) fn peek(
+        &mut self,
+        kind: SpanKind,
+        method: &str,
+        route: Option<&str>,
+        template: Option<&str>,
+    ) -> &str {
         self.begin(method);
-        if let Some(template) = template
+        if let Some(route) = route {
+            self.scratch.push_str(route);
+        } else if let Some(template) = template
             && !self.routes[kind as usize].find(template, &mut self.scratch)
             && !self.strange[kind as usize].find(template, &mut self.scratch)
         {
@@ -105,6 +113,21 @@ impl Names {
             let trie = if strange { &mut self.strange } else { &mut self.routes };
             trie[kind as usize].learn(template, self.max_children, &mut self.scratch);
             self.strange_count += usize::from(strange);
+        }
+        self.register(method_in_name(method).len() + 1)
+    }
+
+    /// The name of a request that goes to a framework's rule.
+    pub(crate) fn of_rule(&mut self, method: &str, route: &Arc<str>) -> Name {
+        self.begin(method);
+        self.scratch.push_str(route);
+        if let Some(name) = self.known.get(self.scratch.as_str()) {
+            return name.clone();
+        }
+        if self.known.len() >= self.ceiling {
+            self.begin(method);
+            self.scratch.push_str(OTHER);
+            return Name { text: self.scratch.as_str().into(), route: None, over_ceiling: true };
         }
         self.register(method_in_name(method).len() + 1)
     }
@@ -160,8 +183,8 @@ mod tests {
         assert_eq!(name(&mut names, Server, "PROPFIND", "/dav", false), "_OTHER /dav");
         assert_eq!(name(&mut names, Server, "get", "/dav", false), "_OTHER /dav");
         assert_eq!(&*names.resolve(Server, "OPTIONS", None, false).text, "OPTIONS");
-        assert_eq!(names.peek(Server, "GET", Some("/users/{id}")), "GET /users/{id}");
-        assert_eq!(names.peek(Server, "GET", Some("/new")), "GET /new");
+        assert_eq!(names.peek(Server, "GET", None, Some("/users/{id}")), "GET /users/{id}");
+        assert_eq!(names.peek(Server, "GET", None, Some("/new")), "GET /new");
     }
 
     #[test]
@@ -173,7 +196,7 @@ mod tests {
         }
         assert_eq!(name(&mut names, Server, "GET", "/u/ninth", false), "GET /u/{*}");
         assert_eq!(name(&mut names, Server, "GET", "/u/name", false), "GET /u/{*}");
-        assert_eq!(names.peek(Server, "GET", Some("/u/tenth")), "GET /u/{*}");
+        assert_eq!(names.peek(Server, "GET", None, Some("/u/tenth")), "GET /u/{*}");
         // The client side learns by itself.
         assert_eq!(name(&mut names, Client, "GET", "/u/ninth", false), "GET /u/ninth");
     }

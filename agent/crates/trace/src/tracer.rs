@@ -91,9 +91,13 @@ impl Tracer {
             Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
             Body::TlsCall(call) => self.tls_call((event.at_ns, thread), call, out),
             Body::SocketState(state) => self.state((event.at_ns, thread), state, out),
-            Body::Fork { child } => self.assembler.processes.fork(event.pid, *child),
+            Body::Fork { child } => {
+                self.assembler.processes.fork(event.pid, *child);
+                self.assembler.frameworks.fork(event.pid, *child);
+            }
             // What the process is now follows as `Process`.
-            Body::Exec => {}
+            Body::Exec => self.assembler.frameworks.forget(event.pid),
+            Body::Routes(routes) => self.assembler.frameworks.learn(event.pid, routes.clone()),
             Body::Exit { .. } => self.exit(event.pid, out),
             Body::Exceptions(raised) => {
                 if let Some(connection) = self.connections.map.get_mut(&raised.connection) {
@@ -194,6 +198,7 @@ impl Tracer {
         }
         self.assembler.exit_calls(pid);
         self.assembler.processes.exit(pid);
+        self.assembler.frameworks.forget(pid);
     }
 
     /// Gives out what was held back until `now_ns`.
@@ -296,6 +301,11 @@ impl Tracer {
     /// The connections let go since the last call: the source need not tell of them any more.
     pub fn let_go(&mut self) -> std::vec::Drain<'_, ConnectionId> {
         self.let_go.drain(..)
+    }
+
+    /// Processes that were asked for paths of which their frameworks' rules, as they were told, say nothing.
+    pub fn strangers(&mut self) -> std::vec::Drain<'_, u32> {
+        self.assembler.frameworks.strangers()
     }
 
     /// The connections found since the last call on which all of each call should be copied.

@@ -4,16 +4,8 @@ use super::{HEAP_TYPE, IS_STR, Objects};
 
 /// `PyTypeObject.tp_mro` (Include/cpython/object.h), a tuple; at this place from 3.8 to 3.14.
 const TYPE_MRO: u32 = 344;
-/// `PyDictKeysObject` (Objects/dict-common.h, later `Include/internal/pycore_dict.h`).
-const KEYS_SIZE_UNTIL_3_10: u32 = 8;
-const KEYS_ENTRIES_UNTIL_3_10: u32 = 32;
-const KEYS_INDICES_UNTIL_3_10: u64 = 40;
-const KEYS_LOG2_INDEX_BYTES: u64 = 9;
-const KEYS_ENTRIES: u32 = 24;
-const KEYS_INDICES: u64 = 32;
 
-/// No dict of a type is searched further, no chain of bases followed further.
-const ENTRIES_MAX: u64 = 1024;
+/// No chain of bases is followed further.
 const BASES_MAX: usize = 64;
 const NAME_CHARS_MAX: usize = 256;
 
@@ -143,7 +135,7 @@ impl Objects<'_> {
         (says.unwrap_or(Says::OwnCode), is_group)
     }
 
-    fn bases(&self, address: u64) -> Vec<u64> {
+    pub(super) fn bases(&self, address: u64) -> Vec<u64> {
         let object = &self.layout.object;
         let found = self.pointer(address, TYPE_MRO).and_then(|mro| {
             let size = self.word(mro, object.size)?.min(BASES_MAX as u64);
@@ -157,41 +149,12 @@ impl Objects<'_> {
         self.of_dict(self.pointer(kind, self.layout.object.type_dict)?, name)
     }
 
-    /// What a dict whose values stand beside its keys holds under `name`.
+    /// What a dict holds under `name`.
     pub(crate) fn of_dict(&self, dict: u64, name: &str) -> Option<u64> {
-        let keys = self.pointer(dict, self.layout.object.dict_keys)?;
-        let (count, entries, entry_bytes, key_at) = if self.layout.minor <= 10 {
-            let index_bytes = match self.word(keys, KEYS_SIZE_UNTIL_3_10)? {
-                size @ 0..=0xff => size,
-                size @ 0x100..=0xffff => 2 * size,
-                _ => return None,
-            };
-            let count = self.word(keys, KEYS_ENTRIES_UNTIL_3_10)?;
-            (count, keys.checked_add(KEYS_INDICES_UNTIL_3_10 + index_bytes)?, 24, 8)
-        } else {
-            let mut sizes = [0; 2];
-            // The size of the indices, then the kind of the entries: 0 with a hash before the key.
-            if !self.memory.read(keys.checked_add(KEYS_LOG2_INDEX_BYTES)?, &mut sizes) || sizes[0] > 20 {
-                return None;
-            }
-            let entries = keys.checked_add(KEYS_INDICES + (1 << sizes[0]))?;
-            let (entry_bytes, key_at) = if sizes[1] == 0 { (24, 8) } else { (16, 0) };
-            (self.word(keys, KEYS_ENTRIES)?, entries, entry_bytes, key_at)
-        };
-        let mut bytes = vec![0; entry_bytes * count.min(ENTRIES_MAX) as usize];
-        if !self.memory.read(entries, &mut bytes) {
-            return None;
-        }
-        let word = |entry: &[u8], at: usize| entry[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
-        bytes
-            .chunks_exact(entry_bytes)
-            .map(|entry| (word(entry, key_at), word(entry, key_at + 8)))
-            .filter(|(key, value)| *key != 0 && *value != 0)
-            .find(|(key, _)| self.is_str(*key, name))
-            .map(|(_, value)| value)
+        self.named(&self.entries(dict)?, name)
     }
 
-    fn is_str(&self, address: u64, text: &str) -> bool {
+    pub(super) fn is_str(&self, address: u64, text: &str) -> bool {
         // Most keys differ in their length: told by one read.
         self.word(address, self.layout.object.str_length) == Some(text.len() as u64)
             && self.flags(address).is_some_and(|flags| flags & IS_STR != 0)

@@ -59,7 +59,7 @@ impl Sample {
 }
 
 /// What the name, the tag's first line or the error already says.
-const SAID: [&str; 9] = [
+const SAID: [&str; 11] = [
     "error.type",
     "exception.type",
     "exception.message",
@@ -69,6 +69,8 @@ const SAID: [&str; 9] = [
     "db.collection.name",
     "db.query.text",
     "db.system.name",
+    "http.route",
+    "stardust_probe.route_source",
 ];
 
 /// Rows, where they are known; else bytes both ways.

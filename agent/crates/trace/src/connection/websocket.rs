@@ -3,6 +3,8 @@
 
 mod tally;
 
+use std::sync::Arc;
+
 use model::{
     Direction, End, Fault, Identity, Parent, ParentKind, Protocol, Span, SpanKind, TcpState, Timing,
 };
@@ -49,6 +51,7 @@ struct Handshake {
     span: Span,
     pid: u32,
     template: Option<String>,
+    route: Option<Arc<str>>,
     end_ns: u64,
     subprotocol: Option<String>,
     compressed: bool,
@@ -66,6 +69,7 @@ impl Session {
             span: exchange.span.clone(),
             pid: exchange.pid,
             template: exchange.template.clone(),
+            route: exchange.route.clone(),
             end_ns,
             subprotocol: head
                 .headers
@@ -148,7 +152,7 @@ fn is_error(code: u16) -> bool {
 }
 
 fn begin(handshake: &Handshake, place: &Place, assembler: &mut Assembler) -> Exchange {
-    let Handshake { span, pid, template, end_ns, subprotocol, compressed } = handshake;
+    let Handshake { span, pid, template, route, end_ns, subprotocol, compressed } = handshake;
     let lineage = Lineage {
         parent: Some(Parent { span_id: span.span_id.to_string().into(), kind: ParentKind::Handshake }),
         flagged: span.head_sampled,
@@ -158,6 +162,7 @@ fn begin(handshake: &Handshake, place: &Place, assembler: &mut Assembler) -> Exc
     let beginning = Beginning { name: "WEBSOCKET", number: 0, start_ns: *end_ns, position: 0 };
     let mut exchange = assembler.begin((Protocol::WebSocket, place), thread, beginning, Some(lineage));
     exchange.template.clone_from(template);
+    exchange.route.clone_from(route);
     let session = &mut exchange.span;
     session.scheme = if span.scheme == "https" { "wss" } else { "ws" };
     session.host.clone_from(&span.host);

@@ -212,9 +212,11 @@ impl World {
     }
 }
 
-/// What is known of a span, but for where its time went.
+/// What is known of a span, but for where its time went and where its route is from.
 pub fn attributes(span: &Span) -> impl Iterator<Item = &Attribute> {
-    span.attributes.iter().filter(|attribute| !attribute.name.starts_with("stardust_probe.time."))
+    let is_always =
+        |name: &str| name.starts_with("stardust_probe.time.") || name == "stardust_probe.route_source";
+    span.attributes.iter().filter(move |attribute| !is_always(attribute.name))
 }
 
 /// `kind name status end fault request_bytes/response_bytes duration_ms/ttfb_ms`

@@ -1,6 +1,6 @@
-//! A process's memory, read by the page: what an exception says lies in few pages, in many small parts.
+//! A process's memory, read by the page: what is of interest lies in few pages, in many small parts.
 //!
-//! Invariant: a page is as it was when it was first asked for. Kept for one look only.
+//! Invariant: a page is as it was when it was first asked for. Kept for one look only, and no more than [`PAGES_MAX`].
 
 use std::cell::RefCell;
 
@@ -8,19 +8,21 @@ use python::Memory;
 use rustc_hash::FxHashMap;
 
 const PAGE_BYTES: usize = 4096;
+/// What is beyond cannot be read: 48 MiB.
+const PAGES_MAX: usize = 12_288;
 
 type Page = Box<[u8; PAGE_BYTES]>;
 
 /// Pages read so far; `None`: there is none.
 #[derive(Debug)]
-pub(super) struct Pages<'a, M> {
+pub(crate) struct Pages<'a, M> {
     memory: &'a M,
     pages: RefCell<FxHashMap<u64, Option<Page>>>,
 }
 
 impl<'a, M: Memory> Pages<'a, M> {
     /// Of this memory, from now on.
-    pub(super) fn of(memory: &'a M) -> Self {
+    pub(crate) fn of(memory: &'a M) -> Self {
         Self { memory, pages: RefCell::default() }
     }
 }
@@ -34,6 +36,9 @@ impl<M: Memory> Memory for Pages<'_, M> {
         }
         let mut pages = self.pages.borrow_mut();
         let number = address - offset as u64;
+        if pages.len() >= PAGES_MAX && !pages.contains_key(&number) {
+            return false;
+        }
         let page = pages.entry(number).or_insert_with(|| {
             let mut page = Box::new([0; PAGE_BYTES]);
             self.memory.read(number, &mut page[..]).then_some(page)
