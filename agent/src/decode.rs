@@ -120,7 +120,7 @@ fn tls_call<'a>(call: &TlsCall, head: &'a [u8], tail: &'a [u8]) -> Option<model:
     Some(model::TlsCall {
         session: TlsSessionId(call.session),
         kind,
-        entered_ns: call.entered_ns,
+        entered_ns: (call.entered_ns > 0).then_some(call.entered_ns),
         identity: identity(call.identity, call.context),
         position: call.position,
         payload: (call.bytes > 0).then_some(Payload { len: call.bytes, head, tail }),

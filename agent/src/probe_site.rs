@@ -10,12 +10,14 @@
 
 mod decode;
 mod image;
+mod kept;
 
 use std::fmt;
 
 use thiserror::Error;
 
-pub use image::{CallSite, Image};
+pub use image::{CallSite, Image, KeptCall};
+pub use kept::{Kept, Operand};
 
 /// A place for a uprobe.
 #[derive(Debug, Clone, PartialEq, Eq)]

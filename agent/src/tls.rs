@@ -3,6 +3,7 @@
 //! Invariant: no function is probed at two places that would both count its bytes, and no return probe is set: a
 //! result is read at an instruction behind the call, which is right on any stack.
 
+mod behind;
 mod plan;
 mod probes;
 
@@ -13,6 +14,7 @@ use ebpf::abi;
 use crate::discover::MappedFile;
 use crate::probe_site::Site;
 
+pub use behind::Behind;
 pub use plan::Planner;
 pub use probes::Probes;
 
@@ -31,6 +33,8 @@ pub enum Kind {
     Handshake,
     /// Behind a call that reads or writes.
     Return,
+    /// Behind a call that reads or writes, and all that is to be known of it is had there.
+    Behind(Behind),
     /// The connection's object is given up.
     Free,
 }
@@ -59,7 +63,7 @@ pub struct Plan {
 
 impl Kind {
     /// As the kernel programs know it.
-    pub const fn cookie(self) -> u64 {
+    pub fn cookie(self) -> u64 {
         match self {
             Self::Read => abi::TLS_SITE_READ,
             Self::ReadEx => abi::TLS_SITE_READ_EX,
@@ -67,6 +71,7 @@ impl Kind {
             Self::WriteEx => abi::TLS_SITE_WRITE_EX,
             Self::Handshake => abi::TLS_SITE_HANDSHAKE,
             Self::Return => abi::TLS_SITE_RETURN,
+            Self::Behind(behind) => behind.cookie(),
             Self::Free => abi::TLS_SITE_FREE,
         }
     }
@@ -74,10 +79,10 @@ impl Kind {
 
 impl fmt::Display for Placed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            Kind::Return => "behind ",
-            _ => "",
-        };
-        write!(f, "{what}{} at {}", self.function, self.site)
+        match self.kind {
+            Kind::Return => write!(f, "behind {} at {}", self.function, self.site),
+            Kind::Behind(behind) => write!(f, "behind {} at {}, {behind}", self.function, self.site),
+            _ => write!(f, "{} at {}", self.function, self.site),
+        }
     }
 }

@@ -107,6 +107,37 @@ enum tls_site {
 	TLS_SITE_HANDSHAKE = 5, /* (connection) */
 	TLS_SITE_RETURN = 6, /* behind a call that reads or writes */
 	TLS_SITE_FREE = 7, /* (connection) */
+	TLS_SITE_BEHIND = 8, /* behind a call whose arguments can still be found: see tls_behind */
+};
+
+/* The cookie of such a site, from its low end: the site in 4 bits; whether the call writes; whether its fourth argument
+ * says where the length goes, which else is the result; where in a connection the BIO is that it reads from, in words
+ * (6 bits); then the connection, the buffer and the fourth argument, as operands of 17 bits.
+ */
+enum tls_behind {
+	TLS_BEHIND_WRITES = 4,
+	TLS_BEHIND_EX = 5,
+	TLS_BEHIND_BIO = 6,
+	TLS_BEHIND_BIO_BITS = 6,
+	TLS_BEHIND_OBJECT = 12,
+	TLS_BEHIND_BUFFER = 29,
+	TLS_BEHIND_MOVED = 46,
+	/* An operand, from its low end: a register (enum kept_register), whether the value is the word in memory there, and
+	 * what is added to the register. */
+	OPERAND_IN_MEMORY = 3,
+	OPERAND_ADDED = 4,
+	OPERAND_ADDED_BITS = 13,
+};
+
+/* Those that a function leaves as it found them (System V ABI for AMD64, section 3.2.1). */
+enum kept_register {
+	KEPT_RBX = 0,
+	KEPT_RBP = 1,
+	KEPT_R12 = 2,
+	KEPT_R13 = 3,
+	KEPT_R14 = 4,
+	KEPT_R15 = 5,
+	KEPT_RSP = 6,
 };
 
 enum tls_call_kind {
@@ -130,6 +161,7 @@ enum counter {
 	COUNTER_IGNORED_CALLS = 9,
 	COUNTER_IDENTITY_UNREADABLE = 10,
 	COUNTER_TLS_SESSIONS_FULL = 11,
+	COUNTER_TLS_CARRIERS_UNKNOWN = 12,
 	/* Calls without content, by `enum call`. */
 	COUNTER_WITHOUT_CONTENT = 16,
 	COUNTERS = COUNTER_WITHOUT_CONTENT + CALL_KINDS,
@@ -181,7 +213,7 @@ struct socket_call {
 struct tls_call {
 	struct record_header header; /* at_ns: when it returned */
 	u64 session; /* the library's object, by an id that is not used twice */
-	u64 entered_ns;
+	u64 entered_ns; /* 0: not seen, and the library moves the encrypted bytes by itself */
 	u64 position; /* clear text bytes before this call in this direction */
 	u64 bytes;    /* of clear text; 0: none moved */
 	u64 context;  /* see enum identity_kind */

@@ -29,6 +29,8 @@ struct contract {
 	enum family family;
 	enum call call;
 	enum tls_site tls_site;
+	enum tls_behind tls_behind;
+	enum kept_register kept_register;
 	enum tls_call_kind tls_call_kind;
 	enum counter counter;
 	enum identity_kind identity_kind;

@@ -17,6 +17,22 @@ enum {
 	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
 	TLS_FIRST_CALLS = 32,
 	TLS_PIECES_MAX = 8,
+	/* No call moves more. */
+	TLS_BYTES_MAX = 1 << 30,
+};
+
+/* Who moves an object's encrypted bytes. */
+enum tls_carrier {
+	CARRIER_NOT_ASKED = 0,
+	CARRIER_PROCESS = 1, /* the object reads from memory */
+	CARRIER_LIBRARY = 2, /* from a socket */
+	CARRIER_UNKNOWN = 3,
+};
+
+/* bio_type (include/openssl/bio.h.in): the same since OpenSSL 0.9. */
+enum bio_type {
+	BIO_TYPE_MEM = 0x401,
+	BIO_TYPE_SOCKET = 0x505,
 };
 
 /* An object of the library. */
@@ -28,7 +44,8 @@ struct tls_session {
 	u32 wish_round; /* the round in which the table of wishes was last asked */
 	u8 whole;	/* calls are told whole */
 	u8 ignored;	/* nothing more is told */
-	u8 reserved[6];
+	u8 carrier;	/* enum tls_carrier */
+	u8 reserved[5];
 };
 
 struct tls_object {
@@ -81,12 +98,20 @@ static __always_inline struct tls_session *tls_session_of(u64 address, u32 tgid)
 	return session;
 }
 
+/* Instead of the time at which a call was entered. */
+enum tls_entry {
+	ENTRY_IS_NOW = 0,
+	ENTRY_UNSEEN = 1,
+};
+
 static __always_inline void fill_tls_call(struct tls_call *record, u64 id, u32 call, u64 session, u64 entered_ns,
 					   u64 moved_ns)
 {
 	fill_header(&record->header, RECORD_TLS_CALL, sizeof(*record), id >> 32, id);
 	record->session = session;
-	record->entered_ns = entered_ns ? entered_ns : record->header.at_ns;
+	record->entered_ns = entered_ns == ENTRY_IS_NOW ? record->header.at_ns :
+			     entered_ns == ENTRY_UNSEEN ? 0 :
+							  entered_ns;
 	if (moved_ns)
 		record->header.at_ns = moved_ns;
 	record->position = 0;
@@ -240,40 +265,133 @@ static __always_inline void hear_wish(struct tls_session *session)
 	bpf_map_delete_elem(&wishes, &key);
 }
 
-static __always_inline void leave_tls_call(u64 id, s32 result)
+/* Tells of a call that has returned. */
+static __always_inline void settle_tls_call(u64 id, const struct tls_pending *call, struct tls_session *session, s32 result)
 {
-	struct tls_pending *pending = bpf_map_lookup_elem(&tls_threads, &id);
-	struct tls_session *session;
 	u64 bytes = 0;
 
-	if (!pending || !pending->is_open)
-		return;
-	pending->is_open = 0;
-	close_tls_slot(id);
-	session = tls_session_of(pending->object, id >> 32);
-	if (!session)
-		return;
 	hear_wish(session);
 	if (session->ignored) {
 		count(COUNTER_IGNORED_CALLS);
 		return;
 	}
 	if (result > 0) {
-		if (!pending->moved)
+		if (!call->moved)
 			bytes = result;
-		else if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)pending->moved))
+		else if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)call->moved))
 			bytes = 0;
 		/* More than there was room for: not what it was taken for. */
-		if (!bytes || bytes > pending->length) {
+		if (!bytes || bytes > call->length) {
 			bytes = 0;
 			count(COUNTER_PAYLOAD_UNREADABLE);
 		}
 	}
 	if (bytes)
-		tell_clear_text(id, pending, session, bytes);
+		tell_clear_text(id, call, session, bytes);
 	else if (session->calls < TLS_FIRST_CALLS)
-		tell_tls_call(id, pending->call, session->id, pending->entered_ns);
+		tell_tls_call(id, call->call, session->id, call->entered_ns);
 	session->calls++;
+}
+
+static __always_inline void leave_tls_call(u64 id, s32 result)
+{
+	struct tls_pending *pending = bpf_map_lookup_elem(&tls_threads, &id);
+	struct tls_session *session;
+
+	if (!pending || !pending->is_open)
+		return;
+	pending->is_open = 0;
+	pending->is_told = 1;
+	close_tls_slot(id);
+	session = tls_session_of(pending->object, id >> 32);
+	if (session)
+		settle_tls_call(id, pending, session, result);
+}
+
+/* What an operand of a cookie stands for; 0 if it cannot be read. */
+static __always_inline u64 operand(const u64 kept[KEPT_REGISTERS], u64 cookie, u32 from)
+{
+	const u32 bits = cookie >> from, unused = 32 - OPERAND_ADDED - OPERAND_ADDED_BITS;
+	const s32 added = (s32)(bits << unused) >> (unused + OPERAND_ADDED);
+	u64 value = kept[bits % KEPT_REGISTERS] + added;
+
+	if (bits >> OPERAND_IN_MEMORY & 1 && bpf_probe_read_user(&value, sizeof(value), (void *)value))
+		return 0;
+	return value;
+}
+
+/* By the BIO that the object reads from. Its method stands behind a pointer to the library's context (3.0 and later), or
+ * first (1.1): struct bio_st in crypto/bio/bio_local.h. The type stands first in a method (struct bio_method_st in
+ * include/internal/bio.h).
+ */
+static __always_inline u8 find_carrier(u64 object, u64 bio_at)
+{
+	u64 bio = 0, words[2] = {};
+	u32 type = 0;
+
+	if (bpf_probe_read_user(&bio, sizeof(bio), (void *)(object + bio_at)) || !bio ||
+	    bpf_probe_read_user(words, sizeof(words), (void *)bio))
+		return CARRIER_UNKNOWN;
+	for (s32 i = 1; i >= 0; i--) {
+		if (!words[i] || bpf_probe_read_user(&type, sizeof(type), (void *)words[i]))
+			continue;
+		if (type == BIO_TYPE_MEM)
+			return CARRIER_PROCESS;
+		if (type == BIO_TYPE_SOCKET)
+			return CARRIER_LIBRARY;
+	}
+	return CARRIER_UNKNOWN;
+}
+
+/* Whether the call that the thread has made last was told where it went on in the library. */
+static __always_inline bool was_told(u64 id, u64 object)
+{
+	struct tls_pending *inside = bpf_map_lookup_elem(&tls_threads, &id);
+
+	if (!inside || inside->object != object || !inside->is_told)
+		return false;
+	inside->is_told = 0;
+	return true;
+}
+
+/* All at once: where the call was entered is not probed. */
+static __always_inline void behind_tls_call(u64 id, const struct pt_regs *registers, u64 cookie)
+{
+	const s32 result = registers->RESULT;
+	u64 kept[KEPT_REGISTERS] = {};
+	u64 object;
+	struct tls_session *session;
+	struct tls_pending call = {
+		.length = TLS_BYTES_MAX,
+		.call = cookie >> TLS_BEHIND_WRITES & 1 ? TLS_CALL_WRITE : TLS_CALL_READ,
+	};
+
+	read_kept(registers, kept);
+	object = operand(kept, cookie, TLS_BEHIND_OBJECT);
+	if (!object) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+		return;
+	}
+	/* Where the library itself is probed too, what was called inside has told it. */
+	if (unlikely(tls_is_called) && was_told(id, object))
+		return;
+	session = tls_session_of(object, id >> 32);
+	/* Most reads but those that give something find nothing. */
+	if (!session || (result <= 0 && session->calls >= TLS_FIRST_CALLS))
+		return;
+	if (unlikely(session->carrier == CARRIER_NOT_ASKED))
+		session->carrier = find_carrier(object, (cookie >> TLS_BEHIND_BIO) % (1 << TLS_BEHIND_BIO_BITS) * sizeof(u64));
+	if (unlikely(session->carrier == CARRIER_UNKNOWN)) {
+		count(COUNTER_TLS_CARRIERS_UNKNOWN);
+		return;
+	}
+	call.entered_ns = session->carrier == CARRIER_LIBRARY ? ENTRY_UNSEEN : ENTRY_IS_NOW;
+	if (result > 0) {
+		call.buffer = operand(kept, cookie, TLS_BEHIND_BUFFER);
+		if (cookie >> TLS_BEHIND_EX & 1)
+			call.moved = operand(kept, cookie, TLS_BEHIND_MOVED);
+	}
+	settle_tls_call(id, &call, session, result);
 }
 
 static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, bool ex)
@@ -305,7 +423,10 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 
 	if (!is_watched(id >> 32))
 		return 0;
-	switch (site) {
+	switch (site & 15) {
+	case TLS_SITE_BEHIND:
+		behind_tls_call(id, registers, site);
+		break;
 	case TLS_SITE_READ:
 	case TLS_SITE_READ_EX:
 		enter_tls_call(id, registers, TLS_CALL_READ, site == TLS_SITE_READ_EX);
@@ -320,7 +441,7 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 	case TLS_SITE_HANDSHAKE:
 		session = tls_session_of(registers->ARGUMENT_FIRST, id >> 32);
 		if (session && session->calls < TLS_FIRST_CALLS)
-			tell_tls_call(id, TLS_CALL_HANDSHAKE, session->id, 0);
+			tell_tls_call(id, TLS_CALL_HANDSHAKE, session->id, ENTRY_IS_NOW);
 		if (session)
 			session->calls++;
 		break;
@@ -329,7 +450,7 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		session = bpf_map_lookup_elem(&tls_sessions, &object);
 		if (!session)
 			break;
-		tell_tls_call(id, TLS_CALL_FREE, session->id, 0);
+		tell_tls_call(id, TLS_CALL_FREE, session->id, ENTRY_IS_NOW);
 		bpf_map_delete_elem(&tls_sessions, &object);
 		break;
 	}

@@ -81,6 +81,45 @@ pub const TLS_SITE_HANDSHAKE: u64 = 5;
 pub const TLS_SITE_RETURN: u64 = 6;
 /// `enum tls_site`: the library's object is given up.
 pub const TLS_SITE_FREE: u64 = 7;
+/// `enum tls_site`: behind a call that reads or writes, whose arguments can still be found. The rest of the cookie says
+/// where, by the `TLS_BEHIND_*` and `OPERAND_*` places.
+pub const TLS_SITE_BEHIND: u64 = 8;
+
+/// `enum tls_behind`: the bit that says that the call writes.
+pub const TLS_BEHIND_WRITES: u32 = 4;
+/// `enum tls_behind`: the bit that says that the fourth argument says where the length goes.
+pub const TLS_BEHIND_EX: u32 = 5;
+/// `enum tls_behind`: where in a connection its BIO for reading is, in words.
+pub const TLS_BEHIND_BIO: u32 = 6;
+/// `enum tls_behind`: the bits of that.
+pub const TLS_BEHIND_BIO_BITS: u32 = 6;
+/// `enum tls_behind`: the operand of the connection.
+pub const TLS_BEHIND_OBJECT: u32 = 12;
+/// `enum tls_behind`: the operand of the buffer.
+pub const TLS_BEHIND_BUFFER: u32 = 29;
+/// `enum tls_behind`: the operand of the fourth argument.
+pub const TLS_BEHIND_MOVED: u32 = 46;
+/// `enum tls_behind`: in an operand, the bit that says that the value is the word in memory.
+pub const OPERAND_IN_MEMORY: u32 = 3;
+/// `enum tls_behind`: in an operand, what is added to the register (`KEPT_*`, the first bits).
+pub const OPERAND_ADDED: u32 = 4;
+/// `enum tls_behind`: the bits of that.
+pub const OPERAND_ADDED_BITS: u32 = 13;
+
+/// `enum kept_register`.
+pub const KEPT_RBX: u64 = 0;
+/// `enum kept_register`.
+pub const KEPT_RBP: u64 = 1;
+/// `enum kept_register`.
+pub const KEPT_R12: u64 = 2;
+/// `enum kept_register`.
+pub const KEPT_R13: u64 = 3;
+/// `enum kept_register`.
+pub const KEPT_R14: u64 = 4;
+/// `enum kept_register`.
+pub const KEPT_R15: u64 = 5;
+/// `enum kept_register`.
+pub const KEPT_RSP: u64 = 6;
 
 /// `enum tls_call_kind`.
 pub const TLS_CALL_READ: u8 = 0;
@@ -121,7 +160,7 @@ pub const IDENTITY_LOOP: u8 = 4;
 pub const IDENTITY_ENTERED: u8 = 5;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
-pub const COUNTER_NAMES: [&str; 12] = [
+pub const COUNTER_NAMES: [&str; 13] = [
     "ring_full",
     "ring_full_bytes",
     "payload_unreadable",
@@ -134,6 +173,7 @@ pub const COUNTER_NAMES: [&str; 12] = [
     "ignored_calls",
     "identity_unreadable",
     "tls_sessions_full",
+    "tls_carriers_unknown",
 ];
 /// Where the counters of calls without content begin.
 pub const COUNTER_WITHOUT_CONTENT: u32 = 16;
@@ -235,7 +275,7 @@ pub struct TlsCall {
     pub header: RecordHeader,
     /// The library's object.
     pub session: u64,
-    /// When the call began.
+    /// When the call began. 0: not seen, and the library moves the encrypted bytes by itself.
     pub entered_ns: u64,
     /// Clear text bytes before this call in this direction.
     pub position: u64,
@@ -756,6 +796,24 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_SITE_HANDSHAKE", TLS_SITE_HANDSHAKE),
     ("TLS_SITE_RETURN", TLS_SITE_RETURN),
     ("TLS_SITE_FREE", TLS_SITE_FREE),
+    ("TLS_SITE_BEHIND", TLS_SITE_BEHIND),
+    ("TLS_BEHIND_WRITES", TLS_BEHIND_WRITES as u64),
+    ("TLS_BEHIND_EX", TLS_BEHIND_EX as u64),
+    ("TLS_BEHIND_BIO", TLS_BEHIND_BIO as u64),
+    ("TLS_BEHIND_BIO_BITS", TLS_BEHIND_BIO_BITS as u64),
+    ("TLS_BEHIND_OBJECT", TLS_BEHIND_OBJECT as u64),
+    ("TLS_BEHIND_BUFFER", TLS_BEHIND_BUFFER as u64),
+    ("TLS_BEHIND_MOVED", TLS_BEHIND_MOVED as u64),
+    ("OPERAND_IN_MEMORY", OPERAND_IN_MEMORY as u64),
+    ("OPERAND_ADDED", OPERAND_ADDED as u64),
+    ("OPERAND_ADDED_BITS", OPERAND_ADDED_BITS as u64),
+    ("KEPT_RBX", KEPT_RBX),
+    ("KEPT_RBP", KEPT_RBP),
+    ("KEPT_R12", KEPT_R12),
+    ("KEPT_R13", KEPT_R13),
+    ("KEPT_R14", KEPT_R14),
+    ("KEPT_R15", KEPT_R15),
+    ("KEPT_RSP", KEPT_RSP),
     ("TLS_CALL_READ", TLS_CALL_READ as u64),
     ("TLS_CALL_WRITE", TLS_CALL_WRITE as u64),
     ("TLS_CALL_HANDSHAKE", TLS_CALL_HANDSHAKE as u64),
@@ -768,5 +826,5 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("COUNTER_WITHOUT_CONTENT", COUNTER_WITHOUT_CONTENT as u64),
     ("COUNTERS", COUNTERS as u64),
     ("CALL_KINDS", CALL_NAMES.len() as u64),
-    ("COUNTER_TLS_SESSIONS_FULL", COUNTER_NAMES.len() as u64 - 1),
+    ("COUNTER_TLS_CARRIERS_UNKNOWN", COUNTER_NAMES.len() as u64 - 1),
 ];

@@ -16,6 +16,7 @@ use object::{
 };
 
 use super::decode::{Code64, arguments, text};
+use super::kept::{Operand, given_field, jump_targets, kept_arguments};
 use super::{NoSite, Site, Step, Why};
 
 /// Register that holds a result (System V ABI for AMD64, section 3.2.3).
@@ -49,6 +50,15 @@ struct Segment {
     address: u64,
     offset: u64,
     bytes: Vec<u8>,
+}
+
+/// A direct call whose arguments can be had once it has returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCall<const COUNT: usize> {
+    /// Behind it: the result is whole.
+    pub after: Site,
+    /// Where the first arguments are there.
+    pub arguments: [Operand; COUNT],
 }
 
 /// A direct call of a function.
@@ -173,21 +183,51 @@ impl Image {
         if !self.decodable {
             return Err(NoSite::Processor);
         }
-        let mut stubs = BTreeMap::new();
-        let mut sites = Vec::new();
-        for (index, start) in self.starts.iter().enumerate() {
-            let Some(code) = self.code_at(*start) else { continue };
+        let sites: Vec<_> = self.calls(symbol).iter().filter_map(|(_, call)| self.call_site(call)).collect();
+        if sites.is_empty() { Err(NoSite::Call(symbol.to_owned())) } else { Ok(sites) }
+    }
+
+    /// Every direct call of a function, if of each the first arguments can be had at an emulated instruction behind it.
+    pub fn kept_calls<const COUNT: usize>(&self, symbol: &str) -> Option<Vec<KeptCall<COUNT>>> {
+        let calls = if self.decodable { self.calls(symbol) } else { Vec::new() };
+        let jumps: Vec<u64> = self.functions().flat_map(jump_targets).collect();
+        let kept = |(function, call): &(Code64<'_>, Instruction)| {
+            let after = self.call_site(call)?.after;
+            let arguments = kept_arguments(*function, call, after.address, &jumps)?;
+            (after.step == Step::Emulated).then_some(KeptCall { after, arguments })
+        };
+        let kept: Option<Vec<_>> = calls.iter().map(kept).collect();
+        kept.filter(|kept| !kept.is_empty())
+    }
+
+    /// The place in its first argument from which a function takes what it gives, if it does nothing else.
+    pub fn given_field(&self, symbol: &str) -> Option<u64> {
+        let address = self.address_of(symbol).ok().filter(|_| self.decodable)?;
+        given_field(self.function(address)?)
+    }
+
+    fn functions(&self) -> impl Iterator<Item = Code64<'_>> {
+        self.starts.iter().enumerate().filter_map(|(index, start)| {
+            let code = self.code_at(*start)?;
             let end = self.starts.get(index + 1).map_or(code.bytes.len(), |next| (next - start) as usize);
-            let code = Code64 { bytes: &code.bytes[..end.min(code.bytes.len())], ..code };
+            Some(Code64 { bytes: &code.bytes[..end.min(code.bytes.len())], ..code })
+        })
+    }
+
+    /// Every direct call of a function, with the one that it is in.
+    fn calls(&self, symbol: &str) -> Vec<(Code64<'_>, Instruction)> {
+        let mut stubs = BTreeMap::new();
+        let mut calls = Vec::new();
+        for code in self.functions() {
             for call in code.instructions().filter(Instruction::is_call_near) {
                 let target = call.near_branch_target();
                 let is_it = *stubs.entry(target).or_insert_with(|| self.name_of(target) == Some(symbol));
                 if is_it {
-                    sites.extend(self.call_site(&call));
+                    calls.push((code, call));
                 }
             }
         }
-        if sites.is_empty() { Err(NoSite::Call(symbol.to_owned())) } else { Ok(sites) }
+        calls
     }
 
     fn call_site(&self, call: &Instruction) -> Option<CallSite> {

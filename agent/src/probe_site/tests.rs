@@ -52,6 +52,40 @@ fn python_calls_its_tls_library_at_emulated_instructions() {
 }
 
 #[test]
+fn the_arguments_are_had_behind_the_calls_of_python() {
+    let modules = modules("_ssl.");
+    for module in modules.iter().filter(|module| !module.to_string_lossy().contains("python2")) {
+        let image = Image::load(module, &["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex"]).unwrap();
+        let name = module.display();
+        if image.imports("SSL_read_ex") {
+            for function in ["SSL_read_ex", "SSL_write_ex"] {
+                let calls = image.kept_calls::<4>(function).unwrap_or_else(|| panic!("{name}: {function}"));
+                let [KeptCall { arguments: [object, _, _, moved], .. }] = calls.as_slice() else {
+                    panic!("{calls:?}")
+                };
+                // PySSLSocket.ssl behind the object's head; the address of a length that lies on the stack.
+                assert!(object.in_memory && object.added == 0x18, "{name}: {object}");
+                assert_eq!(moved.register, Kept::Rsp, "{name}: {moved}");
+            }
+        } else {
+            for function in ["SSL_read", "SSL_write"] {
+                let calls = image.kept_calls::<2>(function).unwrap_or_else(|| panic!("{name}: {function}"));
+                assert!(calls[0].arguments[0].in_memory, "{name}: {calls:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_tells_where_its_bio_is() {
+    let module = modules("_ssl.").into_iter().next().expect("an interpreter");
+    let library = loaded_by(&module, "libssl.so").expect("its library");
+    let image = Image::load(&library, &["SSL_get_rbio"]).unwrap();
+    let field = image.given_field("SSL_get_rbio").expect("a field");
+    assert!(field % 8 == 0 && field < 512, "{field:#x}");
+}
+
+#[test]
 fn the_library_hands_its_arguments_on_at_an_emulated_call() {
     let module = modules("_ssl.").into_iter().next().expect("an interpreter");
     let library = loaded_by(&module, "libssl.so").expect("its library");

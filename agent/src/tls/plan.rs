@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Placed, Plan};
+use super::{Behind, Kind, Placed, Plan};
 use crate::discover::{FileId, MappedFile};
-use crate::probe_site::{CallSite, Image, NoSite};
+use crate::probe_site::{CallSite, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 6] =
-    ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex", "SSL_do_handshake", "SSL_free"];
+const FUNCTIONS: [&str; 7] =
+    ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex", "SSL_do_handshake", "SSL_free", BIO];
+/// It gives the BIO that a connection reads from, and so tells where that is.
+const BIO: &str = "SSL_get_rbio";
 /// Arguments of the functions that read and write, the place for the length aside.
 const ARGUMENTS: usize = 3;
 
@@ -18,11 +20,22 @@ enum Role {
     /// It neither has nor calls the functions.
     None,
     /// Python's `_ssl` module, the one caller of the library in most Python processes.
-    Module { sites: Vec<Placed>, refused: Vec<String> },
+    Module { sites: Vec<Placed>, kept: Vec<Kept>, refused: Vec<String> },
     /// It calls the functions of a library.
     Caller,
     /// It has the functions: the library, or a program that the library is linked into.
-    Library { sites: Vec<Placed>, refused: Vec<String> },
+    Library { sites: Vec<Placed>, refused: Vec<String>, bio_bytes: Option<u64> },
+}
+
+/// A call that reads or writes, whose arguments can be had behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    function: &'static str,
+    writes: bool,
+    site: Site,
+    object: Operand,
+    buffer: Operand,
+    moved: Option<Operand>,
 }
 
 /// Remembers what each file is.
@@ -51,17 +64,39 @@ impl Planner {
         let usable = |role: &Role| matches!(role, Role::Module { sites, .. } if !sites.is_empty());
         let by_module = roles.iter().any(|(_, role)| usable(role));
         let by_others = roles.iter().any(|(_, role)| matches!(role, Role::Caller));
+        let bio_bytes = bio_of(roles.iter().map(|(_, role)| *role));
         let mut plans = Vec::new();
-        for (file, role) in roles {
+        for (file, role) in &roles {
             let (sites, refused) = match role {
-                Role::Module { sites, refused } => (sites, refused),
-                Role::Library { sites, refused } if by_others || !by_module => (sites, refused),
+                Role::Module { sites, kept, refused } => (shortened(sites, kept, bio_bytes), refused),
+                Role::Library { sites, refused, .. } if by_others || !by_module => (sites.clone(), refused),
                 _ => continue,
             };
-            plans.push(Plan { file: file.clone(), sites: sites.clone(), refused: refused.clone() });
+            plans.push(Plan { file: (*file).clone(), sites, refused: refused.clone() });
         }
         plans
     }
+}
+
+/// Where the process's TLS library keeps the BIO that a connection reads from, if there is one library.
+fn bio_of<'a>(roles: impl Iterator<Item = &'a Role>) -> Option<u64> {
+    let mut found = roles.filter_map(|role| match role {
+        Role::Library { bio_bytes, .. } => Some(*bio_bytes),
+        _ => None,
+    });
+    found.next().flatten().filter(|_| found.next().is_none())
+}
+
+/// One site behind each call instead of two about it, where that does for all that read and write.
+fn shortened(sites: &[Placed], kept: &[Kept], bio_bytes: Option<u64>) -> Vec<Placed> {
+    let behind = |kept: &Kept| {
+        let behind = Behind::new(kept.writes, (kept.object, kept.buffer), kept.moved, bio_bytes?)?;
+        Some(Placed { function: kept.function, kind: Kind::Behind(behind), site: kept.site.clone() })
+    };
+    let behind: Option<Vec<_>> = kept.iter().map(behind).collect();
+    let Some(behind) = behind.filter(|behind| !behind.is_empty()) else { return sites.to_vec() };
+    let others = sites.iter().filter(|placed| matches!(placed.kind, Kind::Handshake | Kind::Free));
+    behind.into_iter().chain(others.cloned()).collect()
 }
 
 fn role(file: &MappedFile) -> Role {
@@ -70,12 +105,12 @@ fn role(file: &MappedFile) -> Role {
     let reads = |has: &dyn Fn(&str) -> bool| has("SSL_read") || has("SSL_read_ex");
     if reads(&|name| image.defines(name)) {
         let (sites, refused) = library(&image);
-        Role::Library { sites, refused }
+        Role::Library { sites, refused, bio_bytes: image.given_field(BIO) }
     } else if reads(&|name| image.imports(name)) {
         let name = file.shown.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("_ssl.") {
             let (sites, refused) = module(&image);
-            Role::Module { sites, refused }
+            Role::Module { sites, kept: kept(&image), refused }
         } else {
             Role::Caller
         }
@@ -105,6 +140,40 @@ fn module(image: &Image) -> (Vec<Placed>, Vec<String>) {
         }
     }
     (sites, refused)
+}
+
+/// The calls of Python's module that read and write; none, if of any the arguments cannot be had behind it.
+fn kept(image: &Image) -> Vec<Kept> {
+    let mut all = Vec::new();
+    for (function, writes) in [("SSL_read", false), ("SSL_write", true)] {
+        if !image.imports(function) {
+            continue;
+        }
+        let Some(calls) = image.kept_calls::<2>(function) else { return Vec::new() };
+        all.extend(calls.into_iter().map(|KeptCall { after, arguments: [object, buffer] }| Kept {
+            function,
+            writes,
+            site: after,
+            object,
+            buffer,
+            moved: None,
+        }));
+    }
+    for (function, writes) in [("SSL_read_ex", false), ("SSL_write_ex", true)] {
+        if !image.imports(function) {
+            continue;
+        }
+        let Some(calls) = image.kept_calls::<4>(function) else { return Vec::new() };
+        all.extend(calls.into_iter().map(|KeptCall { after, arguments: [object, buffer, _, moved] }| Kept {
+            function,
+            writes,
+            site: after,
+            object,
+            buffer,
+            moved: Some(moved),
+        }));
+    }
+    all
 }
 
 /// OpenSSL 1.1.1 and later: each function hands its arguments on to one that both forms share and that tells the
@@ -190,9 +259,16 @@ mod tests {
         assert_eq!(refused, &Vec::<String>::new());
         assert!(sites.iter().all(|placed| placed.site.step == Step::Emulated), "{sites:?}");
         let count = |kind| sites.iter().filter(|placed| placed.kind == kind).count();
-        assert_eq!(count(Kind::Read) + count(Kind::ReadEx), 1);
-        assert_eq!(count(Kind::Write) + count(Kind::WriteEx), 1);
-        assert_eq!((count(Kind::Return), count(Kind::Handshake)), (2, 1));
+        let behind: Vec<_> = sites
+            .iter()
+            .filter(|placed| matches!(placed.kind, Kind::Behind(_)))
+            .map(|placed| placed.function)
+            .collect();
+        assert!(
+            behind == ["SSL_read_ex", "SSL_write_ex"] || behind == ["SSL_read", "SSL_write"],
+            "{sites:?}"
+        );
+        assert_eq!((count(Kind::Return), count(Kind::Handshake)), (0, 1));
         assert!(count(Kind::Free) >= 1);
     }
 

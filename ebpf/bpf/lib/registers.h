@@ -4,6 +4,10 @@
 
 #include "counters.h"
 
+enum {
+	KEPT_REGISTERS = 8, /* with one that is none, so that 3 bits name one */
+};
+
 struct arguments {
 	u64 number;
 	u64 first;
@@ -20,6 +24,13 @@ enum task_flag {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct pt_regs {
+	unsigned long r15;
+	unsigned long r14;
+	unsigned long r13;
+	unsigned long r12;
+	unsigned long bp;
+	unsigned long bx;
+	unsigned long sp;
 	unsigned long di;
 	unsigned long si;
 	unsigned long dx;
@@ -42,6 +53,18 @@ struct pt_regs {
 #define ARGUMENT_THIRD dx
 #define ARGUMENT_FOURTH cx
 #define RESULT ax
+
+/* Registers that calls leave as they are, by enum kept_register. */
+static __always_inline void read_kept(const struct pt_regs *registers, u64 kept[KEPT_REGISTERS])
+{
+	kept[KEPT_RBX] = registers->bx;
+	kept[KEPT_RBP] = registers->bp;
+	kept[KEPT_R12] = registers->r12;
+	kept[KEPT_R13] = registers->r13;
+	kept[KEPT_R14] = registers->r14;
+	kept[KEPT_R15] = registers->r15;
+	kept[KEPT_RSP] = registers->sp;
+}
 
 enum syscall_number {
 	NR_READ = 0,
@@ -92,6 +115,11 @@ struct pt_regs {
 #define ARGUMENT_THIRD regs[2]
 #define ARGUMENT_FOURTH regs[3]
 #define RESULT regs[0]
+
+/* No sites are chosen there that would need them. */
+static __always_inline void read_kept(const struct pt_regs *registers, u64 kept[KEPT_REGISTERS])
+{
+}
 
 enum syscall_number {
 	NR_READ = 63,

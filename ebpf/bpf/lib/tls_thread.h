@@ -19,7 +19,8 @@ struct tls_pending {
 	u64 entered_ns;
 	u64 moved_ns; /* when a socket call inside last moved bytes; 0: none has */
 	u32 call; /* enum tls_call_kind */
-	u32 is_open;
+	u16 is_open;
+	u16 is_told; /* it has returned, and that was told */
 };
 
 /* Threads that are in a call or have been. */

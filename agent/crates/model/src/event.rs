@@ -172,8 +172,9 @@ pub struct TlsCall<'a> {
     pub session: TlsSessionId,
     /// What for.
     pub kind: TlsCallKind,
-    /// When it began; the event's time is that of its return.
-    pub entered_ns: u64,
+    /// When it began; the event's time is that of its return. `None`: not seen, and the library moved the encrypted
+    /// bytes by itself.
+    pub entered_ns: Option<u64>,
     /// What the call belongs to.
     pub identity: Identity,
     /// Clear text bytes before this call in this direction, since the probe first saw the object.

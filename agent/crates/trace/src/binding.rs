@@ -4,7 +4,8 @@
 //! leave no other choice; what is unsure stays apart and is counted.
 //!
 //! Two signs are read. A socket call inside a call of the library is certain: the library made it (blocking
-//! sockets, OpenSSL's own). Where the process moves the encrypted bytes itself (memory BIOs: asyncio, uvloop), the
+//! sockets, OpenSSL's own). So is one before the end of a call whose beginning was not seen, if it is known that the
+//! library sends by itself and nothing else can be what it sent. Where the process moves the encrypted bytes itself (memory BIOs: asyncio, uvloop), the
 //! thread receives on the connection, then calls the library, which gives clear text; or it calls the library, then
 //! sends. One such step is a hint, two that agree are taken as proof, and a step in which two connections or two
 //! objects could be meant is none, nor is one whose encrypted bytes are not of the size that the clear text makes.
@@ -59,8 +60,10 @@ struct Session {
 #[derive(Debug, Default)]
 struct Recent {
     last_ns: u64,
-    /// Its socket calls on encrypted connections.
-    calls: VecDeque<(u64, ConnectionId)>,
+    /// When the library was last called.
+    library_ns: u64,
+    /// Its socket calls on encrypted connections, and how much each sent.
+    calls: VecDeque<(u64, ConnectionId, u64)>,
     /// Connections received from since the library was last asked to read, and how many bytes.
     received: Vec<(ConnectionId, u64)>,
     /// Objects that have something to send since the thread last sent, and how much.
@@ -99,7 +102,8 @@ impl Binding {
         if recent.calls.len() == MAX_RECENT {
             recent.calls.pop_front();
         }
-        recent.calls.push_back((at_ns, connection));
+        let sent = if direction == Direction::Sent { bytes } else { 0 };
+        recent.calls.push_back((at_ns, connection, sent));
         if direction == Direction::Received {
             let known = recent.received.iter_mut().find(|(known, _)| *known == connection);
             if let Some((_, received)) = known {
@@ -124,7 +128,7 @@ impl Binding {
         (at_ns, thread): (u64, Thread),
         session: TlsSessionId,
         kind: TlsCallKind,
-        (entered_ns, moved): (u64, u64),
+        (entered_ns, moved): (Option<u64>, u64),
     ) -> Option<Joined> {
         if kind == TlsCallKind::Free {
             self.forget(session);
@@ -139,10 +143,18 @@ impl Binding {
         known.last_ns = at_ns;
         let own = known.connection;
         let recent = self.recent(thread, at_ns);
-        let mut inside =
-            recent.calls.iter().filter(|(at, _)| *at >= entered_ns).map(|(_, connection)| *connection);
-        let first = inside.next();
-        let only = first.filter(|first| inside.all(|other| other == *first));
+        let since_ns = match (entered_ns, kind) {
+            (Some(entered_ns), _) => entered_ns,
+            // The library has sent what it was given, since it was last called; other threads' calls are theirs.
+            (None, TlsCallKind::Write) if moved > 0 => recent.library_ns,
+            (None, _) => u64::MAX,
+        };
+        recent.library_ns = at_ns;
+        let inside = || recent.calls.iter().filter(|(at, ..)| *at >= since_ns);
+        let first = inside().next().map(|(_, connection, _)| *connection);
+        let only = first.filter(|first| inside().all(|(_, other, _)| other == first));
+        let sent: u64 = inside().map(|(.., sent)| sent).sum();
+        let only = only.filter(|_| entered_ns.is_some() || Encrypted::of(moved).is_made_of(sent));
         let received = match kind {
             TlsCallKind::Write => None,
             // What another connection received stays for the object that is joined to it.
@@ -160,7 +172,8 @@ impl Binding {
             TlsCallKind::Write if moved > 0 => Some(Encrypted::of(moved)),
             _ => None,
         };
-        if let Some(more) = writes.filter(|_| first.is_none()) {
+        let sends_later = first.is_none() && entered_ns.is_some();
+        if let Some(more) = writes.filter(|_| sends_later) {
             let known = recent.wrote.iter_mut().find(|(known, _)| *known == session);
             if let Some((_, encrypted)) = known {
                 *encrypted = encrypted.and(more);

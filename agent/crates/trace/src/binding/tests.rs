@@ -27,8 +27,10 @@ enum Step {
     Library(u64, TlsCallKind),
     /// The library is entered, makes a socket call and returns.
     Inside(u64, TlsCallKind, u64),
+    /// The library has moved so many bytes, by itself; when it was entered was not seen.
+    Behind(u64, TlsCallKind, u64),
 }
-use Step::{Inside, Library, Moves, Sized, Socket};
+use Step::{Behind, Inside, Library, Moves, Sized, Socket};
 
 fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
     let (mut binding, mut joins, mut now) = (Binding::default(), Vec::new(), 0);
@@ -44,19 +46,22 @@ fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
                 found.push(binding.socket_call((now, THREAD), ConnectionId(connection), (direction, bytes)));
             }
             Moves(session, kind, bytes) => {
-                let call = (now - 1, bytes);
+                let call = (Some(now - 1), bytes);
                 found.push(binding.library_call((now, THREAD), TlsSessionId(session), kind, call));
             }
             Library(session, kind) => {
                 let session = TlsSessionId(session);
-                found.push(binding.library_call((now, THREAD), session, kind, (now - 1, CLEAR)));
+                found.push(binding.library_call((now, THREAD), session, kind, (Some(now - 1), CLEAR)));
+            }
+            Behind(session, kind, bytes) => {
+                found.push(binding.library_call((now, THREAD), TlsSessionId(session), kind, (None, bytes)));
             }
             Inside(session, kind, connection) => {
                 let id = ConnectionId(connection);
                 let direction = if kind == Read { Received } else { Sent };
                 found.push(binding.socket_call((now, THREAD), id, (direction, ENCRYPTED)));
                 let session = TlsSessionId(session);
-                found.push(binding.library_call((now + 2, THREAD), session, kind, (now - 1, CLEAR)));
+                found.push(binding.library_call((now + 2, THREAD), session, kind, (Some(now - 1), CLEAR)));
             }
         }
         joins.extend(found.into_iter().flatten().map(|joined| (joined.session.0, joined.connection.0)));
@@ -67,6 +72,32 @@ fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
 #[test]
 fn a_socket_call_inside_is_proof() {
     assert_eq!(joins(&[Inside(1, Write, 7), Inside(2, Read, 8)]), [(1, 7), (2, 8)]);
+}
+
+#[test]
+fn what_the_library_must_have_sent_is_proof() {
+    assert_eq!(joins(&[Socket(7, Sent), Behind(1, Write, CLEAR)]), [(1, 7)]);
+    // More than it makes of that; in two records.
+    assert_eq!(joins(&[Socket(7, Sent), Socket(7, Sent), Behind(1, Write, CLEAR)]), []);
+    assert_eq!(joins(&[Sized(7, Sent, 16_406), Sized(7, Sent, 122), Behind(1, Write, 16_484)]), [(1, 7)]);
+    // What was received tells less: it may have lain in the library.
+    assert_eq!(joins(&[Socket(7, Received), Behind(1, Read, CLEAR)]), []);
+    let twice = [Socket(7, Received), Behind(1, Read, CLEAR), Socket(7, Received), Behind(1, Read, CLEAR)];
+    assert_eq!(joins(&twice), [(1, 7)]);
+}
+
+#[test]
+fn what_others_sent_before_the_library_is_no_proof() {
+    // Another object's clear text, sent by the process, lies before the call.
+    let both = [Moves(2, Write, CLEAR), Socket(8, Sent), Socket(7, Sent), Behind(1, Write, CLEAR)];
+    assert_eq!(joins(&both), []);
+    // Of another size.
+    assert_eq!(joins(&[Sized(8, Sent, 900), Behind(1, Write, CLEAR)]), []);
+    // Before an earlier call.
+    assert_eq!(joins(&[Socket(8, Sent), Behind(2, Read, CLEAR), Behind(1, Write, CLEAR)]), []);
+    // And what is sent afterwards is not this object's.
+    let later = [Behind(1, Write, CLEAR), Socket(8, Sent), Behind(2, Read, CLEAR)];
+    assert_eq!(joins(&[later, later].concat()), []);
 }
 
 #[test]
@@ -143,7 +174,7 @@ fn an_object_that_is_given_up_is_forgotten() {
 fn what_is_kept_is_bounded_and_counted() {
     let mut binding = Binding::default();
     let session = TlsSessionId(1);
-    binding.library_call((1, THREAD), session, Read, (1, CLEAR));
+    binding.library_call((1, THREAD), session, Read, (Some(1), CLEAR));
     let held = |len: usize| Held {
         at_ns: 1,
         thread: THREAD,

@@ -48,7 +48,7 @@ impl Session {
         let moved = &mut self.moved[usize::from(kind == Write)];
         let len = text.len() as u64;
         let payload = (len > 0).then_some(Payload { len, head: text, tail: b"" });
-        let entered_ns = world.now_ns + MS / 2;
+        let entered_ns = Some(world.now_ns + MS / 2);
         let session = TlsSessionId(self.id);
         let call =
             TlsCall { session, kind, entered_ns, identity: Identity::Thread, position: *moved, payload };
