@@ -14,7 +14,7 @@ use tests::server::{Endpoint, Server};
 use tests::venv::apps_folder;
 use tests::watch::can_run;
 
-const ATTACH_LIMIT: Duration = Duration::from_secs(60);
+const ATTACH_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// What a request may take while a probe attaches on a busy machine. One that hangs takes longer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -58,6 +58,48 @@ fn assert_encrypted(spans: &[SpanLine], version: &str) {
         *handshakes.entry(ends).or_default() += usize::from(told.is_some());
     }
     assert!(handshakes.values().all(|count| *count == 1), "{handshakes:?}");
+}
+
+/// A program that has the library itself, without Python's module, so that all who have it pass probes inside it.
+struct Bystander(Child);
+
+impl Bystander {
+    fn start() -> Self {
+        let code = "import ctypes.util, sys; ctypes.CDLL(ctypes.util.find_library('ssl')); \
+                    print(1, flush=True); sys.stdin.read()";
+        let mut command = Command::new("python3");
+        command.args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[rstest]
+#[case::memory("uvicorn")]
+#[case::blocking("gthread")]
+fn what_passes_two_probes_counts_once(#[case] kind: &str) {
+    if !can_run() {
+        return;
+    }
+    let (server, bystander) = (start(kind), Bystander::start());
+    let probe = Probe::attach(&[server.pid(), bystander.0.id()], &[]).unwrap();
+    let named = |entry: Entry| entry.named("GET /items/{id}");
+    let entries: Vec<_> = (0..20)
+        .map(|n| {
+            let mut connection = Connection::open(&server.endpoint).unwrap();
+            named(connection.exchange(Request::get(&format!("/items/{n}"))).unwrap())
+        })
+        .collect();
+    assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
+    assert!(probe.log().contains("libssl"), "the library is not probed: {}", probe.log());
+    assert_agree(&entries, &probe.stop().unwrap());
 }
 
 #[rstest]

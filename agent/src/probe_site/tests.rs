@@ -82,7 +82,7 @@ fn the_library_tells_where_its_bio_is() {
     let library = loaded_by(&module, "libssl.so").expect("its library");
     let image = Image::load(&library, &["SSL_get_rbio"]).unwrap();
     let field = image.given_field("SSL_get_rbio").expect("a field");
-    assert!(field % 8 == 0 && field < 512, "{field:#x}");
+    assert!(field.is_multiple_of(8) && field < 512, "{field:#x}");
 }
 
 #[test]

@@ -1,0 +1,285 @@
+/* How a call of a TLS library is told: of which object, and the clear text that it moved.
+ */
+#ifndef STARDUST_PROBE_TLS_RECORD_H
+#define STARDUST_PROBE_TLS_RECORD_H
+
+#include "connection.h"
+#include "payload.h"
+#include "pieces.h"
+#include "python.h"
+#include "ring.h"
+#include "tls_thread.h"
+
+enum {
+	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
+	TLS_FIRST_CALLS = 32,
+	TLS_PIECES_MAX = 8,
+};
+
+/* Who moves an object's encrypted bytes. */
+enum tls_carrier {
+	CARRIER_NOT_ASKED = 0,
+	CARRIER_PROCESS = 1, /* the object reads from memory */
+	CARRIER_LIBRARY = 2, /* from a socket */
+	CARRIER_UNKNOWN = 3,
+};
+
+/* An object of the library. */
+struct tls_session {
+	u64 id;
+	u64 received;
+	u64 sent;
+	u32 calls;
+	u32 wish_round; /* the round in which the table of wishes was last asked */
+	u8 whole;	/* calls are told whole */
+	u8 ignored;	/* nothing more is told */
+	u8 carrier;	/* enum tls_carrier */
+	u8 reserved[5];
+};
+
+struct tls_object {
+	u64 address;
+	u32 tgid;
+	u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tls_object);
+	__type(value, struct tls_session);
+} tls_sessions SEC(".maps");
+
+u64 last_tls_session;
+
+/* Records are written in place: a program at a user's instruction can be interrupted by another of its kind, so
+ * nothing per CPU is safe.
+ */
+struct tls_small {
+	struct tls_call call;
+	u8 payload[SMALL_PAYLOAD_BYTES];
+};
+
+struct tls_medium {
+	struct tls_call call;
+	u8 payload[MEDIUM_PAYLOAD_BYTES + TAIL_BYTES_MAX];
+};
+
+struct tls_large {
+	struct tls_call call;
+	u8 payload[HEAD_BYTES_MAX + TAIL_BYTES_MAX];
+};
+
+/* NULL: no room (counted). */
+static __always_inline struct tls_session *tls_session_of(u64 address, u32 tgid)
+{
+	const struct tls_object object = { .address = address, .tgid = tgid };
+	struct tls_session *session = bpf_map_lookup_elem(&tls_sessions, &object);
+	struct tls_session fresh = {};
+
+	if (session)
+		return session;
+	fresh.id = __sync_fetch_and_add(&last_tls_session, 1) + 1;
+	bpf_map_update_elem(&tls_sessions, &object, &fresh, BPF_NOEXIST);
+	session = bpf_map_lookup_elem(&tls_sessions, &object);
+	if (!session)
+		count(COUNTER_TLS_SESSIONS_FULL);
+	return session;
+}
+
+/* Instead of the time at which a call was entered. */
+enum tls_entry {
+	ENTRY_IS_NOW = 0,
+	ENTRY_UNSEEN = 1,
+};
+
+static __always_inline void fill_tls_call(struct tls_call *record, u64 id, u32 call, u64 session, u64 entered_ns,
+					   u64 moved_ns)
+{
+	fill_header(&record->header, RECORD_TLS_CALL, sizeof(*record), id >> 32, id);
+	record->session = session;
+	record->entered_ns = entered_ns == ENTRY_IS_NOW ? record->header.at_ns :
+			     entered_ns == ENTRY_UNSEEN ? 0 :
+							  entered_ns;
+	if (moved_ns)
+		record->header.at_ns = moved_ns;
+	record->position = 0;
+	record->bytes = 0;
+	record->head_bytes = 0;
+	record->tail_bytes = 0;
+	record->context = 0;
+	record->call = call;
+	record->identity = IDENTITY_THREAD;
+}
+
+static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 entered_ns)
+{
+	struct tls_call *record = reserve(sizeof(*record));
+
+	if (!record)
+		return;
+	fill_tls_call(record, id, call, session, entered_ns, 0);
+	submit(&record->header);
+}
+
+/* What one record tells of. */
+struct tls_part {
+	u64 id;
+	u64 session;
+	u64 entered_ns;
+	u64 moved_ns;
+	u64 position;
+	u64 bytes;
+	u64 buffer;
+	u64 head; /* bytes to copy from the start */
+	u64 tail; /* and from the end */
+	u64 call;
+};
+
+/* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
+static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload, u64 room, const struct tls_part *part)
+{
+	u64 head = bounded(part->head, room - TAIL_BYTES_MAX);
+	u64 tail = part->tail;
+
+	if (bpf_probe_read_user(payload, head, (void *)part->buffer)) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+		return;
+	}
+	record->head_bytes = head;
+	record->header.size += head;
+	barrier_var(tail);
+	if (tail == 0 || tail > TAIL_BYTES_MAX)
+		return;
+	barrier_var(head);
+	if (head > room - TAIL_BYTES_MAX)
+		return;
+	if (bpf_probe_read_user(payload + head, tail, (void *)part->buffer + record->bytes - tail))
+		return;
+	record->tail_bytes = tail;
+	record->header.size += tail;
+}
+
+#define TELL_PART(type)                                                                                                \
+	do {                                                                                                           \
+		struct type *record = reserve(sizeof(*record));                                                        \
+		if (!record)                                                                                           \
+			return 0;                                                                                      \
+		fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);   \
+		record->call.position = part->position;                                                                \
+		record->call.bytes = part->bytes;                                                                      \
+		record->call.identity = read_identity(part->id, thread_pointer(bpf_get_current_task_btf()),            \
+						      &record->call.context);                                          \
+		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
+		submit(&record->call.header);                                                                          \
+	} while (0)
+
+/* A function of its own, so that the verifier looks at it once. */
+__noinline int tell_part(const struct tls_part *part)
+{
+	/* Never true; the verifier cannot know. */
+	if (!part)
+		return 0;
+	if (part->head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
+		TELL_PART(tls_small);
+	else if (part->head <= MEDIUM_PAYLOAD_BYTES)
+		TELL_PART(tls_medium);
+	else
+		TELL_PART(tls_large);
+	return 0;
+}
+
+/* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes. */
+static __always_inline void tell_whole(struct tls_part *part)
+{
+	u64 left = part->bytes;
+
+	for (u32 i = 0; i < TLS_PIECES_MAX && left; i++) {
+		const bool is_last = left <= HEAD_BYTES_MAX || i == TLS_PIECES_MAX - 1;
+
+		part->head = left < HEAD_BYTES_MAX ? left : HEAD_BYTES_MAX;
+		part->bytes = is_last ? left : part->head;
+		tell_part(part);
+		part->position += part->bytes;
+		part->buffer += part->bytes;
+		left -= part->bytes;
+	}
+}
+
+static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pending, struct tls_session *session,
+					    u64 bytes)
+{
+	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
+	const struct buffer buffer = { .first = { .base = pending->buffer, .length = bytes }, .count = 1 };
+	struct tls_part part = {
+		.id = id,
+		.session = session->id,
+		.entered_ns = pending->entered_ns,
+		.moved_ns = pending->moved_ns,
+		.bytes = bytes,
+		.buffer = pending->buffer,
+		.call = pending->call,
+	};
+
+	part.position =
+		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
+	if (!session->whole && part.position == 0 && begins_with_preface(&buffer, bytes))
+		session->whole = 1;
+	if (session->whole) {
+		tell_whole(&part);
+		return;
+	}
+	part.head = bytes < limit ? bytes : limit;
+	part.tail = bytes - part.head < TAIL_BYTES_MAX ? bytes - part.head : TAIL_BYTES_MAX;
+	tell_part(&part);
+}
+
+/* What the agent asks for, once it has asked. */
+static __always_inline void hear_wish(struct tls_session *session)
+{
+	const u64 key = session->id | TLS_WISH;
+	const u32 round = wish_round;
+	u8 *wish;
+
+	if (session->wish_round == round)
+		return;
+	session->wish_round = round;
+	wish = bpf_map_lookup_elem(&wishes, &key);
+	if (!wish)
+		return;
+	if (*wish == WISH_WHOLE)
+		session->whole = 1;
+	else
+		session->ignored = 1;
+	bpf_map_delete_elem(&wishes, &key);
+}
+
+/* Tells of a call that has returned. */
+static __always_inline void settle_tls_call(u64 id, const struct tls_pending *call, struct tls_session *session, s32 result)
+{
+	u64 bytes = 0;
+
+	hear_wish(session);
+	if (session->ignored) {
+		count(COUNTER_IGNORED_CALLS);
+		return;
+	}
+	if (result > 0) {
+		if (!call->moved)
+			bytes = result;
+		else if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)call->moved))
+			bytes = 0;
+		/* More than there was room for: not what it was taken for. */
+		if (!bytes || bytes > call->length) {
+			bytes = 0;
+			count(COUNTER_PAYLOAD_UNREADABLE);
+		}
+	}
+	if (bytes)
+		tell_clear_text(id, call, session, bytes);
+	else if (session->calls < TLS_FIRST_CALLS)
+		tell_tls_call(id, call->call, session->id, call->entered_ns);
+	session->calls++;
+}
+
+#endif
