@@ -99,19 +99,30 @@ static __always_inline void behind_tls_call(u64 id, const struct pt_regs *regist
 		return;
 	}
 	/* Where the library itself is probed too, what was called inside has told it. */
-	if (unlikely(tls_is_called) && was_told(id, object))
+	if (tls_use & TLS_CALLS_ARE_ENTERED && was_told(id, object))
 		return;
 	session = tls_session_of(object, id >> 32);
 	/* Most reads but those that give something find nothing. */
 	if (!session || (result <= 0 && session->calls >= TLS_FIRST_CALLS))
 		return;
-	if (unlikely(session->carrier == CARRIER_NOT_ASKED))
+	if (unlikely(session->carrier == CARRIER_NOT_ASKED)) {
 		session->carrier = find_carrier(object, (cookie >> TLS_BEHIND_BIO) % (1 << TLS_BEHIND_BIO_BITS) * sizeof(u64));
+		if (session->carrier == CARRIER_LIBRARY)
+			__sync_fetch_and_or(&tls_use, TLS_MOVES_ARE_KEPT);
+	}
 	if (unlikely(session->carrier == CARRIER_UNKNOWN)) {
 		count(COUNTER_TLS_CARRIERS_UNKNOWN);
 		return;
 	}
-	call.entered_ns = session->carrier == CARRIER_LIBRARY ? ENTRY_UNSEEN : ENTRY_IS_NOW;
+	call.entered_ns = ENTRY_IS_NOW;
+	if (session->carrier == CARRIER_LIBRARY) {
+		const u64 moved_ns = last_move(id, call.call == TLS_CALL_WRITE ? DIRECTION_SENT : DIRECTION_RECEIVED);
+
+		call.entered_ns = ENTRY_UNSEEN;
+		/* What is read now may have been received before what was told last. */
+		call.moved_ns = moved_ns > session->moved_ns ? moved_ns : session->moved_ns;
+		session->moved_ns = call.moved_ns;
+	}
 	if (result > 0) {
 		call.buffer = operand(kept, cookie, TLS_BEHIND_BUFFER);
 		if (cookie >> TLS_BEHIND_EX & 1)

@@ -92,7 +92,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	facts.thread = thread_pointer(task);
 	facts.ran_less_clock = ran_less_clock(task);
 	has_arguments = read_arguments(task, &arguments);
-	note_socket_call(id);
+	note_socket_call(id, direction);
 	connection = find_connection(sk);
 	if (!connection || !config.use_socket_storage) {
 		file = socket_file(sk, typed);

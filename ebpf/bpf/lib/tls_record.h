@@ -29,6 +29,7 @@ struct tls_session {
 	u64 id;
 	u64 received;
 	u64 sent;
+	u64 moved_ns; /* of what was told last, where the library moves the encrypted bytes */
 	u32 calls;
 	u32 wish_round; /* the round in which the table of wishes was last asked */
 	u8 whole;	/* calls are told whole */

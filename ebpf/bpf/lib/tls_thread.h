@@ -31,8 +31,20 @@ struct {
 	__type(value, struct tls_pending);
 } tls_threads SEC(".maps");
 
-/* Some thread has been in one. */
-u32 tls_is_called;
+/* What is known of TLS on this host, so that socket calls need not look for what there is not. */
+enum tls_use {
+	TLS_CALLS_ARE_ENTERED = 1, /* some thread has been in a call */
+	TLS_MOVES_ARE_KEPT = 2,	   /* some library moves its encrypted bytes by itself, in calls of which only the end is seen */
+};
+u32 tls_use;
+
+/* When a thread's socket calls last moved bytes: the thread that did so last among those with this slot. */
+struct tls_moves {
+	u64 at_ns[2]; /* by enum direction */
+	u32 tid;
+	u32 reserved[3];
+};
+struct tls_moves tls_moves[TLS_SLOTS];
 
 /* Which of them are in one, in short: the thread in a call among those with this slot, 0 if there is none. Where two
  * meet, the table is asked ever after.
@@ -44,8 +56,8 @@ static __always_inline void open_tls_slot(u32 tid)
 	u64 *slot = &tls_slots[tid % TLS_SLOTS];
 	const u64 before = __sync_val_compare_and_swap(slot, 0, tid);
 
-	if (unlikely(!tls_is_called))
-		tls_is_called = 1;
+	if (unlikely(!(tls_use & TLS_CALLS_ARE_ENTERED)))
+		__sync_fetch_and_or(&tls_use, TLS_CALLS_ARE_ENTERED);
 	if (before && before != tid)
 		*slot = SLOT_ASK_TABLE;
 }
@@ -55,11 +67,35 @@ static __always_inline void close_tls_slot(u32 tid)
 	__sync_val_compare_and_swap(&tls_slots[tid % TLS_SLOTS], tid, 0);
 }
 
-static __always_inline void note_socket_call(u64 id)
+static __always_inline void keep_move(u32 tid, u32 direction)
+{
+	struct tls_moves *moves = &tls_moves[tid % TLS_SLOTS];
+
+	if (moves->tid != tid) {
+		moves->at_ns[DIRECTION_RECEIVED] = 0;
+		moves->at_ns[DIRECTION_SENT] = 0;
+		moves->tid = tid;
+	}
+	moves->at_ns[direction & 1] = bpf_ktime_get_ns();
+}
+
+/* 0: not known. */
+static __always_inline u64 last_move(u32 tid, u32 direction)
+{
+	const struct tls_moves *moves = &tls_moves[tid % TLS_SLOTS];
+
+	return moves->tid == tid ? moves->at_ns[direction & 1] : 0;
+}
+
+static __always_inline void note_socket_call(u64 id, u32 direction)
 {
 	struct tls_pending *pending;
 
-	if (!tls_is_called || likely(!tls_slots[(u32)id % TLS_SLOTS]))
+	if (likely(!tls_use))
+		return;
+	if (tls_use & TLS_MOVES_ARE_KEPT)
+		keep_move(id, direction);
+	if (!(tls_use & TLS_CALLS_ARE_ENTERED) || likely(!tls_slots[(u32)id % TLS_SLOTS]))
 		return;
 	pending = bpf_map_lookup_elem(&tls_threads, &id);
 	if (pending && pending->is_open)
