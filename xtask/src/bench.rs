@@ -62,6 +62,8 @@ pub struct Measured {
     pub probed_cpu_ns: Spread,
     /// Share of CPU time per request that was added, pair by pair.
     pub added_cpu: Spread,
+    /// The share of the time in which the worker ran, bare and probed: what is not near 1 was no full load.
+    pub busy: [f64; 2],
     /// Kernel time of the probe's programs at socket calls.
     pub kernel: kernel::Cost,
     /// And at calls of TLS libraries.
@@ -160,6 +162,10 @@ impl Bench {
                     probed.sample.cpu_ns_per_request() / bare.cpu_ns_per_request() - 1.0
                 }),
             ),
+            busy: [
+                Spread::of(bare.iter().map(Sample::busy)).median,
+                Spread::of(probed.iter().map(|run| run.sample.busy())).median,
+            ],
             kernel,
             tls,
             probe_cpu_ns: Spread::of(
@@ -228,6 +234,8 @@ impl Bench {
     fn idle(&self, target: &Target) -> Result<f64> {
         let probe = self.attach(target.pid())?;
         let pid = probe.pid();
+        // By then it has looked its processes over.
+        self.interrupt.rest(IDLE)?;
         let (start, before_ns) = (Instant::now(), procfs::cpu_ns(pid)?);
         self.interrupt.rest(IDLE)?;
         let share = procfs::cpu_ns(pid)?.saturating_sub(before_ns) as f64 / start.elapsed().as_nanos() as f64;

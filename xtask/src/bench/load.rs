@@ -11,8 +11,8 @@ use crate::procfs;
 
 /// Where the load and the probe run.
 pub const CPU: &str = "1";
-/// Enough that the worker always has a request to serve.
-const CONNECTIONS: &str = "8";
+/// Enough that the worker always has a request to serve, also while the probe takes records in on the load's CPU.
+const CONNECTIONS: &str = "32";
 
 /// What one run gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,11 @@ impl Sample {
     /// Throughput.
     pub fn per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
+    }
+
+    /// The share of the run in which the worker ran: close to 1 at full load.
+    pub fn busy(&self) -> f64 {
+        self.cpu_ns as f64 / (self.seconds * 1e9)
     }
 
     /// The worker's CPU time for each request.
@@ -98,6 +103,7 @@ mod tests {
         }
         let sample = Sample { requests: 200, seconds: 2.0, cpu_ns: 1_000_000 };
         assert!((sample.per_second() - 100.0).abs() < 1e-9);
+        assert!((sample.busy() - 0.0005).abs() < 1e-9);
         assert!((sample.cpu_ns_per_request() - 5000.0).abs() < 1e-9);
     }
 }

@@ -14,15 +14,15 @@ const IDLE_CPU_MAX: f64 = 0.001;
 pub fn table(all: &[Measured]) -> String {
     let mut text = String::from(
         "\n| server | pairs | bare req/s | probed req/s | throughput lost, median (p25..p75) | server CPU µs per \
-         request, bare → probed | added, median (p25..p75) | kernel ns per socket call, watched / not | socket \
+         request, bare → probed | added, median (p25..p75) | worker busy, bare / probed | kernel ns per socket call, watched / not | socket \
          calls per request | TLS probe hits per request, ns each | probe CPU µs per request | probe RSS now / highest MB | probe idle CPU |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for measured in all {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {:.0} | {:.0} | {} | {:.1} → {:.1} | {} | {:.0} / {:.0} | {:.1} | {:.1}, {:.0} | {:.2} | {:.1} / {:.1} | {:.3} % |",
+            "| {} | {} | {:.0} | {:.0} | {} | {:.1} → {:.1} | {} | {:.1} / {:.1} % | {:.0} / {:.0} | {:.1} | {:.1}, {:.0} | {:.2} | {:.1} / {:.1} | {:.3} % |",
             measured.server,
             measured.pairs,
             measured.bare_rate.median,
@@ -31,6 +31,8 @@ pub fn table(all: &[Measured]) -> String {
             measured.bare_cpu_ns.median / 1e3,
             measured.probed_cpu_ns.median / 1e3,
             shares(&measured.added_cpu),
+            measured.busy[0] * 100.0,
+            measured.busy[1] * 100.0,
             measured.kernel.watched_ns,
             measured.kernel.unwatched_ns,
             measured.kernel.calls_per_request,
@@ -92,6 +94,7 @@ mod tests {
             bare_cpu_ns: flat(500_000.0),
             probed_cpu_ns: flat(503_000.0),
             added_cpu: flat(0.006),
+            busy: [0.995, 0.99],
             kernel: kernel::Cost { watched_ns, unwatched_ns: 40.0, calls_per_request: 3.0 },
             tls: kernel::Account::default().since(&kernel::Account::default(), 100),
             probe_cpu_ns: flat(6000.0),
@@ -114,7 +117,7 @@ mod tests {
         let row = table(&[measured(0.005, 800.0)]).lines().last().unwrap().to_owned();
         assert_eq!(
             row,
-            "| a server | 3 | 2000 | 1990 | 0.50 % (0.50..0.50) | 500.0 → 503.0 | 0.60 % (0.60..0.60) | 800 / 40 \
+            "| a server | 3 | 2000 | 1990 | 0.50 % (0.50..0.50) | 500.0 → 503.0 | 0.60 % (0.60..0.60) | 99.5 / 99.0 % | 800 / 40 \
              | 3.0 | 0.0, 0 | 6.00 | 20.0 / 25.0 | 0.050 % |"
         );
     }
