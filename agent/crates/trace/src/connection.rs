@@ -162,6 +162,11 @@ impl Connection {
         self.encryption.as_mut().is_some_and(|encryption| encryption.settles())
     }
 
+    /// Whether encrypted bytes have passed.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encryption.is_some()
+    }
+
     /// The connection ends: encrypted bytes that never became clear are counted.
     pub(crate) fn count_unbound(&self, counts: &mut Counts) {
         if let Some(encryption) = self.encryption.as_ref().filter(|encryption| encryption.is_unbound()) {

@@ -118,7 +118,7 @@ impl Tracer {
         let id = call.connection;
         if !self.connections.map.contains_key(&id) {
             // Nothing has passed: there is nothing to follow yet.
-            if !matches!(call.outcome, model::Outcome::Bytes(_)) {
+            if !matches!(call.outcome, model::Outcome::Bytes(_)) || self.connections.is_closed(id) {
                 return;
             }
             self.connections.make_room(&mut self.assembler, out);
@@ -182,7 +182,7 @@ impl Tracer {
         if gone {
             connection.count_unbound(&mut self.assembler.counts);
             self.binding.close(id);
-            self.connections.map.remove(&id);
+            self.connections.close(id);
             self.mark_unclosed(id, false);
         }
     }

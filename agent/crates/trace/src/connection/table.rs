@@ -1,6 +1,8 @@
 //! The connections that are followed. Invariant: never more than the limit; the one heard of longest ago
 //! goes first; before it what was let go, after it what has an open exchange.
 
+use std::collections::VecDeque;
+
 use model::{ConnectionId, Span};
 use rustc_hash::FxHashMap;
 
@@ -14,13 +16,35 @@ const LET_GO_NS: u64 = 60_000_000_000;
 /// Room that is kept when the table shrinks.
 const MIN_CAPACITY: usize = 1024;
 
+/// Closed encrypted connections that are remembered.
+const MAX_CLOSED: usize = 256;
+
 /// Connections by their identity, which the kernel side counts up: nobody outside chooses it.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) map: FxHashMap<ConnectionId, Connection>,
+    /// Encrypted ones that were closed last. A process that answers a peer which has just reset the connection is told
+    /// of behind the close: that is no new connection, and its clear text, if any, is told by itself.
+    closed: VecDeque<ConnectionId>,
 }
 
 impl Connections {
+    /// A connection is closed for good.
+    pub(crate) fn close(&mut self, id: ConnectionId) {
+        let Some(connection) = self.map.remove(&id) else { return };
+        if connection.is_encrypted() {
+            if self.closed.len() == MAX_CLOSED {
+                self.closed.pop_front();
+            }
+            self.closed.push_back(id);
+        }
+    }
+
+    /// Whether what is told of a connection comes behind its close.
+    pub(crate) fn is_closed(&self, id: ConnectionId) -> bool {
+        self.closed.contains(&id)
+    }
+
     /// Makes room for one more. A sixteenth of all goes at once, so that the search for the oldest is rare.
     pub(crate) fn make_room(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
         let most = assembler.policy.max_connections;

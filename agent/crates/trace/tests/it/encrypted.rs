@@ -156,6 +156,21 @@ fn encrypted_bytes_without_clear_text_are_counted_as_unbound() {
 }
 
 #[test]
+fn what_is_sent_to_a_peer_that_has_gone_is_no_new_connection() {
+    let (mut world, socket, mut session) = (world(), socket(1), Session::new(9));
+    accept(&mut world, &socket, &mut session);
+    request(&mut world, &socket, &mut session);
+    world.state(&socket, TcpState::CloseWait, TcpState::Close, 32);
+    // The library's farewell, on its way when the peer's reset came.
+    world.bytes(&socket, Sent, &record(b"\x01\x00"));
+    let mut out = Vec::new();
+    world.tracer.drain(world.now_ns, &mut out);
+    let counts = world.tracer.counts();
+    assert_eq!((counts.connections, counts.tls_unbound_connections, counts.tls_unbound_bytes), (1, 0, 0));
+    assert_eq!(world.lines(), ["server GET /a 200 complete - 28/40 1/1"]);
+}
+
+#[test]
 fn clear_text_without_a_connection_is_counted() {
     let (mut world, socket, mut session) = (world(), socket(1), Session::new(9));
     session.call(&mut world, &socket, Read, GET);
