@@ -1,15 +1,18 @@
 //! A process's memory, read by the page: what is of interest lies in few pages, in many small parts.
 //!
-//! Invariant: a page is as it was when it was first asked for. Kept for one look only, and no more than [`PAGES_MAX`].
+//! Invariant: no more is kept than [`PAGES_KEPT`], for one look only, and no more is read than [`PAGES_MAX`]. As long as that
+//! much is enough, a page is as it was when it was first asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use python::Memory;
 use rustc_hash::FxHashMap;
 
 const PAGE_BYTES: usize = 4096;
-/// What is beyond cannot be read: 48 MiB.
-const PAGES_MAX: usize = 12_288;
+/// 2 MiB; who needs more reads some of it again.
+const PAGES_KEPT: usize = 512;
+/// What is beyond cannot be read: 128 MiB.
+const PAGES_MAX: usize = 32_768;
 
 type Page = Box<[u8; PAGE_BYTES]>;
 
@@ -18,12 +21,13 @@ type Page = Box<[u8; PAGE_BYTES]>;
 pub(crate) struct Pages<'a, M> {
     memory: &'a M,
     pages: RefCell<FxHashMap<u64, Option<Page>>>,
+    read: Cell<usize>,
 }
 
 impl<'a, M: Memory> Pages<'a, M> {
     /// Of this memory, from now on.
     pub(crate) fn of(memory: &'a M) -> Self {
-        Self { memory, pages: RefCell::default() }
+        Self { memory, pages: RefCell::default(), read: Cell::default() }
     }
 }
 
@@ -36,10 +40,14 @@ impl<M: Memory> Memory for Pages<'_, M> {
         }
         let mut pages = self.pages.borrow_mut();
         let number = address - offset as u64;
-        if pages.len() >= PAGES_MAX && !pages.contains_key(&number) {
-            return false;
+        if pages.len() >= PAGES_KEPT && !pages.contains_key(&number) {
+            pages.clear();
         }
         let page = pages.entry(number).or_insert_with(|| {
+            if self.read.get() >= PAGES_MAX {
+                return None;
+            }
+            self.read.set(self.read.get() + 1);
             let mut page = Box::new([0; PAGE_BYTES]);
             self.memory.read(number, &mut page[..]).then_some(page)
         });
@@ -51,8 +59,6 @@ impl<M: Memory> Memory for Pages<'_, M> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     /// Bytes from an address on, that counts how often it is read.
@@ -70,6 +76,19 @@ mod tests {
             into.copy_from_slice(bytes);
             true
         }
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_read_is_bounded() {
+        let memory = Held { from: 0, bytes: vec![7; 600 * PAGE_BYTES], reads: Cell::new(0) };
+        let pages = Pages::of(&memory);
+        let reads = |page: usize| pages.read((page * PAGE_BYTES) as u64, &mut [0; 8]);
+        assert!((0..600).all(reads) && pages.pages.borrow().len() <= PAGES_KEPT);
+        assert!((0..600).all(reads) && memory.reads.get() <= 1200);
+        while pages.read.get() < PAGES_MAX {
+            assert!((0..600).all(reads) || pages.read.get() == PAGES_MAX);
+        }
+        assert!(!(0..600).all(reads), "no more than so much");
     }
 
     #[test]
