@@ -20,14 +20,14 @@ type Page = Box<[u8; PAGE_BYTES]>;
 #[derive(Debug)]
 pub(crate) struct Pages<'a, M> {
     memory: &'a M,
-    pages: RefCell<FxHashMap<u64, Option<Page>>>,
+    kept: RefCell<FxHashMap<u64, Option<Page>>>,
     read: Cell<usize>,
 }
 
 impl<'a, M: Memory> Pages<'a, M> {
     /// Of this memory, from now on.
     pub(crate) fn of(memory: &'a M) -> Self {
-        Self { memory, pages: RefCell::default(), read: Cell::default() }
+        Self { memory, kept: RefCell::default(), read: Cell::default() }
     }
 }
 
@@ -38,7 +38,7 @@ impl<M: Memory> Memory for Pages<'_, M> {
         if offset + into.len() > PAGE_BYTES {
             return self.memory.read(address, into);
         }
-        let mut pages = self.pages.borrow_mut();
+        let mut pages = self.kept.borrow_mut();
         let number = address - offset as u64;
         if pages.len() >= PAGES_KEPT && !pages.contains_key(&number) {
             pages.clear();
@@ -83,7 +83,7 @@ mod tests {
         let memory = Held { from: 0, bytes: vec![7; 600 * PAGE_BYTES], reads: Cell::new(0) };
         let pages = Pages::of(&memory);
         let reads = |page: usize| pages.read((page * PAGE_BYTES) as u64, &mut [0; 8]);
-        assert!((0..600).all(reads) && pages.pages.borrow().len() <= PAGES_KEPT);
+        assert!((0..600).all(reads) && pages.kept.borrow().len() <= PAGES_KEPT);
         assert!((0..600).all(reads) && memory.reads.get() <= 1200);
         while pages.read.get() < PAGES_MAX {
             assert!((0..600).all(reads) || pages.read.get() == PAGES_MAX);
