@@ -49,7 +49,7 @@ impl<'a> Code64<'a> {
                 return Some(instruction);
             }
             let leaves = !matches!(instruction.flow_control(), FlowControl::Next);
-            if leaves || writes(&mut info, &instruction, held) {
+            if leaves || changes(&mut info, &instruction, held) {
                 return None;
             }
         }
@@ -66,7 +66,7 @@ impl<'a> Code64<'a> {
             }
             let goes_on =
                 matches!(instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
-            if !goes_on || writes(&mut info, &instruction, held) {
+            if !goes_on || changes(&mut info, &instruction, held) {
                 return None;
             }
         }
@@ -79,21 +79,30 @@ pub(super) fn arguments(count: usize) -> &'static [Register] {
     &ARGUMENTS[..count.min(ARGUMENTS.len())]
 }
 
-/// Whether an instruction writes any of some 64-bit registers, or may.
-fn writes(info: &mut InstructionInfoFactory, instruction: &Instruction, held: &[Register]) -> bool {
+/// Whether an instruction changes what any of some arguments is worth, or may.
+fn changes(info: &mut InstructionInfoFactory, instruction: &Instruction, held: &[Register]) -> bool {
     // An `int` argument made 64 bits wide in place.
     if instruction.code() == Code::Movsxd_r64_rm32
         && instruction.op1_register().full_register() == instruction.op0_register()
     {
         return false;
     }
-    info.info(instruction).used_registers().iter().any(|used| {
-        let written = matches!(
-            used.access(),
-            OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-        );
-        written && held.contains(&used.register().full_register())
-    })
+    held.iter().any(|register| writes(info, instruction, *register))
+}
+
+/// Whether an instruction writes a 64-bit register, or may.
+pub(super) fn writes(
+    info: &mut InstructionInfoFactory,
+    instruction: &Instruction,
+    register: Register,
+) -> bool {
+    let used = info.info(instruction).used_registers();
+    used.iter().any(|used| is_write(used.access()) && used.register().full_register() == register)
+}
+
+/// Whether something is written, or may be.
+pub(super) fn is_write(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
 /// An instruction as text.

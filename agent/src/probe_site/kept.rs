@@ -5,10 +5,10 @@
 //! change what it is read from.
 
 use iced_x86::{
-    Code, FlowControl, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register,
+    Code, FlowControl, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpKind, Register,
 };
 
-use super::decode::{Code64, arguments};
+use super::decode::{Code64, arguments, is_write, writes};
 
 /// What is added to a register is kept in so many bits.
 const ADDED: std::ops::Range<i64> = -(1 << 12)..1 << 12;
@@ -106,11 +106,6 @@ fn loaded(load: &Instruction) -> Option<Operand> {
     Some(Operand { register, added: i16::try_from(added).ok()?, in_memory })
 }
 
-fn writes(info: &mut InstructionInfoFactory, one: &Instruction, register: Register) -> bool {
-    let used = info.info(one).used_registers();
-    used.iter().any(|used| is_write(used.access()) && used.register().full_register() == register)
-}
-
 /// Whether an instruction may write the word that an operand is.
 fn overwrites(info: &mut InstructionInfoFactory, one: &Instruction, operand: Operand) -> bool {
     let used = info.info(one).used_memory();
@@ -126,10 +121,6 @@ fn overwrites(info: &mut InstructionInfoFactory, one: &Instruction, operand: Ope
         // The stack is not where objects are; two other registers may lead to the same place.
         !plain || stack(base) == stack(operand.register.register())
     })
-}
-
-fn is_write(access: OpAccess) -> bool {
-    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
 /// Where every jump of some code leads.
