@@ -98,6 +98,13 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> {
     }
 }
 
+/// What a process holds of memory, in KiB.
+pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 /// The children of a process's main thread; none if it is gone.
 pub fn children_of(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

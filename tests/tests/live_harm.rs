@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::client::{Connection, Request};
 use tests::command::{Running, probe};
+use tests::process::resident_kib;
 use tests::server::{Endpoint, Server};
 use tests::venv::apps_folder;
 use tests::watch::can_run;
@@ -45,11 +46,8 @@ struct Held {
 
 impl Held {
     fn by(pid: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         let count = |folder: &str| fs::read_dir(format!("/proc/{pid}/{folder}")).unwrap().count();
-        Self { memory_bytes: kib * 1024, threads: count("task"), files: count("fd") }
+        Self { memory_bytes: resident_kib(pid).unwrap() * 1024, threads: count("task"), files: count("fd") }
     }
 }
 
@@ -61,6 +59,11 @@ fn uvicorn(loop_: &str) -> Server {
 fn gunicorn(class: &str) -> Server {
     let arguments = ["--workers", "1", "--worker-class", class, "--threads", "8", "--keep-alive", "60"];
     Server::gunicorn("flask_app:app", &arguments).unwrap()
+}
+
+/// Each server's own process, and its workers.
+fn processes(servers: &[Server]) -> Vec<u32> {
+    servers.iter().flat_map(|server| [vec![server.pid()], server.processes.children()].concat()).collect()
 }
 
 /// Every kind of answer, a failed one and a call to another server among them.
@@ -140,10 +143,7 @@ fn the_watched_are_not_harmed(#[case] duration: Duration) {
         uvicorn("uvloop"),
         Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap(),
     ];
-    let pids: Vec<u32> = servers
-        .iter()
-        .flat_map(|server| [vec![server.pid()], server.processes.children()].concat())
-        .collect();
+    let pids = processes(&servers);
     let (stop, counts) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 4]);
     let asked: Vec<_> =
         servers.iter().map(|server| questions(&server.endpoint, &servers[0].endpoint)).collect();
@@ -182,9 +182,5 @@ fn the_watched_are_not_harmed(#[case] duration: Duration) {
     let counts = counts.map(AtomicU64::into_inner);
     println!("{counts:?} requests, {probes} probes");
     assert!(probes >= 3 && counts.iter().all(|count| *count > 100), "{counts:?} requests, {probes} probes");
-    let now: Vec<u32> = servers
-        .iter()
-        .flat_map(|server| [vec![server.pid()], server.processes.children()].concat())
-        .collect();
-    assert_eq!(now, pids, "no worker was replaced");
+    assert_eq!(processes(&servers), pids, "no worker was replaced");
 }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
@@ -10,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::probe::Probe;
+use tests::process::resident_kib;
 use tests::server::{Endpoint, Server};
 use tests::venv::Venv;
 use tests::watch::can_run;
@@ -70,15 +70,9 @@ fn ask(stream: &mut TcpStream, target: &str) {
     stream.read_exact(&mut answer).unwrap();
 }
 
-fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn returns_to(before_kib: u64, pid: u32) -> bool {
     let deadline = Instant::now() + LIMIT;
-    while resident_kib(pid) > before_kib + LEFT_KIB {
+    while resident_kib(pid).unwrap() > before_kib + LEFT_KIB {
         if Instant::now() > deadline {
             return false;
         }
@@ -103,18 +97,18 @@ fn a_crowd_that_idles() {
         return;
     }
     let (_server, probe, port) = start();
-    let before_kib = resident_kib(probe.pid());
+    let before_kib = resident_kib(probe.pid()).unwrap();
     let mut crowd: Vec<Guests> = (0..GUESTS).map(|group| Guests::come(port, group)).collect();
     crowd.iter_mut().for_each(Guests::wait);
     assert!(probe.wait_for_spans(1000 + IDLE, LIMIT), "{} spans", probe.spans().len());
-    let peak_kib = resident_kib(probe.pid());
+    let peak_kib = resident_kib(probe.pid()).unwrap();
     // Each of them is still known: the next request on it is seen too.
     crowd.iter_mut().for_each(Guests::ask_again);
     crowd.iter_mut().for_each(Guests::wait);
     assert!(probe.wait_for_spans(1000 + IDLE + IDLE / 100, LIMIT), "{} spans", probe.spans().len());
     drop(crowd);
     let returned = returns_to(before_kib, probe.pid());
-    let after_kib = resident_kib(probe.pid());
+    let after_kib = resident_kib(probe.pid()).unwrap();
     assert!(returned, "{before_kib} KiB before, {peak_kib} with the crowd, {after_kib} after");
     let spans = probe.stop().unwrap();
     assert_eq!(spans.len(), 1000 + IDLE + IDLE / 100);
@@ -127,7 +121,7 @@ fn a_crowd_that_comes_and_goes() {
         return;
     }
     let (_server, probe, port) = start();
-    let before_kib = resident_kib(probe.pid());
+    let before_kib = resident_kib(probe.pid()).unwrap();
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             scope.spawn(move || {
@@ -137,7 +131,7 @@ fn a_crowd_that_comes_and_goes() {
     });
     assert!(probe.wait_for_spans(1000 + SHORT, LIMIT), "{} spans", probe.spans().len());
     let returned = returns_to(before_kib, probe.pid());
-    assert!(returned, "{before_kib} KiB before, {} after", resident_kib(probe.pid()));
+    assert!(returned, "{before_kib} KiB before, {} after", resident_kib(probe.pid()).unwrap());
     let spans = probe.stop().unwrap();
     assert_eq!(spans.len(), 1000 + SHORT);
     assert!(spans.iter().all(|span| span.end == "complete" && span.status == Some(200)));

@@ -252,3 +252,18 @@ pub fn play(socket: &Socket, steps: &[Step<'_>]) -> (Vec<String>, trace::Counts)
     assert_eq!(after.exchanges, after.spans + after.excluded + after.disabled);
     (lines, counts)
 }
+
+/// A socket that a task of an event loop uses.
+pub fn task(id: u64, context: u64) -> Socket {
+    socket(id).by(Identity::Task(context))
+}
+
+/// A request with the least of headers.
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+/// What a span's request asked for.
+pub fn path(span: &Span) -> &str {
+    span.target.as_deref().unwrap()
+}

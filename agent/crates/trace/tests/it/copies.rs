@@ -4,25 +4,13 @@ use model::{Body, ContextCopied, Identity, ParentKind, Span, SpanKind, TcpState}
 use trace::{CopyCounts, Settings};
 
 use crate::conversation::Step::{Reads, Writes};
-use crate::conversation::{MS, Socket, World, socket};
+use crate::conversation::{MS, World, get, path, socket, task};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const STREAMED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
 const UNCLAIMED: &str = "unknown: no open request was answered by the task that called";
 const OVER: &str = "unknown: the request that its task was started for was over";
 const LOOP: Identity = Identity::Base(0x1);
-
-fn task(id: u64, context: u64) -> Socket {
-    socket(id).by(Identity::Task(context))
-}
-
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
-}
-
-fn path(span: &Span) -> &str {
-    span.target.as_deref().unwrap()
-}
 
 /// A world in which copies are seen, thread 100 being the loop's.
 fn seen() -> World {

@@ -7,13 +7,9 @@ use proptest::prelude::*;
 use trace::Settings;
 
 use crate::conversation::Step::{Idles, Reads, State, Writes};
-use crate::conversation::{Socket, World, process, socket};
+use crate::conversation::{Socket, World, get, process, socket};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
-}
 
 /// The two ends of a connection from process 100 to process 200.
 fn ends(id: u64) -> (Socket, Socket) {

@@ -4,7 +4,7 @@ use model::{AttributeValue, Identity, Span, SpanKind, TcpState};
 use trace::{Settings, WithSdk};
 
 use crate::conversation::Step::{Reads, Writes};
-use crate::conversation::{Socket, World, socket};
+use crate::conversation::{Socket, World, socket, task};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 /// Traces and spans as they come in and as an SDK makes them.
@@ -176,10 +176,6 @@ fn outside_of_requests_nothing_is_left_out() {
 
 fn reader(id: u64) -> Socket {
     socket(id).by(Identity::Task(0x1000 + id))
-}
-
-fn task(id: u64, context: u64) -> Socket {
-    socket(id).by(Identity::Task(context))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use model::{Attribute, Blur, Identity, ParentKind, Span, SpanKind};
 use trace::Settings;
 
 use crate::conversation::Step::{Exits, Idles, Reads, Writes};
-use crate::conversation::{MS, Socket, World, socket};
+use crate::conversation::{MS, Socket, World, get, path, socket, task};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhi";
@@ -12,18 +12,6 @@ const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhi";
 /// The reader of a connection: a callback with a context of its own.
 fn reader(id: u64) -> Socket {
     socket(id).by(Identity::Task(0x1000 + id))
-}
-
-fn task(id: u64, context: u64) -> Socket {
-    socket(id).by(Identity::Task(context))
-}
-
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
-}
-
-fn path(span: &Span) -> &str {
-    span.target.as_deref().unwrap()
 }
 
 /// For each client span, in order of paths: its parent's path, or why there is none.
