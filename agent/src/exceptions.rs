@@ -1,13 +1,15 @@
-//! Exceptions of watched Python processes: the probe that sees them unwind is put where it is needed, and what the
-//! kernel kept of them is put into words.
+//! Exceptions of watched Python processes: the probe that sees them unwind is put where it is needed, until then one that
+//! sees them reported; and what the kernel kept of them is put into words.
 //!
 //! Invariant: nothing is told of a process whose interpreter's layout is not known and was not seen to hold.
 
+mod asked;
 mod layout;
 mod words;
 
 use std::path::Path;
 
+use asked::Places;
 use ebpf::{Kernel, UserProbe, abi, record};
 use python::Layout;
 use python::code::Codes;
@@ -29,6 +31,9 @@ const FUNCTION: &str = "PyTraceBack_Here";
 /// Older records are not put into words: it would make those behind them older still.
 const LATE_NS: u64 = 500_000_000;
 
+/// More reports in a second are everyday life: `contextlib` asks what is being handled, too.
+const REPORTS_MAX_PER_S: u64 = 100;
+
 /// The processes whose exceptions are told.
 pub struct Exceptions {
     terms: Terms,
@@ -49,6 +54,11 @@ struct Followed {
     /// The interpreter's file, as the process knows it.
     path: String,
     probe: Option<UserProbe>,
+    /// Where `_PyRuntime` is.
+    runtime: u64,
+    /// As long as that probe is not there: when the one that sees what is reported is, and that probe.
+    reports: Policy,
+    reports_probe: Option<UserProbe>,
     /// Code objects of what calls the service's code.
     dispatch: Vec<u64>,
     /// How many of these the kernel side knows.
@@ -78,7 +88,7 @@ impl Exceptions {
         let Followed { layout, memory, codes, dispatch, .. } = self.followed.get_mut(&pid)?;
         let pages = Pages::of(memory);
         let objects = Objects { memory: &pages, layout };
-        words::of(&objects, codes, (of.connection, of.sent), record::exceptions(raised).collect(), dispatch)
+        words::of(&objects, codes, of, record::exceptions(raised).collect(), dispatch)
     }
 
     /// How many records came too late to be put into words.
@@ -124,6 +134,9 @@ impl Exceptions {
                     policy: Policy::new(self.terms),
                     path: interpreter.path.clone(),
                     probe: None,
+                    runtime: interpreter.runtime,
+                    reports: Policy::new(self.report_terms()),
+                    reports_probe: None,
                     dispatch: Vec::new(),
                     remembered: 0,
                 };
@@ -141,6 +154,7 @@ impl Exceptions {
             if let Some(step) = process.policy.look(now_ns, hits) {
                 self.take(kernel, *pid, process, step);
             }
+            self.look_at_reports(kernel, *pid, process, now_ns);
             if process.remembered < process.dispatch.len() {
                 process.remembered = process.dispatch.len();
                 if let Err(error) = kernel.remember_dispatch(*pid, &process.dispatch) {
@@ -155,6 +169,54 @@ impl Exceptions {
             self.said = said;
             kernel.say_exceptions(said.0, said.1);
         }
+    }
+
+    /// The first failure is to be told too, where it is reported.
+    fn report_terms(&self) -> Terms {
+        let when = if self.terms.when == When::Auto { When::Always } else { When::Off };
+        Terms { when, max_hits_per_s: REPORTS_MAX_PER_S, ..self.terms }
+    }
+
+    /// Sees what is reported while what unwinds is not seen.
+    fn look_at_reports(&self, kernel: &Kernel, pid: u32, process: &mut Followed, now_ns: u64) {
+        if process.probe.is_some() {
+            if process.reports_probe.take().is_some() {
+                process.reports = Policy::new(self.report_terms());
+            }
+            return;
+        }
+        match process.reports.look(now_ns, || kernel.asked_for_exceptions(pid).unwrap_or(0)) {
+            Some(Step::Attach) => match self.attach_to_reports(kernel, pid, process) {
+                Ok((probe, sites)) => {
+                    tracing::debug!("{pid}: looking at what is reported: {}", sites.join(", "));
+                    process.reports_probe = Some(probe);
+                }
+                Err(why) => {
+                    tracing::debug!("{pid}: what is reported is not seen: {why}");
+                    process.reports.refused();
+                }
+            },
+            Some(Step::Dear { hits_per_s }) => {
+                tracing::debug!(
+                    "{pid}: it asks {hits_per_s} times a second what it is handling: not looked at"
+                );
+                process.reports_probe = None;
+            }
+            Some(Step::Quiet) | None => {}
+        }
+    }
+
+    fn attach_to_reports(
+        &self,
+        kernel: &Kernel,
+        pid: u32,
+        process: &Followed,
+    ) -> anyhow::Result<(UserProbe, Vec<String>)> {
+        let places = asked::find(&self.proc, pid, &process.memory, (process.runtime, process.layout));
+        let Places { file, sites } = places.ok_or_else(|| anyhow::anyhow!("sys.exc_info was not found"))?;
+        let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
+        let probe = kernel.probe_exc_info(pid, &file, &offsets)?;
+        Ok((probe, sites.iter().map(Site::to_string).collect()))
     }
 
     fn take(&mut self, kernel: &Kernel, pid: u32, process: &mut Followed, step: Step) {

@@ -233,7 +233,12 @@ mod tests {
             message: None,
             stacktrace: "shop.NoStock".to_owned(),
         };
-        Exceptions { connection: model::ConnectionId(1), sent: 9, exceptions: vec![exception] }
+        Exceptions {
+            on: model::Bearer::Connection(model::ConnectionId(1)),
+            sent: 9,
+            stream: Some(3),
+            exceptions: vec![exception],
+        }
     }
 
     fn routes() -> Routes {

@@ -14,6 +14,7 @@ mod kept;
 
 use std::fmt;
 
+use decode::Code64;
 use thiserror::Error;
 
 pub use image::{CallSite, Image, KeptCall};
@@ -56,6 +57,8 @@ pub enum Why {
     Call,
     /// The first emulated instruction behind the call; the result is whole.
     AfterCall,
+    /// The first emulated instruction that each call of the function passes.
+    Passed,
     /// There is none before the result is lost: the instruction behind the call.
     NoEmulatedAfterCall,
     /// The result is to be seen when the function returns.
@@ -81,6 +84,22 @@ pub enum NoSite {
     Processor,
 }
 
+impl Site {
+    /// Where each call of a function passes that begins with this code, at this address and place in its file. `None`:
+    /// nowhere at an emulated instruction, or it is not known for this processor.
+    pub fn passed(code: &[u8], address: u64, offset: u64) -> Option<Self> {
+        let code = Code64 { bytes: code, address };
+        let found = code.first_passed().filter(|_| cfg!(target_arch = "x86_64"))?;
+        Some(Self {
+            offset: offset + (found.ip() - address),
+            address: found.ip(),
+            instruction: decode::text(&found),
+            step: Step::Emulated,
+            why: Why::Passed,
+        })
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -98,6 +117,7 @@ impl fmt::Display for Why {
             Self::NoEmulatedEntry => "no emulated instruction before the arguments are lost",
             Self::Call => "the call itself",
             Self::AfterCall => "first emulated instruction after the call, result whole",
+            Self::Passed => "first emulated instruction that each call passes",
             Self::NoEmulatedAfterCall => "no emulated instruction before the result is lost",
             Self::Return => "the return from the function: nothing emulated is passed where the result is",
             Self::NotDecided => "instructions of this processor are not decoded",

@@ -95,8 +95,10 @@ enum identity_kind {
 	IDENTITY_ENTERED = 5,
 };
 
-/* In the table of wishes, the key's highest bit: it is an object of a TLS library that is meant. */
-#define TLS_WISH (1ULL << 63)
+/* The highest bit of an id, in the table of wishes and of what was raised: it is an object of a TLS library that is
+ * meant, not a connection.
+ */
+#define TLS_OBJECT (1ULL << 63)
 
 /* What a probe in a TLS library or its caller stands for: the cookie it is attached with. */
 enum tls_site {
@@ -308,15 +310,16 @@ struct exception {
 /* What was raised where an answer comes from. Followed by `count` exceptions. */
 struct exceptions {
 	struct record_header header;
-	u64 connection;
+	u64 connection; /* or, with TLS_OBJECT, what stands for it in a TLS library */
 	u64 sent; /* on it before the answer */
 	u32 count; /* at most EXCEPTIONS_MAX */
-	u32 reserved;
+	u32 stream; /* that the answer is for, in HTTP/2; else 0 */
 };
 
 /* Where a process's interpreter keeps exceptions. Offsets in bytes. */
 struct exception_layout {
 	u64 hits; /* of the probe, counted by it */
+	u64 asked; /* so often was it asked what is being handled, counted by the program that sees this */
 	u64 dispatch[DISPATCH_CODES]; /* code objects of what calls the service's code, as far as they were met */
 	u32 slot; /* as in struct interpreter */
 	u32 context;

@@ -2,25 +2,27 @@
  * time, and leaves the kernel only with an answer of 5xx or with a connection that is closed in the middle.
  *
  * PyTraceBack_Here (Python/traceback.c) runs once for each frame that an exception leaves, the innermost first, with
- * the frame as its argument.
+ * the frame as its argument. Where that is not looked at, what a process asks its interpreter about itself shows what it
+ * is handling: who reports a failure calls sys.exc_info or, since 3.11, sys.exception.
  */
 #ifndef STARDUST_PROBE_PYTHON_ERRORS_H
 #define STARDUST_PROBE_PYTHON_ERRORS_H
 
+#include "lib/answer.h"
 #include "lib/connection.h"
 #include "lib/exception.h"
 #include "lib/payload.h"
 #include "lib/ring.h"
 
 enum {
-	HANDLED_MAX = 8,
 	/* A connection in the middle of an answer is closed: fewer frames are everyday life. */
 	ODD_FRAMES = 3,
-	ANSWER_BYTES = 12, /* `HTTP/1.1 500` */
-	HTTP_IN_MEMORY = 0x50545448, /* `HTTP`, on the little-endian machines that the programs are for */
 };
 
-/* The last answer on a connection, by the connection's id. Kept only of processes that the probe is in. */
+/* What was noted is answered soon, or not at all. */
+#define NOTED_NS 2000000000ULL
+
+/* The last answer on a connection, by the connection's id (or TLS_OBJECT). Kept only of processes that the probe is in. */
 struct given_answer {
 	struct raised_key by; /* what was running when it began */
 	u64 received; /* bytes on the connection by then */
@@ -38,6 +40,24 @@ struct {
 /* Set by the agent: some process's layout is told; the probe is in some process. */
 volatile u32 exceptions_are_known;
 volatile u32 exceptions_are_kept;
+
+/* Until when something is noted, in some process; 0: nothing is. */
+volatile u64 noted_until_ns;
+
+/* Whether an answer ends what was kept or noted before it. */
+static __always_inline bool answers_count(void)
+{
+	const u64 until_ns = noted_until_ns;
+
+	if (exceptions_are_kept)
+		return true;
+	if (likely(!until_ns))
+		return false;
+	if (bpf_ktime_get_ns() <= until_ns)
+		return true;
+	noted_until_ns = 0;
+	return false;
+}
 
 /* An exception was made while `object` was handled, or because of it: which of those kept that is. An address may
  * have been another's before, so it goes by where its traceback ends.
@@ -160,36 +180,35 @@ int exception_left_frame(struct pt_regs *registers)
 	return 0;
 }
 
-/* Adds an exception that is being handled, unless it is known. */
-__noinline int keep_one_handled(const struct exception_layout *layout, struct raised_exceptions *found, u64 value)
+/* sys.exc_info or sys.exception is called (Python/sysmodule.c). */
+SEC("uprobe")
+int exception_asked_for(struct pt_regs *registers)
 {
-	struct exception *exception;
-	u64 kind = 0;
+	const u64 id = bpf_get_current_pid_tgid(), now_ns = bpf_ktime_get_ns();
+	const u32 tgid = id >> 32;
+	struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
+	struct raised_exceptions *found;
+	struct raised_key key;
+	u64 state;
 
-	if (!layout || !found || !value || !(flags_of(layout, value, &kind) & TYPE_EXCEPTION))
+	if (!layout)
 		return 0;
-	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
-		if (i < found->head.count && found->exceptions[i].object == value)
-			return 0;
-	exception = make_room(found);
-	begin_exception(exception, kind, 0);
-	describe(layout, exception, value);
-	keep_chain(layout, exception, read_word(value + layout->exception_traceback));
+	__sync_fetch_and_add(&layout->asked, 1);
+	state = state_of_thread(layout);
+	if (!is_handling(layout, state))
+		return 0;
+	find_key(layout, state, id, &key);
+	found = find_raised(&key, true);
+	if (!found)
+		return 0;
+	/* What was noted before is being handled still, or it is over. */
+	found->head.count = 0;
+	keep_handled(layout, found, state, now_ns);
+	noted_until_ns = now_ns + NOTED_NS;
 	return 0;
 }
 
-/* Adds what the thread is handling just now (its `except` clauses). */
-static __always_inline void keep_handled(const struct exception_layout *layout, struct raised_exceptions *found, u64 state)
-{
-	u64 item = read_word(state + layout->handled);
-
-	for (u32 i = 0; i < HANDLED_MAX && item; i++) {
-		keep_one_handled(layout, found, read_word(item + layout->handled_value));
-		item = read_word(item + layout->handled_previous);
-	}
-}
-
-static __always_inline void report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u64 id)
+static __always_inline void report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u32 stream, u64 id)
 {
 	u32 count = found->head.count;
 	u64 size;
@@ -200,15 +219,17 @@ static __always_inline void report_raised(struct raised_exceptions *found, u64 c
 	fill_header(&found->head.header, RECORD_EXCEPTIONS, size, id >> 32, (u32)id);
 	found->head.connection = connection;
 	found->head.sent = sent;
+	found->head.stream = stream;
 	/* Soon: a part of it is read from the process's memory, where it does not last. */
 	emit_now(&found->head.header, size);
 }
 
-/* An answer is about to be recorded. `class`: the first digit of its status. `received`, `sent`: on the
- * connection before it. A function of its own, as the next one, so that the verifier looks at it once.
+/* An answer is about to be recorded. `received`, `sent`: on the connection before it. A function of its own, as the
+ * next one, so that the verifier looks at it once.
  */
-__noinline int answer(u64 connection, u32 class, u64 received, u64 sent)
+__noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 stream)
 {
+	const bool may_fail = class == CLASS_FAILURE || class == CLASS_UNKNOWN;
 	const u64 id = bpf_get_current_pid_tgid();
 	const u32 tgid = id >> 32;
 	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
@@ -220,13 +241,13 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent)
 		return 0;
 	state = state_of_thread(layout);
 	find_key(layout, state, id, &given.by);
-	found = find_raised(&given.by, class == '5');
+	found = find_raised(&given.by, may_fail && (class == CLASS_FAILURE || is_handling(layout, state)));
 	if (found) {
-		if (class == '5') {
+		if (may_fail) {
 			if (state)
-				keep_handled(layout, found, state);
+				keep_handled(layout, found, state, 0);
 			if (found->head.count)
-				report_raised(found, connection, sent, id);
+				report_raised(found, connection, sent, stream, id);
 		}
 		found->head.count = 0;
 		/* Contexts come and go, threads stay. */
@@ -237,33 +258,56 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent)
 	if (layout->hits) {
 		given.received = received;
 		given.tid = (u32)id;
-		given.told = class == '5';
+		given.told = may_fail;
 		bpf_map_update_elem(&given_answers, &connection, &given, BPF_ANY);
 	}
 	return 0;
 }
 
-/* Whether what was copied of a send is the start of an answer that says of a failure: then what is known of the failure
- * goes first.
- */
-static __always_inline bool is_failure(const u8 *head, u32 bytes)
+/* Bytes that are about to be recorded as sent. */
+struct sending {
+	u64 connection; /* or TLS_OBJECT */
+	u64 start;
+	u64 bytes;
+	u64 received; /* on the connection before */
+	u64 sent;
+	bool frames; /* it is HTTP/2 */
+};
+
+/* `all`: each answer counts, not only those of failures. */
+static __always_inline void before_sending(const struct sending *sending, bool all)
 {
-	return bytes >= ANSWER_BYTES && *(const u32 *)head == HTTP_IN_MEMORY && head[9] == '5';
+	struct beginning found = {};
+	u8 head[ANSWER_BYTES] = {};
+
+	if (sending->bytes < ANSWER_BYTES || bpf_probe_read_user(head, sizeof(head), (void *)sending->start))
+		return;
+	if (*(u32 *)head == HTTP_IN_MEMORY)
+		found.class = head[9];
+	else if (sending->frames && head[3] != FRAME_DATA)
+		find_block(sending->start, sending->bytes, &found);
+	if (found.class == CLASS_FAILURE || found.class == CLASS_UNKNOWN ||
+	    (all && found.class && found.class != CLASS_INTERIM))
+		answer(sending->connection, found.class, sending->received, sending->sent, found.stream);
 }
 
-static __always_inline void before_answer(const struct buffer *buffer, const struct connection *connection, s64 result)
+static __always_inline void before_answer(const struct buffer *buffer, const struct connection *connection, s64 result,
+					  bool all)
 {
-	u8 head[ANSWER_BYTES] = {};
-	u64 start = buffer->first.base;
+	struct sending sending = {
+		.connection = connection->id,
+		.start = buffer->first.base,
+		.bytes = result,
+		.received = connection->received,
+		.sent = connection->sent - result,
+		.frames = connection->whole,
+	};
 
 	if (result < ANSWER_BYTES)
 		return;
 	if (buffer->count > PAIR)
-		start = read_word(buffer->segments);
-	if (bpf_probe_read_user(head, sizeof(head), (void *)start) || *(u32 *)head != HTTP_IN_MEMORY)
-		return;
-	if (head[9] == '5' || (exceptions_are_kept && head[9] != '1'))
-		answer(connection->id, head[9], connection->received, connection->sent - result);
+		sending.start = read_word(buffer->segments);
+	before_sending(&sending, all);
 }
 
 /* The process closes a connection that may be in the middle of a request. */
@@ -297,12 +341,12 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	if (!found)
 		return 0;
 	if (!is_answered && state)
-		keep_handled(layout, found, state);
+		keep_handled(layout, found, state, 0);
 	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
 		if (i < found->head.count && found->exceptions[i].frames > most_frames)
 			most_frames = found->exceptions[i].frames;
 	if (most_frames >= (is_answered ? ODD_FRAMES : 1)) {
-		report_raised(found, connection, sent, id);
+		report_raised(found, connection, sent, 0, id);
 		if (is_answered)
 			given->told = 1;
 	}
@@ -315,9 +359,10 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 static __always_inline void before_close(const struct connection *connection, u64 id)
 {
 	/* Packets change states too, on whatever thread they come in. Until exceptions are kept, only a connection on
-	 * which nothing was ever answered is known to be in the middle of a request.
+	 * which nothing was ever answered is known to be in the middle of a request. In HTTP/2 the server says so
+	 * otherwise.
 	 */
-	if (config.exceptions && exceptions_are_known && connection->tgid == (u32)(id >> 32) && connection->received &&
+	if (config.exceptions && exceptions_are_known && !connection->whole && connection->tgid == (u32)(id >> 32) && connection->received &&
 	    (exceptions_are_kept || !connection->sent))
 		close_connection(connection->id, connection->received, connection->sent);
 }

@@ -64,8 +64,8 @@ pub const RECORD_EXIT: u16 = 5;
 /// `enum record_kind`.
 pub const RECORD_TLS_CALL: u16 = 6;
 
-/// In the table of wishes: an object of a TLS library is meant, not a connection.
-pub const TLS_WISH: u64 = 1 << 63;
+/// In an id, in the table of wishes and of what was raised: an object of a TLS library is meant, not a connection.
+pub const TLS_OBJECT: u64 = 1 << 63;
 
 /// `enum tls_site`: a call that reads and gives the length.
 pub const TLS_SITE_READ: u64 = 1;
@@ -453,14 +453,14 @@ pub struct Exception {
 pub struct Exceptions {
     /// See [`RecordHeader`].
     pub header: RecordHeader,
-    /// The connection's id.
+    /// The connection's id, or with [`TLS_OBJECT`] that of what stands for it in a TLS library.
     pub connection: u64,
     /// Bytes that were sent on it before the answer.
     pub sent: u64,
     /// At most [`EXCEPTIONS_MAX`].
     pub count: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The stream that the answer is for, in HTTP/2; else 0.
+    pub stream: u32,
 }
 
 /// Where a process's interpreter keeps exceptions. Offsets in bytes.
@@ -469,6 +469,8 @@ pub struct Exceptions {
 pub struct ExceptionLayout {
     /// Of the probe, counted by it.
     pub hits: u64,
+    /// How often the process asked what it was handling, counted by the program that sees this.
+    pub asked: u64,
     /// Code objects of what calls the service's code, as far as they were met; the rest 0.
     pub dispatch: [u64; DISPATCH_CODES],
     /// From the thread pointer to the pointer to the thread's `PyThreadState`.
@@ -696,12 +698,13 @@ pub const LAYOUT: &[StructLayout] = &[
     ),
     layout!(
         "exceptions",
-        Exceptions { header: RecordHeader, connection: u64, sent: u64, count: u32, reserved: u32 }
+        Exceptions { header: RecordHeader, connection: u64, sent: u64, count: u32, stream: u32 }
     ),
     layout!(
         "exception_layout",
         ExceptionLayout {
             hits: u64,
+            asked: u64,
             dispatch: [u64; DISPATCH_CODES],
             slot: u32,
             context: u32,

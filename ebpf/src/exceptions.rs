@@ -1,11 +1,11 @@
-//! The probe that sees exceptions unwind, and what its program is told of each process.
+//! The probes that see exceptions unwind or be reported, and what their programs are told of each process.
 //!
 //! Invariant: a probe is in one process, at every site of it or at none; it goes when its handle goes.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, ProgramMut};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::abi::ExceptionLayout;
@@ -47,6 +47,11 @@ impl Kernel {
         self.exception_layout(pid).map(|layout| layout.hits)
     }
 
+    /// How often a process asked what it was handling, since its layout was told, as far as that was seen.
+    pub fn asked_for_exceptions(&self, pid: u32) -> Option<u64> {
+        self.exception_layout(pid).map(|layout| layout.asked)
+    }
+
     fn exception_layout(&self, pid: u32) -> Option<ExceptionLayout> {
         let value = self.skeleton.maps.exception_layouts.lookup(&pid.to_ne_bytes(), MapFlags::ANY).ok()??;
         ExceptionLayout::read_from_bytes(&value).ok()
@@ -63,11 +68,21 @@ impl Kernel {
 
     /// Puts the probe on these places of a file, counted from its start, in one process.
     pub fn probe_exceptions(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
-        let program = &self.skeleton.progs.exception_left_frame;
-        let attach = |offset: &u64| place(program, pid, file, *offset, false);
-        let links = offsets.iter().map(attach).collect::<Result<_, _>>().map_err(|source| {
-            LoadError::Attach { program: format!("the exceptions' probe to {}", file.display()), source }
-        })?;
-        Ok(UserProbe::of(links))
+        put(&self.skeleton.progs.exception_left_frame, pid, file, offsets)
     }
+
+    /// Puts the probe of `sys.exc_info` and `sys.exception` on these places of a file, counted from its start, in one process.
+    pub fn probe_exc_info(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
+        put(&self.skeleton.progs.exception_asked_for, pid, file, offsets)
+    }
+}
+
+fn put(program: &ProgramMut<'_>, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
+    let attach = |offset: &u64| place(program, pid, file, *offset, false);
+    let links = offsets.iter().map(attach).collect::<Result<_, _>>();
+    let links = links.map_err(|source| LoadError::Attach {
+        program: format!("the exceptions' probe to {}", file.display()),
+        source,
+    })?;
+    Ok(UserProbe::of(links))
 }

@@ -22,9 +22,9 @@ use crate::record;
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
 /// The program that sees exceptions unwind.
-const EXCEPTIONS: &str = "exception_left_frame";
+const EXCEPTIONS: [&str; 2] = ["exception_left_frame", "exception_asked_for"];
 /// Programs that go into one process, where they are told to.
-const PLACED: [&str; 3] = [EXCEPTIONS, "context_given", "context_passed"];
+const PLACED: [&str; 4] = [EXCEPTIONS[0], EXCEPTIONS[1], "context_given", "context_passed"];
 
 /// How to load.
 #[derive(Debug, Clone, Copy)]
@@ -158,12 +158,12 @@ impl Kernel {
 
     /// Tells calls of these objects of TLS libraries whole from now on.
     pub fn copy_whole_tls(&mut self, sessions: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(sessions.into_iter().map(|session| session | abi::TLS_WISH), abi::WISH_WHOLE)
+        self.wish(sessions.into_iter().map(|session| session | abi::TLS_OBJECT), abi::WISH_WHOLE)
     }
 
     /// Tells nothing more of these objects of TLS libraries.
     pub fn ignore_tls(&mut self, sessions: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(sessions.into_iter().map(|session| session | abi::TLS_WISH), abi::WISH_IGNORE)
+        self.wish(sessions.into_iter().map(|session| session | abi::TLS_OBJECT), abi::WISH_IGNORE)
     }
 
     fn wish(&mut self, connections: impl IntoIterator<Item = u64>, wish: u8) -> Result<(), LoadError> {
@@ -314,7 +314,7 @@ fn select(program: &mut OpenProgramMut<'_>, options: &Options) {
         }
         return;
     }
-    if name == EXCEPTIONS {
+    if EXCEPTIONS.contains(&name.as_str()) {
         program.set_autoload(options.exceptions);
         return;
     }

@@ -72,8 +72,16 @@ def caught():
     return "caught"
 
 
+def asks():
+    import sys
+
+    for _ in range(1000):
+        sys.exc_info()
+    return "asked"
+
+
 def fail(case):
-    """Fails as `case` says; `caught` and `explicit` do not."""
+    """Fails as `case` says; `caught`, `asks` and `explicit` do not."""
     if case != "explicit":
         return globals()[case]()
     return caught()

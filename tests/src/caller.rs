@@ -42,6 +42,12 @@ impl Caller {
         Ok(line)
     }
 
+    /// Gives it a line and waits for the one that answers it.
+    pub fn ask(&mut self, line: &str) -> anyhow::Result<String> {
+        writeln!(self.word, "{line}").context("give the line")?;
+        self.line()
+    }
+
     /// Gives the word and waits for the end: the lines printed from now on.
     pub fn call(mut self) -> anyhow::Result<Vec<String>> {
         self.word.write_all(b"go\n").context("give the word")?;

@@ -10,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod command;
 pub mod database;
+pub mod failures;
 pub mod framing;
 pub mod ledger;
 pub mod lineage;

@@ -3,6 +3,8 @@
 //! Invariant: which call belongs to which request is told by the numbers in their targets alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -10,6 +12,7 @@ use anyhow::{Context as _, ensure};
 use crate::client::{Connection, Request};
 use crate::probe::{Probe, SpanLine};
 use crate::server::{Endpoint, Server};
+use crate::venv::Venv;
 
 /// Calls of each request.
 const CALLS: usize = 3;
@@ -30,6 +33,8 @@ pub enum Load {
     Cancelled,
     /// One request each, with a body of a MiB, answered by one of a MiB.
     Bodies,
+    /// One request each, all of them on one connection, over HTTP/2.
+    Streams,
 }
 
 /// How the server calls.
@@ -115,7 +120,13 @@ pub fn drive(
         Sight::Always => ensure!(probe.wait_for_log(SEES, LIMIT), "it is not looked at:\n{}", probe.log()),
     }
     let before = probe.spans().len();
+    let asked = clients;
     let each = if matches!(load, Load::Kept | Load::Pipelined) { 3 } else { 1 };
+    if load == Load::Streams {
+        let targets: Vec<String> = (0..clients).map(target).collect();
+        ask_in_streams(&server.endpoint, &targets)?;
+    }
+    let clients = if load == Load::Streams { 0 } else { clients };
     let outcomes = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..clients)
             .map(|lane| {
@@ -129,7 +140,7 @@ pub fn drive(
     for outcome in outcomes {
         outcome.ok().context("a client panicked")??;
     }
-    let requests = clients * each;
+    let requests = asked * each;
     if load == Load::Cancelled {
         probe.wait_for_spans(before + requests, LIMIT);
     } else {
@@ -137,6 +148,29 @@ pub fn drive(
         probe.wait_for_spans(before + requests * (1 + CALLS), Duration::from_secs(2));
     }
     Ok(tally(&probe.stop()?))
+}
+
+/// All at once on one connection.
+fn ask_in_streams(endpoint: &Endpoint, targets: &[String]) -> anyhow::Result<()> {
+    let mut command = Venv::open()?.script("http2_asker.py");
+    command.args(["at_once", &endpoint.url()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = command.spawn().context("start the client")?;
+    let mut input = client.stdin.take().context("its input")?;
+    // The first one opens the connection.
+    let first = target_again(&targets[0]);
+    writeln!(input, "{first}\n{}", targets.join("\n")).context("say what to ask for")?;
+    drop(input);
+    let said = client.wait_with_output().context("wait for the client")?;
+    let statuses = String::from_utf8_lossy(&said.stdout);
+    let fine = statuses.lines().filter(|status| *status == "200").count();
+    ensure!(fine == targets.len(), "{fine} of {} answers are fine", targets.len());
+    Ok(())
+}
+
+/// The same target with a number that is not looked at.
+fn target_again(target: &str) -> String {
+    let (before, after) = target.split_once("n=").unwrap_or((target, ""));
+    format!("{before}n={FIRST_WARMING}{}", after.trim_start_matches(|char: char| char.is_ascii_digit()))
 }
 
 /// What one client does.

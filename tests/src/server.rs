@@ -213,6 +213,14 @@ impl Server {
         Self::start(command, endpoint)
     }
 
+    /// waitress with `app`, with four threads that serve.
+    pub fn waitress(app: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let mut command = Command::new(Venv::open()?.program("waitress-serve"));
+        command.args(["--threads", "4", "--listen", &endpoint.to_string(), app]);
+        Self::start(command, endpoint)
+    }
+
     /// A gRPC server made with `library` (`grpcio` or `grpclib`).
     pub fn grpc(library: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;

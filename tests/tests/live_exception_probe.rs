@@ -20,7 +20,8 @@ fn wait_for(watch: &Watch, text: &str) {
     assert!(watch.probe.wait_for_log(text, READY_LIMIT), "{text}: {}", watch.probe.log());
 }
 
-/// Flask answers when the exception is over: it takes the probe, which comes with the first failure.
+/// Flask answers when the exception is over, and asks for it before. Where what asks is not looked at, it takes the probe of
+/// what unwinds, which comes with the first failure.
 #[test]
 fn auto_comes_with_the_first_failure_and_leaves_after_a_quiet_time() {
     if !can_run() {
@@ -32,15 +33,20 @@ fn auto_comes_with_the_first_failure_and_leaves_after_a_quiet_time() {
     let worker = watch.server.processes.children()[0];
     let get = |path| Connection::open(&watch.server.endpoint).unwrap().exchange(Request::get(path)).unwrap();
     wait_for(&watch, &format!("{worker}: followed: "));
+    wait_for(&watch, &format!("{worker}: looking at what is reported"));
     get("/fail/caught");
+    get("/fail/nested");
+    get("/fail/asks");
+    wait_for(&watch, &format!("{worker}: it asks "));
     get("/fail/nested");
     wait_for(&watch, &format!("{worker}: looking at exceptions"));
     get("/fail/nested");
-    assert!(watch.probe.wait_for_spans(3, READY_LIMIT));
+    assert!(watch.probe.wait_for_spans(5, READY_LIMIT));
     wait_for(&watch, &format!("{worker}: no request has failed for a while"));
     let spans = watch.probe.stop().unwrap();
     let said: Vec<_> = spans.iter().map(|span| span.error.as_deref()).collect();
-    assert_eq!(said, [None, Some("HTTP 500"), Some("HTTP 500: KeyError: 'missing'")]);
+    let told = Some("HTTP 500: KeyError: 'missing'");
+    assert_eq!(said, [None, told, None, Some("HTTP 500"), told]);
 }
 
 #[test]

@@ -4,72 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rstest::rstest;
-use tests::client::{Connection, Request};
+use tests::failures::{FASTAPI, NONE_LEFT, assert_said, spans, with};
 use tests::probe::SpanLine;
 use tests::server::Server;
-use tests::watch::{Watch, can_run};
-
-/// The probe is in place, or what it needs to know of the process is known.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-
-const NONE_LEFT: &str = "failures.NoStock: none of 7 left: \u{661f}";
-
-/// What a span says: `status type: message`, then the functions of the last traceback, the innermost last.
-fn said(span: &SpanLine) -> String {
-    let text = |name: &str| span.attributes.get(name).map(|value| value.as_str().unwrap().to_owned());
-    let status = span.status.map_or("-".to_owned(), |status| status.to_string());
-    let Some(kind) = text("exception.type") else { return status };
-    let message = text("exception.message").map_or(String::new(), |message| format!(": {message}"));
-    format!("{status} {kind}{message} | {}", functions(&text("exception.stacktrace").unwrap()))
-}
-
-fn functions(stacktrace: &str) -> String {
-    let last = stacktrace.rsplit("Traceback (most recent call last):").next().unwrap();
-    let names = last.lines().filter_map(|line| line.strip_prefix("  File ")?.rsplit_once(", in "));
-    names.map(|(_, name)| name).collect::<Vec<_>>().join(" ")
-}
-
-/// The spans of requests for these paths, one connection each.
-fn spans(server: Server, errors: &str, paths: &[&str]) -> Vec<SpanLine> {
-    let variables = [("STARDUST_PROBE_PYTHON_ERRORS", errors), ("STARDUST_PROBE_LOG_LEVEL", "debug")];
-    let watch = Watch::within(server, &[], &variables).unwrap();
-    let ready = if errors == "always" { ": looking at exceptions" } else { ": followed: " };
-    let pids = [watch.server.processes.children(), vec![watch.server.pid()]].concat();
-    for pid in pids {
-        assert!(watch.probe.wait_for_log(&format!("{pid}{ready}"), READY_LIMIT), "{}", watch.probe.log());
-    }
-    for (index, path) in paths.iter().enumerate() {
-        let mut connection = Connection::open(&watch.server.endpoint).unwrap();
-        // Some connections are to be cut.
-        let _ = connection.exchange(Request::get(path));
-        assert!(watch.probe.wait_for_spans(index + 1, READY_LIMIT), "{path}: {}", watch.probe.log());
-    }
-    let spans = watch.probe.stop().unwrap();
-    let of_server = spans.into_iter().filter(|span| span.kind == "server");
-    of_server.collect()
-}
-
-fn check(server: Server, errors: &str, cases: &[(&str, &str)]) -> Vec<SpanLine> {
-    let paths: Vec<_> = cases.iter().map(|(path, _)| *path).collect();
-    let spans = spans(server, errors, &paths);
-    let found: Vec<_> = spans.iter().map(|span| (span.target.clone().unwrap(), said(span))).collect();
-    let wanted: Vec<_> = cases.iter().map(|(path, want)| ((*path).to_owned(), (*want).to_owned())).collect();
-    assert_eq!(found, wanted);
-    spans
-}
-
-/// `dispatch` are the functions around the view, the innermost last.
-fn with(around: &str, cases: &[(&str, &str)]) -> Vec<(String, String)> {
-    let fill = |text: &str| text.replace('@', around);
-    cases.iter().map(|(path, want)| ((*path).to_owned(), fill(want))).collect()
-}
+use tests::watch::can_run;
 
 fn run(server: Server, errors: &str, cases: &[(String, String)]) -> Vec<SpanLine> {
-    let cases: Vec<_> = cases.iter().map(|(path, want)| (path.as_str(), want.as_str())).collect();
-    check(server, errors, &cases)
+    let paths: Vec<_> = cases.iter().map(|(path, _)| path.as_str()).collect();
+    let spans = spans(server, errors, &paths).unwrap();
+    assert_said(&spans, cases);
+    spans
 }
 
 #[test]
@@ -123,7 +69,7 @@ fn long_messages_and_deep_recursion_are_cut() {
         return;
     }
     let server = Server::gunicorn("failing_flask:app", &["--threads", "4"]).unwrap();
-    let spans = spans(server, "always", &["/fail/long", "/fail/recursion"]);
+    let spans = spans(server, "always", &["/fail/long", "/fail/recursion"]).unwrap();
     let text = |span: &SpanLine, name: &str| match span.attributes.get(name) {
         Some(value) => value.as_str().unwrap().to_owned(),
         None => panic!("{name}: {span:?}"),
@@ -174,9 +120,6 @@ fn django(#[case] asgi: bool) {
     }
     run(server, "always", &cases);
 }
-
-const FASTAPI: &str = "__call__ __call__ __call__ __call__ middleware call_next coro __call__ wrapped_app wrapped_app \
-                       __call__ __call__ app handle handle app wrapped_app wrapped_app app app run_endpoint_function";
 
 /// Nothing has to be attached here: the framework answers while it handles the exception.
 #[rstest]
@@ -265,9 +208,9 @@ fn interpreters() -> Vec<PathBuf> {
     all.filter(|path| path.is_file()).collect()
 }
 
-/// The standard library's server closes the connection of a request that failed.
-#[test]
-fn every_interpreter_at_hand() {
+/// The standard library's server closes the connection of a request that failed, after it has reported that.
+#[rstest]
+fn every_interpreter_at_hand(#[values("auto", "always")] errors: &str) {
     if !can_run() {
         return;
     }
@@ -293,7 +236,7 @@ fn every_interpreter_at_hand() {
             ],
         );
         println!("{}", interpreter.display());
-        run(server, "always", &cases);
+        run(server, errors, &cases);
     }
 }
 
@@ -303,5 +246,5 @@ fn off_is_off() {
         return;
     }
     let server = Server::script("failing_aiohttp.py", &[]).unwrap();
-    check(server, "off", &[("/fail/plain", "500")]);
+    run(server, "off", &with("", &[("/fail/plain", "500")]));
 }

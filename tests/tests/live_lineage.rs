@@ -63,6 +63,8 @@ fn assert_known(tally: &Tally, load: Load) {
 #[case::tasks("aiohttp", ("aiohttp", "group"), Load::Kept, 0)]
 #[case::threads("gthread", ("requests", "in_turn"), Load::Pipelined, 30)]
 #[case::greenlets("gevent", ("urllib3", "in_turn"), Load::Kept, 60)]
+#[case::streams("hypercorn", ("httpx", "in_turn"), Load::Streams, 100)]
+#[case::streams_of_tasks("hypercorn", ("aiohttp", "gather"), Load::Streams, 0)]
 fn no_call_gets_a_wrong_parent(
     #[case] kind: &str,
     #[case] fan: (&str, &str),
@@ -88,6 +90,8 @@ fn no_call_gets_a_wrong_parent(
 #[case::django("django", Sight::Auto, ("aiohttp", "gather"), Load::Kept)]
 #[case::django_sync("django", Sight::Always, ("urllib3", "sync"), Load::Cancelled)]
 #[case::hypercorn("hypercorn", Sight::Always, ("aiohttp", "group"), Load::Kept)]
+#[case::streams("hypercorn", Sight::Auto, ("httpx", "gather"), Load::Streams)]
+#[case::streams_of_threads("hypercorn", Sight::Always, ("urllib3", "gather"), Load::Streams)]
 #[case::aiohttp("aiohttp", Sight::Auto, ("aiohttp", "gather"), Load::Cancelled)]
 #[case::tornado("tornado", Sight::Always, ("urllib3", "gather"), Load::Pipelined)]
 fn what_a_request_starts_is_its_own(

@@ -32,6 +32,7 @@ pub(super) fn of(layout: &Layout, slot: Slot) -> ExceptionLayout {
     let (exception, traceback, object) = (&layout.exception, &layout.traceback, &layout.object);
     ExceptionLayout {
         hits: 0,
+        asked: 0,
         dispatch: [0; DISPATCH_CODES],
         slot: slot.offset,
         context: layout.thread.context,

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 
 use ebpf::abi::{self, Argument};
-use model::ConnectionId;
+use model::{Bearer, ConnectionId, TlsSessionId};
 use python::code::{Codes, Frame};
 use python::dispatch::{is_dispatch, left_service};
 use python::exception::parts::{self, Parts};
@@ -23,16 +23,31 @@ const CHAIN_MAX: usize = 8;
 pub(super) fn of(
     objects: &Objects<'_>,
     codes: &mut Codes,
-    (connection, sent): (u64, u64),
+    of: &abi::Exceptions,
     mut raised: Vec<abi::Exception>,
     dispatch: &mut Vec<u64>,
 ) -> Option<model::Exceptions> {
-    // What was seen to unwind, the last first; then what is being handled, the innermost first.
-    raised.sort_by_key(|exception| Reverse(exception.left_ns));
+    // What was seen to unwind, the last first; then what is being handled, the innermost first; then what was when that
+    // was asked.
+    raised.sort_by_key(|exception| (Reverse(exception.left_ns), exception.raised_ns));
     let mut words = Words { objects, codes, raised: &raised, dispatch };
     let exceptions: Vec<_> = raised.iter().filter_map(|exception| words.model(exception)).collect();
-    let connection = ConnectionId(connection);
-    (!exceptions.is_empty()).then_some(model::Exceptions { connection, sent, exceptions })
+    let stream = (of.stream != 0).then_some(of.stream);
+    (!exceptions.is_empty()).then_some(model::Exceptions {
+        on: bearer(of),
+        sent: of.sent,
+        stream,
+        exceptions,
+    })
+}
+
+fn bearer(of: &abi::Exceptions) -> Bearer {
+    let id = of.connection & !abi::TLS_OBJECT;
+    if id == of.connection {
+        Bearer::Connection(ConnectionId(id))
+    } else {
+        Bearer::TlsSession(TlsSessionId(id))
+    }
 }
 
 struct Words<'a, 'b> {

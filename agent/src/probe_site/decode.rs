@@ -56,6 +56,23 @@ impl<'a> Code64<'a> {
         None
     }
 
+    /// The first emulated instruction that is passed in a straight line, whatever is called in between.
+    pub(super) fn first_passed(self) -> Option<Instruction> {
+        for instruction in self.instructions() {
+            if self.is_emulated(&instruction) {
+                return Some(instruction);
+            }
+            let comes_back = matches!(
+                instruction.flow_control(),
+                FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
+            );
+            if !comes_back {
+                return None;
+            }
+        }
+        None
+    }
+
     /// The first direct call that is reached in a straight line (conditional jumps not taken) while `held` are as
     /// they were.
     pub(super) fn first_call(self, held: &[Register]) -> Option<Instruction> {

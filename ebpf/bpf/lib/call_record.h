@@ -54,6 +54,7 @@ struct call_facts {
 	struct arrival arrival;
 	bool has_buffer;
 	bool deferred;
+	bool is_told; /* what there is to say of a failure was said */
 };
 
 /* The usual calls, of few bytes, are written to the ring in place. */
@@ -132,18 +133,17 @@ static __always_inline bool copy_single(struct pair_record *record, u64 base, u6
 	return true;
 }
 
-/* Whether this may be an answer of a failure about which something can be said. Where exceptions are kept, that has
- * been said by now.
- */
+/* Whether this may be an answer of a failure about which something can be said. */
 static __always_inline bool may_fail(const struct call_facts *facts)
 {
-	return config.exceptions && facts->direction == DIRECTION_SENT && exceptions_are_known && !exceptions_are_kept;
+	return config.exceptions && facts->direction == DIRECTION_SENT && exceptions_are_known && !facts->is_told;
 }
 
 /* Whether the record in the making, of which this was copied, has to wait for what is said of a failure. */
-static __always_inline bool comes_second(const struct call_facts *facts, const struct socket_call *call, const u8 *payload)
+static __always_inline bool comes_second(const struct call_facts *facts, const struct connection *connection,
+					 const struct socket_call *call, const u8 *payload)
 {
-	return may_fail(facts) && is_failure(payload, call->head_bytes);
+	return may_fail(facts) && is_failure(payload, call->head_bytes, connection->whole);
 }
 
 /* False: something comes first, nothing is written. */
@@ -165,7 +165,7 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 	if (unlikely(facts->position == 0) && record->call.head_bytes >= PREFACE_BYTES &&
 	    is_preface((const u64 *)record->payload))
 		connection->whole = 1;
-	if (unlikely(comes_second(facts, &record->call, record->payload))) {
+	if (unlikely(comes_second(facts, connection, &record->call, record->payload))) {
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		return false;
 	}
@@ -205,7 +205,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 			record->call.header.size += tail;
 		}
 	}
-	if (unlikely(comes_second(&facts, &record->call, record->payload))) {
+	if (unlikely(comes_second(&facts, connection, &record->call, record->payload))) {
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		return false;
 	}
@@ -260,7 +260,7 @@ static __always_inline void write_more(struct call_facts facts, struct buffer bu
 	    config.head_bytes <= MEDIUM_PAYLOAD_BYTES && write_medium(&facts, &buffer, connection))
 		return;
 	if (copies && may_fail(&facts))
-		before_answer(&buffer, connection, facts.result);
+		before_answer(&buffer, connection, facts.result, false);
 	/* As a number, which is all that may be given on. */
 	if (lacks_path)
 		bpf_probe_read_kernel(&address, sizeof(address), &sk);

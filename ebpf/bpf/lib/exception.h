@@ -30,6 +30,8 @@ enum {
 	CHAIN_MAX = 4096,
 	/* Where the kernel has no bpf_loop (before 5.17). */
 	CHAIN_MAX_UNROLLED = 48,
+	/* `except` clauses, one within another. */
+	HANDLED_MAX = 8,
 };
 
 /* What is kept of one context or thread: a record that is ready to go. */
@@ -336,6 +338,51 @@ static __always_inline struct exception *find_exception(struct raised_exceptions
 	if (!*goes_on)
 		best = same;
 	return best < EXCEPTIONS_MAX ? &found->exceptions[best] : 0;
+}
+
+/* Adds an exception that is being handled, unless it is known. `noted_ns`: when that was noted, 0: now. */
+__noinline int keep_one_handled(const struct exception_layout *layout, struct raised_exceptions *found, u64 value,
+				u64 noted_ns)
+{
+	struct exception *exception;
+	u64 kind = 0;
+
+	if (!layout || !found || !value || !(flags_of(layout, value, &kind) & TYPE_EXCEPTION))
+		return 0;
+	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
+		if (i < found->head.count && found->exceptions[i].object == value)
+			return 0;
+	exception = make_room(found);
+	begin_exception(exception, kind, noted_ns);
+	describe(layout, exception, value);
+	keep_chain(layout, exception, read_word(value + layout->exception_traceback));
+	return 0;
+}
+
+static __always_inline bool is_handling(const struct exception_layout *layout, u64 state)
+{
+	u64 item = state ? read_word(state + layout->handled) : 0, kind = 0;
+
+	for (u32 i = 0; i < HANDLED_MAX && item; i++) {
+		const u64 value = read_word(item + layout->handled_value);
+
+		if (value && flags_of(layout, value, &kind) & TYPE_EXCEPTION)
+			return true;
+		item = read_word(item + layout->handled_previous);
+	}
+	return false;
+}
+
+/* Adds what the thread is handling just now (its `except` clauses). */
+static __always_inline void keep_handled(const struct exception_layout *layout, struct raised_exceptions *found, u64 state,
+					 u64 noted_ns)
+{
+	u64 item = read_word(state + layout->handled);
+
+	for (u32 i = 0; i < HANDLED_MAX && item; i++) {
+		keep_one_handled(layout, found, read_word(item + layout->handled_value), noted_ns);
+		item = read_word(item + layout->handled_previous);
+	}
 }
 
 #endif

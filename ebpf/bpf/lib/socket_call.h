@@ -166,8 +166,10 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		connection->deferred = facts.has_buffer && !took_all(&buffer, result);
 	}
 	/* Where they are kept, each answer ends what was kept before it. */
-	if (config.exceptions && direction == DIRECTION_SENT && exceptions_are_kept && facts.has_buffer)
-		before_answer(&buffer, connection, result);
+	if (config.exceptions && direction == DIRECTION_SENT && answers_count() && facts.has_buffer) {
+		before_answer(&buffer, connection, result, true);
+		facts.is_told = true;
+	}
 	write_record(&facts, &buffer, connection, sk, slot);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "payload.h"
 #include "pieces.h"
 #include "python.h"
+#include "../python_errors.h"
 #include "ring.h"
 #include "tls_thread.h"
 
@@ -135,6 +136,8 @@ struct tls_part {
 	u64 head; /* bytes to copy from the start */
 	u64 tail; /* and from the end */
 	u64 call;
+	bool frames; /* it is HTTP/2 */
+	bool may_fail; /* something may come first: see tell_part */
 };
 
 /* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
@@ -165,33 +168,64 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 	do {                                                                                                           \
 		struct type *record = reserve(sizeof(*record));                                                        \
 		if (!record)                                                                                           \
-			return 0;                                                                                      \
+			return true;                                                                                    \
 		fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);   \
 		record->call.position = part->position;                                                                \
 		record->call.bytes = part->bytes;                                                                      \
 		record->call.identity = read_identity(part->id, thread_pointer(bpf_get_current_task_btf()),            \
 						      &record->call.context);                                          \
 		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
+		if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {  \
+			bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);                                                 \
+			return false;                                                                                  \
+		}                                                                                                      \
 		submit(&record->call.header);                                                                          \
 	} while (0)
 
-/* A function of its own, so that the verifier looks at it once. */
+/* False: what is said of a failure comes first, nothing is written. A function of its own, so that the verifier looks at
+ * it once.
+ */
 __noinline int tell_part(const struct tls_part *part)
 {
 	/* Never true; the verifier cannot know. */
 	if (!part)
-		return 0;
+		return true;
 	if (part->head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
 		TELL_PART(tls_small);
 	else if (part->head <= MEDIUM_PAYLOAD_BYTES)
 		TELL_PART(tls_medium);
 	else
 		TELL_PART(tls_large);
-	return 0;
+	return true;
+}
+
+/* Tells a part, after what there is to say of a failure that it may be the answer of. */
+static __always_inline void tell_answer(struct tls_part *part, u64 received)
+{
+	const bool writes = config.exceptions && part->call == TLS_CALL_WRITE && exceptions_are_known;
+	const bool all = writes && answers_count();
+	const struct sending sending = {
+		.connection = part->session | TLS_OBJECT,
+		.start = part->buffer,
+		.bytes = part->bytes,
+		.received = received,
+		.sent = part->position,
+		.frames = part->frames,
+	};
+
+	part->may_fail = writes && !all;
+	if (all)
+		before_sending(&sending, true);
+	if (!tell_part(part)) {
+		before_sending(&sending, false);
+		part->may_fail = false;
+		tell_part(part);
+	}
+	part->may_fail = false;
 }
 
 /* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes. */
-static __always_inline void tell_whole(struct tls_part *part)
+static __always_inline void tell_whole(struct tls_part *part, u64 received)
 {
 	u64 left = part->bytes;
 
@@ -200,7 +234,10 @@ static __always_inline void tell_whole(struct tls_part *part)
 
 		part->head = left < HEAD_BYTES_MAX ? left : HEAD_BYTES_MAX;
 		part->bytes = is_last ? left : part->head;
-		tell_part(part);
+		if (i == 0)
+			tell_answer(part, received);
+		else
+			tell_part(part);
 		part->position += part->bytes;
 		part->buffer += part->bytes;
 		left -= part->bytes;
@@ -226,19 +263,20 @@ static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pe
 		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
 	if (!session->whole && part.position == 0 && begins_with_preface(&buffer, bytes))
 		session->whole = 1;
+	part.frames = session->whole;
 	if (session->whole) {
-		tell_whole(&part);
+		tell_whole(&part, session->received);
 		return;
 	}
 	part.head = bytes < limit ? bytes : limit;
 	part.tail = bytes - part.head < TAIL_BYTES_MAX ? bytes - part.head : TAIL_BYTES_MAX;
-	tell_part(&part);
+	tell_answer(&part, session->received);
 }
 
 /* What the agent asks for, once it has asked. */
 static __always_inline void hear_wish(struct tls_session *session)
 {
-	const u64 key = session->id | TLS_WISH;
+	const u64 key = session->id | TLS_OBJECT;
 	const u32 round = wish_round;
 	u8 *wish;
 

@@ -149,7 +149,7 @@ pub struct SocketCall<'a> {
 }
 
 /// An object of a TLS library that stands for one connection: unique as long as the probe runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TlsSessionId(pub u64);
 
 /// What a call of a TLS library is for.

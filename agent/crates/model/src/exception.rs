@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ConnectionId;
+use crate::{ConnectionId, TlsSessionId};
 
 /// An exception that left the code that serves requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,13 +17,24 @@ pub struct Exception {
     pub stacktrace: String,
 }
 
+/// What an answer is sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bearer {
+    /// A connection.
+    Connection(ConnectionId),
+    /// What stands for a connection in a TLS library.
+    TlsSession(TlsSessionId),
+}
+
 /// What was raised, or is being handled, where an answer is about to be sent or a connection to be closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exceptions {
-    /// The connection.
-    pub connection: ConnectionId,
-    /// The bytes that were sent on it before: where the answer begins that this is about.
+    /// What the answer is sent on.
+    pub on: Bearer,
+    /// The bytes that were sent on it before, inside TLS of the clear text: where the answer begins that this is about.
     pub sent: u64,
+    /// The stream that the answer is for, in HTTP/2.
+    pub stream: Option<u32>,
     /// The last one first.
     pub exceptions: Vec<Exception>,
 }

@@ -26,7 +26,7 @@ pub use event::{
     Body, ConnectionId, ContextCopied, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState,
     Syscall, TcpState, TlsCall, TlsCallKind, TlsSessionId,
 };
-pub use exception::{Exception, Exceptions};
+pub use exception::{Bearer, Exception, Exceptions};
 pub use identity::{Blur, Identity};
 pub use load::Load;
 pub use process::{AppIdSource, Process};

@@ -91,7 +91,7 @@ pub fn left_service<'a>(type_name: &str, frames: impl DoubleEndedIterator<Item =
     }
     let mut served = false;
     let mut dispatched_only = true;
-    let mut outermost = None;
+    let mut count = 0;
     for frame in frames {
         match role(&frame.file) {
             Role::Dispatch if served => return true,
@@ -99,10 +99,11 @@ pub fn left_service<'a>(type_name: &str, frames: impl DoubleEndedIterator<Item =
             Role::Between => dispatched_only = false,
             Role::Dispatch => {}
         }
-        outermost = Some(frame);
+        count += 1;
     }
-    // The framework's own mistake, or one it found in what the service gave back.
-    !served && dispatched_only && outermost.is_some()
+    // The framework's own mistake, or one it found in what the service gave back. What it left only one function of was
+    // most likely caught there.
+    !served && dispatched_only && count > 1
 }
 
 /// Whether code of this file calls a service's code.
@@ -192,6 +193,7 @@ mod tests {
             ("StopIteration", &["/srv/shop.py", "SITE/gunicorn/workers/sync.py"], false),
             // The server's own mistake, or the application's that only it could see.
             ("TypeError", &["SITE/gunicorn/workers/sync.py", "SITE/gunicorn/workers/sync.py"], true),
+            ("KeyError", &["SITE/waitress/channel.py"], false),
             ("ValueError", &[], false),
         ];
         for (type_name, files, want) in table {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod builtin;
 pub mod code;
 mod debug_offsets;
 pub mod dispatch;

@@ -118,7 +118,7 @@ impl Objects<'_> {
     }
 
     /// The text of a C string of at most 255 bytes.
-    fn c_string(&self, address: u64) -> Option<String> {
+    pub(crate) fn c_string(&self, address: u64) -> Option<String> {
         let mut bytes = Vec::new();
         let mut word = [0; 8];
         while bytes.len() < 256 {

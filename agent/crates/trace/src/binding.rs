@@ -14,7 +14,7 @@ mod sizes;
 
 use std::collections::VecDeque;
 
-use model::{ConnectionId, Direction, TlsCallKind, TlsSessionId};
+use model::{ConnectionId, Direction, Exceptions, TlsCallKind, TlsSessionId};
 use rustc_hash::FxHashMap;
 
 use crate::place::Thread;
@@ -54,6 +54,8 @@ struct Session {
     from_start: bool,
     held: Vec<Held>,
     held_bytes: usize,
+    /// What was raised where an answer is to come from that will be held.
+    raised: Option<Box<Exceptions>>,
 }
 
 /// What a thread did last.
@@ -217,6 +219,18 @@ impl Binding {
             known.from_start = false;
             self.unbound_bytes += known.held.drain(..).map(|held| held.len).sum::<u64>();
         }
+    }
+
+    /// Keeps what was raised until the object's connection is known: the last of it.
+    pub(crate) fn hold_raised(&mut self, session: TlsSessionId, raised: Exceptions) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.raised = Some(Box::new(raised));
+        }
+    }
+
+    /// What was kept of what was raised.
+    pub(crate) fn take_raised(&mut self, session: TlsSessionId) -> Option<Box<Exceptions>> {
+        self.sessions.get_mut(&session)?.raised.take()
     }
 
     /// What was kept.

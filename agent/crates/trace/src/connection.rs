@@ -349,10 +349,10 @@ impl Connection {
     }
 
     /// Something was raised where the answer is to come from that begins behind so many sent bytes.
-    pub(crate) fn raised(&mut self, sent: u64, exceptions: &[Exception]) {
+    pub(crate) fn raised(&mut self, of: (u64, Option<u32>), exceptions: &[Exception]) {
         let begin = self.turned.as_ref().map_or(0, |turned| turned.sent);
-        if let (Some(sent), Stage::Known(conversation)) = (sent.checked_sub(begin), &mut self.stage) {
-            conversation.raised(sent, exceptions);
+        if let (Some(sent), Stage::Known(conversation)) = (of.0.checked_sub(begin), &mut self.stage) {
+            conversation.raised((sent, of.1), exceptions);
         }
     }
 

@@ -86,6 +86,15 @@ impl Exchange {
         }
     }
 
+    /// Exceptions that may have ended it, the last one first. One that is older than the request belongs to another.
+    pub(crate) fn raised(&mut self, exceptions: &[Exception]) {
+        let began_ns = self.begun_ns;
+        let is_its = |exception: &&Exception| exception.raised_ns == 0 || exception.raised_ns >= began_ns;
+        if let Some(exception) = exceptions.iter().find(is_its) {
+            self.exception = Some(Box::new(exception.clone()));
+        }
+    }
+
     /// Bytes of this exchange have passed.
     pub(crate) fn touch(&mut self, at_ns: u64) {
         self.last_ns = self.last_ns.max(at_ns);

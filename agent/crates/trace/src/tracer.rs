@@ -99,11 +99,7 @@ impl Tracer {
             Body::Exec => self.assembler.frameworks.forget(event.pid),
             Body::Routes(routes) => self.assembler.frameworks.learn(event.pid, routes.clone()),
             Body::Exit { .. } => self.exit(event.pid, out),
-            Body::Exceptions(raised) => {
-                if let Some(connection) = self.connections.map.get_mut(&raised.connection) {
-                    connection.raised(raised.sent, &raised.exceptions);
-                }
-            }
+            Body::Exceptions(raised) => self.raised(raised),
             Body::ContextCopied(copied) => {
                 let maker = Thread { identity: copied.copied_in, ..thread };
                 self.assembler.copied(maker, event.at_ns, copied.context);

@@ -24,8 +24,8 @@ pub(crate) trait Conversation: fmt::Debug + Send {
     fn state(&mut self, at_ns: u64, state: (TcpState, i32), assembler: &mut Assembler, out: &mut Vec<Span>);
 
     /// Something was raised where the answer is about to come from that begins behind so many sent bytes, the last
-    /// exception first. A conversation whose answers do not come in order cannot say whose it is.
-    fn raised(&mut self, _sent: u64, _exceptions: &[Exception]) {}
+    /// exception first; in HTTP/2 for this stream.
+    fn raised(&mut self, _of: (u64, Option<u32>), _exceptions: &[Exception]) {}
 
     /// Ends every open exchange at the last byte seen of it.
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>);

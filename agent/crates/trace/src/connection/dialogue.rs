@@ -273,17 +273,14 @@ impl Conversation for Dialogue {
         self.socket_became(new, errno, assembler, out);
     }
 
-    /// An exception that is older than the request belongs to another. Where bytes are missing, so may what answers it.
-    fn raised(&mut self, sent: u64, exceptions: &[Exception]) {
+    /// Where bytes are missing, so may what answers the request.
+    fn raised(&mut self, (sent, stream): (u64, Option<u32>), exceptions: &[Exception]) {
         if self.place.kind == SpanKind::Server
             && self.response_position == sent
+            && stream.is_none()
             && let Some(exchange) = self.exchanges.front_mut()
         {
-            let began_ns = exchange.span.start_ns;
-            let is_its = |exception: &&Exception| exception.raised_ns == 0 || exception.raised_ns >= began_ns;
-            if let Some(exception) = exceptions.iter().find(is_its) {
-                exchange.exception = Some(Box::new(exception.clone()));
-            }
+            exchange.raised(exceptions);
         }
     }
 

@@ -8,7 +8,7 @@ mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use model::{Direction, End, Origin, Protocol, Span, SpanKind, TcpState};
+use model::{Direction, End, Exception, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::http2::{Parser, Part, Sender};
 
 use super::closing::Closing;
@@ -170,6 +170,15 @@ impl Conversation for Multiplex {
         }
         if is_gone || self.closing.answers_no_more(new) {
             self.close(assembler, out);
+        }
+    }
+
+    fn raised(&mut self, (_, stream): (u64, Option<u32>), exceptions: &[Exception]) {
+        if self.streams.place.kind == SpanKind::Server
+            && let Some(stream) = stream.and_then(|stream| self.streams.open.get_mut(&stream))
+            && !stream.answered
+        {
+            stream.exchange.raised(exceptions);
         }
     }
 

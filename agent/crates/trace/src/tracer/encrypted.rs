@@ -1,6 +1,6 @@
 //! Encrypted connections: their clear text is brought to them, and told from their encrypted bytes.
 
-use model::{Fault, Outcome, Span, SpanKind, TlsCallKind};
+use model::{Bearer, Exceptions, Fault, Outcome, Span, SpanKind, TlsCallKind};
 
 use super::{
     ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, TlsSessionId, Tracer,
@@ -71,8 +71,36 @@ impl Tracer {
     /// What waited for its connection goes on.
     fn joined(&mut self, joined: Option<Joined>, out: &mut Vec<Span>) {
         let Some(joined) = joined else { return };
+        let mut raised = self.binding.take_raised(joined.session);
         for held in self.binding.take_held(joined.session) {
+            let is_answer = |raised: &mut Box<Exceptions>| {
+                held.direction == Direction::Sent && held.position == raised.sent
+            };
+            if let Some(raised) = raised.take_if(is_answer) {
+                self.raised_on(joined.connection, &raised);
+            }
             self.pass_clear(joined, &held.passage(), out);
+        }
+        // The answer has joined them.
+        if let Some(raised) = raised {
+            self.raised_on(joined.connection, &raised);
+        }
+    }
+
+    /// Something was raised where an answer is about to be sent.
+    pub(super) fn raised(&mut self, raised: &Exceptions) {
+        match raised.on {
+            Bearer::Connection(connection) => self.raised_on(connection, raised),
+            Bearer::TlsSession(session) => match self.binding.connection_of(session) {
+                Some(connection) => self.raised_on(connection, raised),
+                None => self.binding.hold_raised(session, raised.clone()),
+            },
+        }
+    }
+
+    fn raised_on(&mut self, connection: ConnectionId, raised: &Exceptions) {
+        if let Some(connection) = self.connections.map.get_mut(&connection) {
+            connection.raised((raised.sent, raised.stream), &raised.exceptions);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use model::Direction::Sent;
 use model::TcpState::{FinWait1, LastAck};
-use model::{Body, ConnectionId, Exception, Exceptions, Span};
+use model::{Bearer, Body, ConnectionId, Direction, Exception, Exceptions, Span};
 use trace::Settings;
 
 use crate::conversation::Step::{Eof, Fails, Reads, State, Writes};
@@ -25,7 +25,8 @@ fn exception(raised_ns: u64, type_name: &str, message: &str) -> Exception {
 }
 
 fn raised(connection: u64, sent: usize, exceptions: Vec<Exception>) -> Body<'static> {
-    Body::Exceptions(Exceptions { connection: ConnectionId(connection), sent: sent as u64, exceptions })
+    let on = Bearer::Connection(ConnectionId(connection));
+    Body::Exceptions(Exceptions { on, sent: sent as u64, stream: None, exceptions })
 }
 
 /// A request, then what was raised, then the rest.
@@ -124,4 +125,29 @@ fn what_answers_elsewhere_is_not_said() {
         let said: Vec<_> = world.spans.iter().map(of).collect();
         assert_eq!(said, [None, want], "{sent}");
     }
+}
+
+/// In HTTP/2 the stream tells whose it is, not the place in the connection's bytes.
+#[test]
+fn streams_have_their_own() {
+    let mut world = World::new(&Settings::default());
+    let socket = socket(1);
+    let block = |stream, block: &[u8]| [&[0, 0, block.len() as u8, 1, 0x5, 0, 0, 0, stream], block].concat();
+    // `:method: GET`, `:scheme: http`, `:path: /`.
+    let asked = [1, 3, 5].map(|stream| block(stream, &[0x82, 0x86, 0x84])).concat();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    world.bytes(&socket, Direction::Received, &[&preface[..], &asked].concat());
+    world.bytes(&socket, Direction::Sent, b"\0\0\0\x04\0\0\0\0\0");
+    for (stream, status, told) in [(3, 0x8e, 3), (1, 0x8e, 7), (5, 0x88, 5)] {
+        let of = Exceptions {
+            on: Bearer::Connection(ConnectionId(1)),
+            sent: 0,
+            stream: Some(told),
+            exceptions: vec![exception(world.now_ns, "E", "x")],
+        };
+        world.feed(100, 100, Body::Exceptions(of));
+        world.bytes(&socket, Direction::Sent, &block(stream, &[status]));
+    }
+    let said: Vec<_> = world.spans.iter().map(of).collect();
+    assert_eq!(said, [Some("E: x".to_owned()), None, None]);
 }

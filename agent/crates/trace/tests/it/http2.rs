@@ -1,9 +1,9 @@
 //! HTTP/2 and gRPC: streams become exchanges, whatever happens beside them.
 
-use model::{Direction, End, ParentKind, Protocol, Span, TcpState};
+use model::{Direction, End, Identity, ParentKind, Protocol, Span, TcpState};
 use trace::{Counts, Settings};
 
-use crate::conversation::{MS, Socket, Step, World, line, socket};
+use crate::conversation::{MS, Socket, Step, World, line, socket, task};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -361,4 +361,30 @@ fn too_many_at_once_are_counted() {
     }
     let (spans, counts) = play(&socket(1), begun(steps));
     assert_eq!((spans.len(), counts.overrun_requests, counts.overrun_connections), (4096, 1, 0));
+}
+
+/// On one connection, read by one task: each request is answered by the task that has called for it.
+#[test]
+fn calls_of_tasks_belong_to_the_stream_that_they_answer() {
+    let mut world = World::new(&Settings::default());
+    let reader = socket(1).by(Identity::Task(0x1000));
+    let asked = [headers(1, true, &get("/a")), headers(3, true, &get("/b"))].concat();
+    world.bytes(&reader, Direction::Received, &[PREFACE, &asked].concat());
+    world.bytes(&reader, Direction::Sent, SETTINGS);
+    for (context, path, stream) in [(0xa0, "/of-a", 1_u8), (0xb0, "/of-b", 3)] {
+        let call = u64::from(stream) + 10;
+        world.play(&task(call, context), &[Step::Writes(&crate::conversation::get(path))]);
+        let loop_reads = socket(call).by(Identity::Task(0x2000 + call));
+        world.play(&loop_reads, &[Step::Reads("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]);
+    }
+    let answer = [&[0x88][..], &field("content-length", "0")].concat();
+    for (context, stream) in [(0xb0, 3), (0xa0, 1)] {
+        let sender = socket(1).by(Identity::Task(context));
+        world.bytes(&sender, Direction::Sent, &headers(stream, true, &answer));
+    }
+    let of = |path: &str| world.spans.iter().find(|span| span.target.as_deref() == Some(path)).unwrap();
+    for (call, request) in [("/of-a", "/a"), ("/of-b", "/b")] {
+        let parent = of(call).parent.as_ref().map(|parent| (parent.kind, parent.span_id.to_string()));
+        assert_eq!(parent, Some((ParentKind::Context, of(request).span_id.to_string())), "{call}");
+    }
 }

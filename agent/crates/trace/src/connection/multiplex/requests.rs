@@ -28,23 +28,22 @@ impl Streams {
         out: &mut Vec<Span>,
     ) {
         match part {
-            Part::Head { stream, head, start_ns, end_ns, position, bytes, .. } => {
+            Part::Head { stream, head, start_ns, end_ns, position, bytes, end_stream } => {
+                // If it is open, these are trailers.
+                if !self.open.contains_key(&stream) && self.is_new(stream, &head) {
+                    self.begin_request(stream, &head, (start_ns, position), thread, assembler);
+                }
                 if let Some(open) = self.open.get_mut(&stream) {
-                    // Trailers.
                     open.request.head(&head, bytes);
                     open.exchange.touch(end_ns);
-                } else if self.is_new(stream, &head) {
-                    self.begin_request(stream, &head, (start_ns, position), thread, assembler);
-                    if let Some(open) = self.open.get_mut(&stream) {
-                        open.request.head(&head, bytes);
-                        open.exchange.touch(end_ns);
-                    }
+                    open.exchange.request_done |= end_stream;
                 }
             }
-            Part::Data { stream, at_ns, bytes, content, .. } => {
+            Part::Data { stream, at_ns, bytes, content, end_stream } => {
                 if let Some(open) = self.open.get_mut(&stream) {
                     open.request.data(content, bytes);
                     open.exchange.touch(at_ns);
+                    open.exchange.request_done |= end_stream;
                 }
             }
             Part::Reset { stream, code, at_ns } => {

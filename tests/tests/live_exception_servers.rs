@@ -1,0 +1,169 @@
+//! Exceptions behind TLS, over HTTP/2, and by servers that answer when what ended the request is over.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use rstest::rstest;
+use tests::caller::Caller;
+use tests::failures::{FASTAPI, NONE_LEFT, assert_said, spans, spans_by, with};
+use tests::server::Server;
+use tests::venv::Venv;
+use tests::watch::can_run;
+
+const FLASK: &str = "wsgi_app full_dispatch_request full_dispatch_request dispatch_request";
+
+fn run(server: Server, errors: &str, around: &str, cases: &[(&str, &str)]) {
+    let cases = with(around, cases);
+    let paths: Vec<_> = cases.iter().map(|(path, _)| path.as_str()).collect();
+    assert_said(&spans(server, errors, &paths).unwrap(), &cases);
+}
+
+/// The same over HTTP/2, on one connection.
+fn run_http2(server: Server, errors: &str, around: &str, cases: &[(&str, &str)]) {
+    let cases = with(around, cases);
+    let paths: Vec<_> = cases.iter().map(|(path, _)| path.as_str()).collect();
+    let mut command = Venv::open().unwrap().script("http2_asker.py");
+    command.args(["in_turn", &server.endpoint.url()]);
+    if server.certificate_file().exists() {
+        command.arg(server.certificate_file());
+    }
+    let mut client = Caller::start(command).unwrap();
+    let ask = |_: &Server, path: &str| drop(client.ask(path).unwrap());
+    assert_said(&spans_by(server, errors, &paths, ask).unwrap(), &cases);
+}
+
+#[rstest]
+#[case::uvicorn("asyncio", "auto")]
+#[case::uvloop("uvloop", "auto")]
+#[case::always("asyncio", "always")]
+fn tasks_inside_tls(#[case] event_loop: &str, #[case] errors: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn_tls("failing_fastapi:app", event_loop).unwrap();
+    let none_left = format!("500 {NONE_LEFT} | @ view fail plain leaf");
+    let cases = [
+        ("/fail/plain", none_left.as_str()),
+        ("/fail/caught", "200"),
+        ("/fail/explicit", "503"),
+        ("/task/nested", "500 KeyError: 'missing' | @ task child fail nested inner"),
+        ("/sync/explicit", "503"),
+        ("/fail/chained", "500 failures.NoStock: cannot look up | @ view fail chained"),
+    ];
+    run(server, errors, FASTAPI, &cases);
+}
+
+#[rstest]
+#[case::sync(&[], "auto")]
+#[case::threads(&["--threads", "4"], "auto")]
+#[case::always(&["--threads", "4"], "always")]
+fn workers_inside_tls(#[case] arguments: &[&str], #[case] errors: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn_tls("failing_flask:app", arguments).unwrap();
+    let none_left = format!("500 {NONE_LEFT} | @ view fail plain leaf");
+    let cases = [
+        ("/fail/plain", none_left.as_str()),
+        ("/fail/caught", "200"),
+        ("/fail/nested", "500 KeyError: 'missing' | @ view fail nested inner"),
+        ("/fail/explicit", "503"),
+        ("/fail/chained", "500 failures.NoStock: cannot look up | @ view fail chained"),
+    ];
+    run(server, errors, FLASK, &cases);
+}
+
+/// 500 is an entry of HPACK's own table, 503 is written out and then refers to that.
+#[rstest]
+#[case::clear(false, "auto")]
+#[case::clear_always(false, "always")]
+#[case::tls(true, "auto")]
+#[case::tls_always(true, "always")]
+fn streams(#[case] tls: bool, #[case] errors: &str) {
+    if !can_run() {
+        return;
+    }
+    let app = "failing_fastapi:app";
+    let server = if tls { Server::hypercorn_tls(app) } else { Server::hypercorn(app) };
+    let none_left = format!("500 {NONE_LEFT} | @ view fail plain leaf");
+    let cases = [
+        ("/fail/plain", none_left.as_str()),
+        ("/fail/caught", "200"),
+        ("/fail/explicit", "503"),
+        ("/task/nested", "500 KeyError: 'missing' | @ task child fail nested inner"),
+        ("/fail/explicit", "503"),
+        ("/fail/chained", "500 failures.NoStock: cannot look up | @ view fail chained"),
+        ("/sync/explicit", "503"),
+    ];
+    run_http2(server.unwrap(), errors, FASTAPI, &cases);
+}
+
+/// hypercorn answers for an app that raised, after it has written that to its log.
+#[rstest]
+fn streams_without_a_framework(#[values("auto", "always")] errors: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::hypercorn("failing_bare:asgi").unwrap();
+    let none_left = format!("500 {NONE_LEFT} | @ fail plain leaf");
+    let cases = [
+        ("/a/plain", none_left.as_str()),
+        ("/a/explicit", "503"),
+        ("/a/nested", "500 KeyError: 'missing' | @ fail nested inner"),
+    ];
+    run_http2(server, errors, "_handle __call__ asgi answer", &cases);
+}
+
+/// One thread reads, others serve and send.
+#[rstest]
+#[case::flask("failing_flask:app", FLASK, "/fail")]
+#[case::bare("failing_bare:app", "service service execute translate_proxy_headers app answer", "/a")]
+fn waitress(
+    #[case] app: &str,
+    #[case] around: &str,
+    #[case] path: &str,
+    #[values("auto", "always")] errors: &str,
+) {
+    if !can_run() {
+        return;
+    }
+    let view = if path == "/fail" { "view " } else { "" };
+    let [plain, explicit, nested] = ["plain", "explicit", "nested"].map(|case| format!("{path}/{case}"));
+    let none_left = format!("500 {NONE_LEFT} | @ {view}fail plain leaf");
+    let missing = format!("500 KeyError: 'missing' | @ {view}fail nested inner");
+    let cases =
+        [(plain.as_str(), none_left.as_str()), (&explicit, "503"), (&nested, &missing), (&explicit, "503")];
+    run(Server::waitress(app).unwrap(), errors, around, &cases);
+}
+
+/// Where nothing had to be attached before the first request failed.
+#[rstest]
+#[case::flask("failing_flask:app", &[], FLASK, "/fail")]
+#[case::threads("failing_flask:app", &["--threads", "4"], FLASK, "/fail")]
+#[case::gevent("failing_flask:app", &["--worker-class", "gevent"], FLASK, "/fail")]
+#[case::django("failing_django:app", &[], "inner _get_response", "/fail")]
+fn the_first_failure(
+    #[case] app: &str,
+    #[case] arguments: &[&str],
+    #[case] around: &str,
+    #[case] path: &str,
+    #[values("caught", "explicit", "chained", "plain")] before: &str,
+) {
+    if !can_run() {
+        return;
+    }
+    let before = format!("{path}/{before}");
+    let first = format!("{path}/nested");
+    let none_left = format!("500 {NONE_LEFT} | @ view fail plain leaf");
+    let says = match before.rsplit('/').next() {
+        Some("caught") => "200",
+        Some("explicit") => "503",
+        Some("chained") => "500 failures.NoStock: cannot look up | @ view fail chained",
+        _ => &none_left,
+    };
+    let cases = [
+        (before.as_str(), says),
+        (&first, "500 KeyError: 'missing' | @ view fail nested inner"),
+        (&before, says),
+    ];
+    run(Server::gunicorn(app, arguments).unwrap(), "auto", around, &cases);
+}
