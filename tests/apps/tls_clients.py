@@ -1,4 +1,4 @@
-"""HTTPS clients that are watched: `tls_clients.py requests|urllib3|httpx|http2|aiohttp|streams URL CERTIFICATE COUNT`.
+"""HTTPS clients that are watched: `tls_clients.py requests|urllib3|httpx|http2|aiohttp|streams|pieces URL CERTIFICATE COUNT`.
 
 Prints `ready`, waits for a line, sends its requests, and prints one JSON object a line for each: method, target,
 status, body_bytes, start_ns, last_ns (CLOCK_MONOTONIC), and local, its address, where it knows it.
@@ -100,6 +100,69 @@ async def with_streams(base, certificate, count):
     return [entry for entries in lists for entry in entries]
 
 
+class Pieces:
+    """A connection whose records arrive in two pieces, so that the server reads in vain in between."""
+
+    def __init__(self, context, host, streams):
+        self.reader, self.writer = streams
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+        self.unread = b""
+
+    async def until_done(self, step):
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.writer.write(self.outgoing.read())
+                received = await self.reader.read(65536)
+                if not received:
+                    raise EOFError("the server hung up") from None
+                self.incoming.write(received)
+
+    async def send(self, clear):
+        self.tls.write(clear)
+        encrypted = self.outgoing.read()
+        self.writer.write(encrypted[: len(encrypted) // 2])
+        await asyncio.sleep(0.002)
+        self.writer.write(encrypted[len(encrypted) // 2 :])
+
+    async def receive(self, is_enough):
+        while not is_enough(self.unread):
+            self.unread += await self.until_done(lambda: self.tls.read(65536))
+
+    async def get(self, target):
+        start_ns = time.monotonic_ns()
+        await self.send(f"GET {target} HTTP/1.1\r\nHost: app.test\r\n\r\n".encode())
+        await self.receive(lambda unread: b"\r\n\r\n" in unread)
+        head, self.unread = self.unread.split(b"\r\n\r\n", 1)
+        fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+        length = int(fields[b"content-length"])
+        await self.receive(lambda unread: len(unread) >= length)
+        self.unread = self.unread[length:]
+        local = "%s:%d" % self.writer.get_extra_info("sockname")[:2]
+        return entry(target, int(head.split()[1]), length, start_ns, local)
+
+
+async def with_pieces(base, certificate, count):
+    """As `with_streams`, on connections that were open before."""
+    host, port = base.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=certificate)
+    connections = []
+    for _ in range(CONNECTIONS):
+        pieces = Pieces(context, host, await asyncio.open_connection(host, int(port)))
+        await pieces.until_done(pieces.tls.do_handshake)
+        await pieces.get("/items/0")
+        connections.append(pieces)
+    wait()
+
+    async def ask(number, pieces):
+        return [await pieces.get(f"/items/{number * 1000 + n}") for n in range(count)]
+
+    lists = await asyncio.gather(*(ask(number, pieces) for number, pieces in enumerate(connections)))
+    return [entry for entries in lists for entry in entries]
+
+
 def wait():
     print("ready", flush=True)
     sys.stdin.readline()
@@ -110,6 +173,8 @@ def main(kind, base, certificate, count):
         entries = asyncio.run(with_aiohttp(base, certificate, count))
     elif kind == "streams":
         entries = asyncio.run(with_streams(base, certificate, count))
+    elif kind == "pieces":
+        entries = asyncio.run(with_pieces(base, certificate, count))
     else:
         entries = blocking(kind, base, certificate, count)
     for found in list(entries):

@@ -178,12 +178,35 @@ fn many_connections_on_one_thread_are_not_mixed(#[case] watch_client: bool) {
     let spans = probe.stop().unwrap();
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, "1.3");
+    assert_owners(&entries, &spans, |span| if watch_client { &span.local } else { &span.peer });
+}
+
+/// Every request is told of the connection that it was sent on.
+fn assert_owners(entries: &[Entry], spans: &[SpanLine], end: impl Fn(&SpanLine) -> &Option<String>) {
     let owners: HashMap<&str, String> =
         entries.iter().map(|entry| (entry.target.as_str(), entry.local.unwrap().to_string())).collect();
-    for span in &spans {
-        let end = if watch_client { &span.local } else { &span.peer };
-        assert_eq!(end.as_ref(), owners.get(span.target.as_deref().unwrap()), "{span:?}");
+    for span in spans {
+        assert_eq!(end(span).as_ref(), owners.get(span.target.as_deref().unwrap()), "{span:?}");
     }
+}
+
+/// Fifty connections that were open before, on one thread, which reads each record's first half in vain.
+#[rstest]
+#[case::uvicorn("uvicorn")]
+#[case::uvicorn_on_uvloop("uvloop")]
+fn records_in_pieces_on_open_connections_are_not_mixed(#[case] kind: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = start(kind);
+    let mut client = client("pieces", &server, 20);
+    let probe = Probe::attach(&[server.pid()], &[]).unwrap();
+    let entries = client.run().unwrap();
+    assert_eq!(entries.len(), 1000);
+    assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
+    let spans = probe.stop().unwrap();
+    assert_agree(&entries, &spans);
+    assert_owners(&entries, &spans, |span| &span.peer);
 }
 
 /// curl reads its list of requests from a pipe, and has its library loaded by then.

@@ -8,7 +8,9 @@
 //! library sends by itself and nothing else can be what it sent. Where the process moves the encrypted bytes itself (memory BIOs: asyncio, uvloop), the
 //! thread receives on the connection, then calls the library, which gives clear text; or it calls the library, then
 //! sends. One such step is a hint, two that agree are taken as proof, and a step in which two connections or two
-//! objects could be meant is none, nor is one whose encrypted bytes are not of the size that the clear text makes.
+//! objects could be meant is none, nor is one whose encrypted bytes are not of the size that the clear text makes. Reads
+//! that find nothing are not told of: what was received for them may seem to be another object's. So one of the two
+//! steps must be one that sent.
 
 mod sizes;
 
@@ -27,7 +29,7 @@ const MAX_THREADS: usize = 16384;
 const MAX_RECENT: usize = 16;
 /// Most clear text of an object kept until its connection is known.
 const MAX_HELD_BYTES: usize = 64 * 1024;
-/// Hints that agree and are taken as proof.
+/// Hints that agree and are taken as proof, if one of them is by what was sent.
 const PROOF: u8 = 2;
 
 /// Clear text that waits for its connection.
@@ -48,14 +50,22 @@ struct Session {
     pid: u32,
     last_ns: u64,
     connection: Option<ConnectionId>,
-    /// The connection that hints point to, and how many.
-    hint: Option<(ConnectionId, u8)>,
+    hint: Option<Hint>,
     /// Its handshake was seen to begin, before any clear text.
     from_start: bool,
     held: Vec<Held>,
     held_bytes: usize,
     /// What was raised where an answer is to come from that will be held.
     raised: Option<Box<Exceptions>>,
+}
+
+/// Steps of a thread that point to one connection.
+#[derive(Debug, Clone, Copy)]
+struct Hint {
+    connection: ConnectionId,
+    count: u8,
+    /// One of them sent.
+    has_sent: bool,
 }
 
 /// What a thread did last.
@@ -106,6 +116,9 @@ impl Binding {
         }
         let sent = if direction == Direction::Sent { bytes } else { 0 };
         recent.calls.push_back((at_ns, connection, sent));
+        if taken {
+            return None;
+        }
         if direction == Direction::Received {
             let known = recent.received.iter_mut().find(|(known, _)| *known == connection);
             if let Some((_, received)) = known {
@@ -115,11 +128,10 @@ impl Binding {
             }
             return None;
         }
-        if taken {
-            return None;
-        }
         match std::mem::take(&mut recent.wrote).as_slice() {
-            [(session, encrypted)] => self.hint(*session, connection, encrypted.is_made_of(bytes)),
+            [(session, encrypted)] => {
+                self.hint(*session, (connection, Direction::Sent), encrypted.is_made_of(bytes))
+            }
             _ => None,
         }
     }
@@ -152,7 +164,9 @@ impl Binding {
             (None, _) => u64::MAX,
         };
         recent.library_ns = at_ns;
-        let inside = || recent.calls.iter().filter(|(at, ..)| *at >= since_ns);
+        // What was received meanwhile may have been for reads that found nothing.
+        let counts = |sent: u64| entered_ns.is_some() || sent > 0;
+        let inside = || recent.calls.iter().filter(|(at, _, sent)| *at >= since_ns && counts(*sent));
         let first = inside().next().map(|(_, connection, _)| *connection);
         let only = first.filter(|first| inside().all(|(_, other, _)| other == first));
         let sent: u64 = inside().map(|(.., sent)| sent).sum();
@@ -193,7 +207,10 @@ impl Binding {
         let mut open = received?;
         open.retain(|(connection, _)| !self.by_connection.contains_key(connection));
         match open.as_slice() {
-            [(connection, bytes)] => self.hint(session, *connection, Encrypted::of(moved).fits_into(*bytes)),
+            [(connection, bytes)] => {
+                let fits = Encrypted::of(moved).fits_into(*bytes);
+                self.hint(session, (*connection, Direction::Received), fits)
+            }
             _ => None,
         }
     }
@@ -259,7 +276,12 @@ impl Binding {
         self.forget_all(|session| now_ns.saturating_sub(session.last_ns) >= idle_ns);
     }
 
-    fn hint(&mut self, session: TlsSessionId, connection: ConnectionId, fits: bool) -> Option<Joined> {
+    fn hint(
+        &mut self,
+        session: TlsSessionId,
+        (connection, direction): (ConnectionId, Direction),
+        fits: bool,
+    ) -> Option<Joined> {
         let known = self.sessions.get_mut(&session)?;
         if known.connection.is_some() {
             return None;
@@ -268,20 +290,16 @@ impl Binding {
             self.contradictions += 1;
             return None;
         }
-        match &mut known.hint {
-            Some((same, count)) if *same == connection => {
-                *count += 1;
-                if *count < PROOF {
-                    return None;
-                }
-                self.join(session, connection)
-            }
-            other => {
-                self.contradictions += u64::from(other.is_some());
-                *other = Some((connection, 1));
-                None
-            }
+        let before = known.hint.filter(|hint| hint.connection == connection);
+        self.contradictions += u64::from(known.hint.is_some() && before.is_none());
+        let mut hint = before.unwrap_or(Hint { connection, count: 0, has_sent: false });
+        hint.count = hint.count.saturating_add(1);
+        hint.has_sent |= direction == Direction::Sent;
+        known.hint = Some(hint);
+        if hint.count < PROOF || !hint.has_sent {
+            return None;
         }
+        self.join(session, connection)
     }
 
     fn join(&mut self, session: TlsSessionId, connection: ConnectionId) -> Option<Joined> {

@@ -33,6 +33,7 @@ pub struct Counts {
     /// Clear text that was given up because its connection did not become known.
     pub tls_unknown_peer_bytes: u64,
     /// Signs that clear text belongs to one connection and to another, or that it is not of the size that was sent.
+    /// Nothing is lost by them: what stays unknown is in `tls_unknown_peer_bytes`.
     pub tls_contradictions: u64,
     /// TLS handshakes that ended with an alert.
     pub tls_failed_handshakes: u64,
