@@ -17,7 +17,7 @@ use std::fmt;
 use decode::Code64;
 use thiserror::Error;
 
-pub use image::{CallSite, Image, KeptCall};
+pub use image::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall};
 pub use kept::{Kept, Operand};
 
 /// A place for a uprobe.
@@ -59,6 +59,8 @@ pub enum Why {
     AfterCall,
     /// The first emulated instruction that each call of the function passes.
     Passed,
+    /// The first emulated instruction that calls which gave something pass, and no others.
+    Given,
     /// There is none before the result is lost: the instruction behind the call.
     NoEmulatedAfterCall,
     /// The result is to be seen when the function returns.
@@ -118,6 +120,7 @@ impl fmt::Display for Why {
             Self::Call => "the call itself",
             Self::AfterCall => "first emulated instruction after the call, result whole",
             Self::Passed => "first emulated instruction that each call passes",
+            Self::Given => "first emulated instruction that only calls which gave something pass",
             Self::NoEmulatedAfterCall => "no emulated instruction before the result is lost",
             Self::Return => "the return from the function: nothing emulated is passed where the result is",
             Self::NotDecided => "instructions of this processor are not decoded",

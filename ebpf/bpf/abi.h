@@ -110,11 +110,12 @@ enum tls_site {
 	TLS_SITE_RETURN = 6, /* behind a call that reads or writes */
 	TLS_SITE_FREE = 7, /* (connection) */
 	TLS_SITE_BEHIND = 8, /* behind a call whose arguments can still be found: see tls_behind */
+	TLS_SITE_GIVEN = 9, /* such a one that only calls which gave something pass; the result may be gone */
 };
 
 /* The cookie of such a site, from its low end: the site in 4 bits; whether the call writes; whether its fourth argument
  * says where the length goes, which else is the result; where in a connection the BIO is that it reads from, in words
- * (6 bits); then the connection, the buffer and the fourth argument, as operands of 17 bits.
+ * (6 bits); then the connection, the buffer and the fourth argument (or where the length is kept), as operands of 17 bits.
  */
 enum tls_behind {
 	TLS_BEHIND_WRITES = 4,

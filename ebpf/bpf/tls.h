@@ -11,6 +11,7 @@
 enum {
 	/* No call moves more. */
 	TLS_BYTES_MAX = 1 << 30,
+	STACK_WORDS = 16,
 };
 
 /* bio_type (include/openssl/bio.h.in): the same since OpenSSL 0.9. */
@@ -18,6 +19,25 @@ enum bio_type {
 	BIO_TYPE_MEM = 0x401,
 	BIO_TYPE_SOCKET = 0x505,
 };
+
+static __always_inline void settle_pending(u64 id, const struct tls_pending *call, struct tls_session *session, s32 result)
+{
+	struct tls_part part = {
+		.id = id,
+		.thread = thread_pointer(bpf_get_current_task_btf()),
+		.entered_ns = call->entered_ns,
+		.moved_ns = call->moved_ns,
+		.buffer = call->buffer,
+		.bytes = result,
+		.call = call->call,
+	};
+
+	if (result <= 0 || (call->moved && bpf_probe_read_user(&part.bytes, sizeof(part.bytes), (void *)call->moved)))
+		part.bytes = 0;
+	if (result > 0)
+		check_bytes(&part, call->length);
+	settle_tls_call(&part, session);
+}
 
 static __always_inline void leave_tls_call(u64 id, s32 result)
 {
@@ -31,26 +51,54 @@ static __always_inline void leave_tls_call(u64 id, s32 result)
 	close_tls_slot(id);
 	session = tls_session_of(pending->object, id >> 32);
 	if (session)
-		settle_tls_call(id, pending, session, result);
+		settle_pending(id, pending, session, result);
+}
+
+/* What the operands of a site are had from: the registers, and the words of the stack from its pointer on. Arguments that
+ * calls do not keep in registers lie there, and what a call tells of its length: one guarded read instead of three.
+ */
+struct operands {
+	u64 cookie;
+	u64 kept[KEPT_REGISTERS];
+	u64 stack[STACK_WORDS];
+};
+
+static __always_inline void read_operands(struct operands *from, const struct pt_regs *registers, u64 cookie)
+{
+	from->cookie = cookie;
+	from->kept[KEPT_REGISTERS - 1] = 0;
+	read_kept(registers, from->kept);
+	/* Unreadable so near to its end, it is all zero, which no operand is. */
+	bpf_probe_read_user(from->stack, sizeof(from->stack), (void *)from->kept[KEPT_RSP]);
+}
+
+/* 0 if it cannot be read. */
+static __always_inline u64 word_at(const struct operands *from, u64 address)
+{
+	u64 value = address - from->kept[KEPT_RSP], index = value / sizeof(u64);
+
+	/* The verifier is to see the index bounded, so the compiler must not look through it. */
+	barrier_var(index);
+	if (index < STACK_WORDS && value % sizeof(u64) == 0 && from->stack[index])
+		return from->stack[index];
+	return bpf_probe_read_user(&value, sizeof(value), (void *)address) ? 0 : value;
 }
 
 /* What an operand of a cookie stands for; 0 if it cannot be read. */
-static __always_inline u64 operand(const u64 kept[KEPT_REGISTERS], u64 cookie, u32 from)
+static __always_inline u64 operand(const struct operands *from, u32 place)
 {
-	const u32 bits = cookie >> from, unused = 32 - OPERAND_ADDED - OPERAND_ADDED_BITS;
+	const u32 bits = from->cookie >> place, unused = 32 - OPERAND_ADDED - OPERAND_ADDED_BITS;
 	const s32 added = (s32)(bits << unused) >> (unused + OPERAND_ADDED);
-	u64 value = kept[bits % KEPT_REGISTERS] + added;
+	const u64 value = from->kept[bits % KEPT_REGISTERS] + added;
 
-	if (bits >> OPERAND_IN_MEMORY & 1 && bpf_probe_read_user(&value, sizeof(value), (void *)value))
-		return 0;
-	return value;
+	return bits >> OPERAND_IN_MEMORY & 1 ? word_at(from, value) : value;
 }
 
 /* By the BIO that the object reads from. Its method stands behind a pointer to the library's context (3.0 and later), or
  * first (1.1): struct bio_st in crypto/bio/bio_local.h. The type stands first in a method (struct bio_method_st in
  * include/internal/bio.h).
  */
-static __always_inline u8 find_carrier(u64 object, u64 bio_at)
+static __noinline u8 find_carrier(u64 object, u64 bio_at)
 {
 	u64 bio = 0, words[2] = {};
 	u32 type = 0;
@@ -80,20 +128,54 @@ static __always_inline bool was_told(u64 id, u64 object)
 	return true;
 }
 
-/* All at once: where the call was entered is not probed. */
-static __always_inline void behind_tls_call(u64 id, const struct pt_regs *registers, u64 cookie)
+/* Reads of a call what its object is and which clear text it moved: none, if it gave nothing. A function of its own: it
+ * needs much of the stack.
+ */
+static __noinline u64 read_call(const struct pt_regs *registers, u64 cookie, struct tls_part *part)
 {
+	const bool has_given = (cookie & 15) == TLS_SITE_GIVEN;
 	const s32 result = registers->RESULT;
-	u64 kept[KEPT_REGISTERS] = {};
-	u64 object;
-	struct tls_session *session;
-	struct tls_pending call = {
-		.length = TLS_BYTES_MAX,
-		.call = cookie >> TLS_BEHIND_WRITES & 1 ? TLS_CALL_WRITE : TLS_CALL_READ,
-	};
+	struct operands from;
 
-	read_kept(registers, kept);
-	object = operand(kept, cookie, TLS_BEHIND_OBJECT);
+	read_operands(&from, registers, cookie);
+	if (has_given || result > 0) {
+		part->buffer = operand(&from, TLS_BEHIND_BUFFER);
+		if (cookie >> TLS_BEHIND_EX & 1)
+			part->bytes = word_at(&from, operand(&from, TLS_BEHIND_MOVED));
+		else
+			part->bytes = has_given ? (s32)operand(&from, TLS_BEHIND_MOVED) : result;
+		check_bytes(part, TLS_BYTES_MAX);
+	}
+	return operand(&from, TLS_BEHIND_OBJECT);
+}
+
+/* Whether what the object moves was found out, asked once. */
+static __always_inline bool has_carrier(struct tls_session *session, u64 object, u64 cookie)
+{
+	if (unlikely(session->carrier == CARRIER_NOT_ASKED)) {
+		session->carrier = find_carrier(object, (cookie >> TLS_BEHIND_BIO) % (1 << TLS_BEHIND_BIO_BITS) * sizeof(u64));
+		if (session->carrier == CARRIER_LIBRARY)
+			__sync_fetch_and_or(&tls_use, TLS_MOVES_ARE_KEPT);
+	}
+	if (likely(session->carrier != CARRIER_UNKNOWN))
+		return true;
+	count(COUNTER_TLS_CARRIERS_UNKNOWN);
+	return false;
+}
+
+/* All at once: where the call was entered is not probed. */
+static __always_inline void behind_tls_call(struct task_struct *task, const struct pt_regs *registers, u64 cookie)
+{
+	const u64 id = task_id(task);
+	struct tls_session *session;
+	struct tls_part part = {
+		.id = id,
+		.thread = thread_pointer(task),
+		.call = cookie >> TLS_BEHIND_WRITES & 1 ? TLS_CALL_WRITE : TLS_CALL_READ,
+		.entered_ns = ENTRY_IS_NOW,
+	};
+	const u64 object = read_call(registers, cookie, &part);
+
 	if (!object) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		return;
@@ -102,33 +184,18 @@ static __always_inline void behind_tls_call(u64 id, const struct pt_regs *regist
 	if (tls_use & TLS_CALLS_ARE_ENTERED && was_told(id, object))
 		return;
 	session = tls_session_of(object, id >> 32);
-	/* Most reads but those that give something find nothing. */
-	if (!session || (result <= 0 && session->calls >= TLS_FIRST_CALLS))
+	/* Most reads but those that give something find nothing; where they can be told apart they do not get here. */
+	if (!session || (!part.bytes && session->calls >= TLS_FIRST_CALLS) || !has_carrier(session, object, cookie))
 		return;
-	if (unlikely(session->carrier == CARRIER_NOT_ASKED)) {
-		session->carrier = find_carrier(object, (cookie >> TLS_BEHIND_BIO) % (1 << TLS_BEHIND_BIO_BITS) * sizeof(u64));
-		if (session->carrier == CARRIER_LIBRARY)
-			__sync_fetch_and_or(&tls_use, TLS_MOVES_ARE_KEPT);
-	}
-	if (unlikely(session->carrier == CARRIER_UNKNOWN)) {
-		count(COUNTER_TLS_CARRIERS_UNKNOWN);
-		return;
-	}
-	call.entered_ns = ENTRY_IS_NOW;
 	if (session->carrier == CARRIER_LIBRARY) {
-		const u64 moved_ns = last_move(id, call.call == TLS_CALL_WRITE ? DIRECTION_SENT : DIRECTION_RECEIVED);
+		const u64 moved_ns = last_move(id, part.call == TLS_CALL_WRITE ? DIRECTION_SENT : DIRECTION_RECEIVED);
 
-		call.entered_ns = ENTRY_UNSEEN;
+		part.entered_ns = ENTRY_UNSEEN;
 		/* What is read now may have been received before what was told last. */
-		call.moved_ns = moved_ns > session->moved_ns ? moved_ns : session->moved_ns;
-		session->moved_ns = call.moved_ns;
+		part.moved_ns = moved_ns > session->moved_ns ? moved_ns : session->moved_ns;
+		session->moved_ns = part.moved_ns;
 	}
-	if (result > 0) {
-		call.buffer = operand(kept, cookie, TLS_BEHIND_BUFFER);
-		if (cookie >> TLS_BEHIND_EX & 1)
-			call.moved = operand(kept, cookie, TLS_BEHIND_MOVED);
-	}
-	settle_tls_call(id, &call, session, result);
+	settle_tls_call(&part, session);
 }
 
 static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, bool ex)
@@ -154,7 +221,8 @@ static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registe
 
 static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 {
-	const u64 id = bpf_get_current_pid_tgid();
+	struct task_struct *task = bpf_get_current_task_btf();
+	const u64 id = task_id(task);
 	struct tls_session *session;
 	struct tls_object object;
 
@@ -162,7 +230,8 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		return 0;
 	switch (site & 15) {
 	case TLS_SITE_BEHIND:
-		behind_tls_call(id, registers, site);
+	case TLS_SITE_GIVEN:
+		behind_tls_call(task, registers, site);
 		break;
 	case TLS_SITE_READ:
 	case TLS_SITE_READ_EX:
@@ -184,11 +253,11 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		break;
 	case TLS_SITE_FREE:
 		object = (struct tls_object){ .address = registers->ARGUMENT_FIRST, .tgid = id >> 32 };
-		session = bpf_map_lookup_elem(&tls_sessions, &object);
+		session = known_tls_session(&object);
 		if (!session)
 			break;
 		tell_tls_call(id, TLS_CALL_FREE, session->id, ENTRY_IS_NOW);
-		bpf_map_delete_elem(&tls_sessions, &object);
+		forget_tls_session(&object);
 		break;
 	}
 	return 0;

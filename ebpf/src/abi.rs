@@ -84,6 +84,8 @@ pub const TLS_SITE_FREE: u64 = 7;
 /// `enum tls_site`: behind a call that reads or writes, whose arguments can still be found. The rest of the cookie says
 /// where, by the `TLS_BEHIND_*` and `OPERAND_*` places.
 pub const TLS_SITE_BEHIND: u64 = 8;
+/// `enum tls_site`: as `TLS_SITE_BEHIND`, where only calls get that gave something.
+pub const TLS_SITE_GIVEN: u64 = 9;
 
 /// `enum tls_behind`: the bit that says that the call writes.
 pub const TLS_BEHIND_WRITES: u32 = 4;
@@ -97,7 +99,7 @@ pub const TLS_BEHIND_BIO_BITS: u32 = 6;
 pub const TLS_BEHIND_OBJECT: u32 = 12;
 /// `enum tls_behind`: the operand of the buffer.
 pub const TLS_BEHIND_BUFFER: u32 = 29;
-/// `enum tls_behind`: the operand of the fourth argument.
+/// `enum tls_behind`: the operand of the fourth argument, or of the length.
 pub const TLS_BEHIND_MOVED: u32 = 46;
 /// `enum tls_behind`: in an operand, the bit that says that the value is the word in memory.
 pub const OPERAND_IN_MEMORY: u32 = 3;
@@ -800,6 +802,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_SITE_RETURN", TLS_SITE_RETURN),
     ("TLS_SITE_FREE", TLS_SITE_FREE),
     ("TLS_SITE_BEHIND", TLS_SITE_BEHIND),
+    ("TLS_SITE_GIVEN", TLS_SITE_GIVEN),
     ("TLS_BEHIND_WRITES", TLS_BEHIND_WRITES as u64),
     ("TLS_BEHIND_EX", TLS_BEHIND_EX as u64),
     ("TLS_BEHIND_BIO", TLS_BEHIND_BIO as u64),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: total. What a damaged file lacks is missing here too; nothing is read but headers, tables and code.
 
+mod given;
 mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ use object::{
 use super::decode::{Code64, arguments, text};
 use super::kept::{Operand, given_field, jump_targets, kept_arguments};
 use super::{NoSite, Site, Step, Why};
+
+pub use given::{CHECK_SIGNALS, GivenCall, Gives};
 
 /// Register that holds a result (System V ABI for AMD64, section 3.2.3).
 const RESULT: [iced_x86::Register; 1] = [iced_x86::Register::RAX];
@@ -193,7 +196,9 @@ impl Image {
         let jumps: Vec<u64> = self.functions().flat_map(jump_targets).collect();
         let kept = |(function, call): &(Code64<'_>, Instruction)| {
             let after = self.call_site(call)?.after;
-            let arguments = kept_arguments(*function, call, after.address, &jumps)?;
+            let behind = function.instructions().skip_while(|one| one.ip() <= call.ip());
+            let behind: Vec<_> = behind.take_while(|one| one.ip() < after.address).collect();
+            let arguments = kept_arguments(*function, call, &behind, &jumps)?;
             (after.step == Step::Emulated).then_some(KeptCall { after, arguments })
         };
         let kept: Option<Vec<_>> = calls.iter().map(kept).collect();

@@ -46,35 +46,34 @@ pub struct Operand {
 
 /// The arguments of a call, the first `count`, as they can be had at an instruction behind it.
 ///
-/// `function` is the code of the function that calls; `jumps` are the targets of every jump that may lead into it.
+/// `function` is the code of the function that calls; `behind` is all that may run between the call and the instruction;
+/// `jumps` are the targets of every jump that may lead into the function.
 pub(super) fn kept_arguments<const COUNT: usize>(
     function: Code64<'_>,
     call: &Instruction,
-    behind: u64,
+    behind: &[Instruction],
     jumps: &[u64],
 ) -> Option<[Operand; COUNT]> {
-    let instructions: Vec<_> = function.instructions().take_while(|one| one.ip() < behind).collect();
-    let at = instructions.iter().position(|one| one.ip() == call.ip())?;
+    let before: Vec<_> = function.instructions().take_while(|one| one.ip() < call.ip()).collect();
     let mut operands = Vec::with_capacity(COUNT);
     for argument in arguments(COUNT) {
-        operands.push(kept_argument(&instructions, at, *argument, jumps)?);
+        operands.push(kept_argument((&before, call, behind), *argument, jumps)?);
     }
     operands.try_into().ok()
 }
 
 fn kept_argument(
-    instructions: &[Instruction],
-    call: usize,
+    (before, call, behind): (&[Instruction], &Instruction, &[Instruction]),
     argument: Register,
     jumps: &[u64],
 ) -> Option<Operand> {
     let mut info = InstructionInfoFactory::new();
     let straight = |one: &Instruction| matches!(one.flow_control(), FlowControl::Next);
-    let before = instructions[..call].iter().rev().take_while(|one| straight(one));
-    let (back, load) = before.enumerate().find(|(_, one)| writes(&mut info, one, argument))?;
+    let loading = before.iter().rev().take_while(|one| straight(one));
+    let (back, load) = loading.enumerate().find(|(_, one)| writes(&mut info, one, argument))?;
     let operand = loaded(load)?;
     // Whoever jumps behind the loading has loaded something else.
-    let window = load.next_ip()..=instructions[call].ip();
+    let window = load.next_ip()..=call.ip();
     if jumps.iter().any(|target| window.contains(target)) {
         return None;
     }
@@ -84,8 +83,8 @@ fn kept_argument(
         !one.is_call_near()
             && (writes(&mut info, one, base) || (operand.in_memory && overwrites(&mut info, one, operand)))
     };
-    let later = &instructions[call - back..];
-    (!later.iter().any(changes)).then_some(operand)
+    let later = &before[before.len() - back..];
+    (!later.iter().chain(behind).any(changes)).then_some(operand)
 }
 
 /// What a loading instruction takes its value from.
@@ -173,8 +172,12 @@ impl Kept {
         Self::ALL.iter().find(|(_, known)| *known == register).map(|(kept, _)| *kept)
     }
 
-    fn register(self) -> Register {
+    pub(super) fn register(self) -> Register {
         Self::ALL[self as usize].1
+    }
+
+    pub(super) fn registers() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|(kept, _)| *kept)
     }
 }
 
@@ -206,7 +209,9 @@ mod tests {
         bytes.push(0x90);
         let code = Code64 { bytes: &bytes, address: 0x1000 };
         let call = code.instructions().find(|one| one.ip() == 0x1000 + call_at as u64)?;
-        kept_arguments::<2>(code, &call, 0x1000 + end, jumps)
+        let behind: Vec<_> =
+            code.instructions().filter(|one| (call.next_ip()..0x1000 + end).contains(&one.ip())).collect();
+        kept_arguments::<2>(code, &call, &behind, jumps)
     }
 
     #[test]

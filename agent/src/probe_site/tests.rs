@@ -77,6 +77,39 @@ fn the_arguments_are_had_behind_the_calls_of_python() {
 }
 
 #[test]
+fn reads_of_python_that_give_something_are_told_apart() {
+    let modules = modules("_ssl.");
+    for module in modules.iter().filter(|module| !module.to_string_lossy().contains("python2")) {
+        let functions = ["SSL_read", "SSL_read_ex", CHECK_SIGNALS];
+        let image = Image::load(module, &functions).unwrap();
+        let name = module.display();
+        let (site, after, result) = if image.imports("SSL_read_ex") {
+            let [GivenCall { site, arguments, .. }] = image
+                .given_calls::<4>("SSL_read_ex", Gives::Success)
+                .unwrap_or_else(|| panic!("{name}"))
+                .try_into()
+                .unwrap();
+            let after = image.kept_calls::<4>("SSL_read_ex").unwrap();
+            assert_eq!(arguments, after[0].arguments, "{name}");
+            (site, after[0].after.address, None)
+        } else {
+            let given = image.given_calls::<2>("SSL_read", Gives::Length);
+            // Before 3.8 the end of the stream takes the way of those that gave something (Modules/_ssl.c).
+            if ["python3.6", "python3.7"].iter().any(|version| module.to_string_lossy().contains(version)) {
+                assert_eq!(given, None, "{name}");
+                continue;
+            }
+            let [GivenCall { site, result, .. }] =
+                given.unwrap_or_else(|| panic!("{name}")).try_into().unwrap();
+            (site, image.kept_calls::<2>("SSL_read").unwrap()[0].after.address, result)
+        };
+        assert_eq!((site.step, site.why), (Step::Emulated, Why::Given), "{name}: {site}");
+        assert!(site.address > after && site.instruction.starts_with('j'), "{name}: {site}");
+        assert_eq!(result.is_some(), !image.imports("SSL_read_ex"), "{name}: {result:?}");
+    }
+}
+
+#[test]
 fn the_library_tells_where_its_bio_is() {
     let module = modules("_ssl.").into_iter().next().expect("an interpreter");
     let library = loaded_by(&module, "libssl.so").expect("its library");

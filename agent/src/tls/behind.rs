@@ -10,14 +10,26 @@ use crate::probe_site::{Kept, Operand};
 
 const WORD_BYTES: u64 = 8;
 
+/// What a call moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// The result is the length, and is where results are.
+    Result,
+    /// The result is the length. Only calls get there that gave something; it is kept here.
+    Kept(Operand),
+    /// The address of the length is here.
+    At(Operand),
+    /// So it is, and only calls get there that gave something.
+    GivenAt(Operand),
+}
+
 /// Where the kernel program finds a call's arguments, and who moves the encrypted bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Behind {
     writes: bool,
     object: Operand,
     buffer: Operand,
-    /// Where the address of the length is; `None`: the result is the length.
-    moved: Option<Operand>,
+    moved: Moved,
     /// Where in the connection's object its BIO for reading is, in words.
     bio: u64,
 }
@@ -28,7 +40,7 @@ impl Behind {
     pub fn new(
         writes: bool,
         (object, buffer): (Operand, Operand),
-        moved: Option<Operand>,
+        moved: Moved,
         bio_bytes: u64,
     ) -> Option<Self> {
         let bio = bio_bytes / WORD_BYTES;
@@ -38,13 +50,18 @@ impl Behind {
 
     /// As the kernel program knows it: `enum tls_behind` in `abi.h`.
     pub fn cookie(self) -> u64 {
-        abi::TLS_SITE_BEHIND
-            | u64::from(self.writes) << abi::TLS_BEHIND_WRITES
-            | u64::from(self.moved.is_some()) << abi::TLS_BEHIND_EX
+        let (site, is_address, moved) = match self.moved {
+            Moved::Result => (abi::TLS_SITE_BEHIND, false, 0),
+            Moved::At(operand) => (abi::TLS_SITE_BEHIND, true, bits(operand)),
+            Moved::Kept(operand) => (abi::TLS_SITE_GIVEN, false, bits(operand)),
+            Moved::GivenAt(operand) => (abi::TLS_SITE_GIVEN, true, bits(operand)),
+        };
+        site | u64::from(self.writes) << abi::TLS_BEHIND_WRITES
+            | u64::from(is_address) << abi::TLS_BEHIND_EX
             | self.bio << abi::TLS_BEHIND_BIO
             | bits(self.object) << abi::TLS_BEHIND_OBJECT
             | bits(self.buffer) << abi::TLS_BEHIND_BUFFER
-            | self.moved.map_or(0, bits) << abi::TLS_BEHIND_MOVED
+            | moved << abi::TLS_BEHIND_MOVED
     }
 }
 
@@ -66,7 +83,11 @@ fn bits(operand: Operand) -> u64 {
 impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "arguments in {}, {}", self.object, self.buffer)?;
-        self.moved.map_or(Ok(()), |moved| write!(f, ", {moved}"))
+        match self.moved {
+            Moved::Result => Ok(()),
+            Moved::Kept(moved) => write!(f, ", length in {moved}"),
+            Moved::At(moved) | Moved::GivenAt(moved) => write!(f, ", {moved}"),
+        }
     }
 }
 
@@ -79,7 +100,7 @@ mod tests {
         let operand = |register, added, in_memory| Operand { register, added, in_memory };
         let (object, buffer) = (operand(Kept::Rbx, 0x18, true), operand(Kept::R12, 0, false));
         let moved = operand(Kept::Rsp, -8, true);
-        let behind = Behind::new(true, (object, buffer), Some(moved), 0x10).unwrap();
+        let behind = Behind::new(true, (object, buffer), Moved::At(moved), 0x10).unwrap();
         assert_eq!(behind.to_string(), "arguments in 0x18(%rbx), %r12, -0x8(%rsp)");
         let expected = 8
             | 1 << 4
@@ -89,7 +110,11 @@ mod tests {
             | 2 << 29
             | (6 | 1 << 3 | 0x1ff8 << 4) << 46;
         assert_eq!(behind.cookie(), expected, "{:#x}", behind.cookie());
-        assert_eq!(Behind::new(false, (object, buffer), None, 512), None);
-        assert_eq!(Behind::new(false, (object, buffer), None, 12), None);
+        let given = |moved| Behind::new(false, (object, buffer), moved, 0x10).unwrap().cookie();
+        let place = expected & !(0xfff);
+        assert_eq!(given(Moved::GivenAt(moved)), 9 | 1 << 5 | 2 << 6 | place);
+        assert_eq!(given(Moved::Kept(moved)), 9 | 2 << 6 | place);
+        assert_eq!(Behind::new(false, (object, buffer), Moved::Result, 512), None);
+        assert_eq!(Behind::new(false, (object, buffer), Moved::Result, 12), None);
     }
 }

@@ -2,13 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use super::behind::Moved;
 use super::{Behind, Kind, Placed, Plan};
 use crate::discover::{FileId, MappedFile};
-use crate::probe_site::{CallSite, Image, KeptCall, NoSite, Operand, Site};
+use crate::probe_site::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 7] =
-    ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex", "SSL_do_handshake", "SSL_free", BIO];
+const FUNCTIONS: [&str; 8] = [
+    "SSL_read",
+    "SSL_write",
+    "SSL_read_ex",
+    "SSL_write_ex",
+    "SSL_do_handshake",
+    "SSL_free",
+    BIO,
+    CHECK_SIGNALS,
+];
 /// It gives the BIO that a connection reads from, and so tells where that is.
 const BIO: &str = "SSL_get_rbio";
 /// Arguments of the functions that read and write, the place for the length aside.
@@ -35,7 +44,7 @@ struct Kept {
     site: Site,
     object: Operand,
     buffer: Operand,
-    moved: Option<Operand>,
+    moved: Moved,
 }
 
 /// Remembers what each file is.
@@ -143,37 +152,41 @@ fn module(image: &Image) -> (Vec<Placed>, Vec<String>) {
 }
 
 /// The calls of Python's module that read and write; none, if of any the arguments cannot be had behind it.
+///
+/// Reads that find nothing are as many as those that give something, where a loop reads until there is no more (asyncio,
+/// uvloop): they are left out where the code tells them apart.
 fn kept(image: &Image) -> Vec<Kept> {
-    let mut all = Vec::new();
-    for (function, writes) in [("SSL_read", false), ("SSL_write", true)] {
-        if !image.imports(function) {
-            continue;
-        }
-        let Some(calls) = image.kept_calls::<2>(function) else { return Vec::new() };
-        all.extend(calls.into_iter().map(|KeptCall { after, arguments: [object, buffer] }| Kept {
-            function,
-            writes,
-            site: after,
-            object,
-            buffer,
-            moved: None,
-        }));
-    }
-    for (function, writes) in [("SSL_read_ex", false), ("SSL_write_ex", true)] {
-        if !image.imports(function) {
-            continue;
-        }
-        let Some(calls) = image.kept_calls::<4>(function) else { return Vec::new() };
-        all.extend(calls.into_iter().map(|KeptCall { after, arguments: [object, buffer, _, moved] }| Kept {
-            function,
-            writes,
-            site: after,
-            object,
-            buffer,
-            moved: Some(moved),
-        }));
-    }
-    all
+    let all = [
+        ("SSL_read", kept_of::<2>(image, "SSL_read", false)),
+        ("SSL_write", kept_of::<2>(image, "SSL_write", true)),
+        ("SSL_read_ex", kept_of::<4>(image, "SSL_read_ex", false)),
+        ("SSL_write_ex", kept_of::<4>(image, "SSL_write_ex", true)),
+    ];
+    let called = all.into_iter().filter(|(function, _)| image.imports(function));
+    called.map(|(_, kept)| kept).collect::<Option<Vec<_>>>().unwrap_or_default().concat()
+}
+
+/// The calls of one function; of four arguments the last one is where the length goes.
+fn kept_of<const COUNT: usize>(image: &Image, function: &'static str, writes: bool) -> Option<Vec<Kept>> {
+    let kept = |site, arguments: [Operand; COUNT], moved| {
+        let [object, buffer, ..] = arguments.as_slice() else { return None };
+        Some(Kept { function, writes, site, object: *object, buffer: *buffer, moved })
+    };
+    let at = |arguments: &[Operand; COUNT]| arguments.get(ARGUMENTS).copied();
+    let gives = if COUNT > ARGUMENTS { Gives::Success } else { Gives::Length };
+    let proven = image.given_calls::<COUNT>(function, gives).filter(|_| !writes).and_then(|calls| {
+        let calls = calls.into_iter().map(|GivenCall { site, arguments, result }| {
+            let moved = at(&arguments).map(Moved::GivenAt).or(result.map(Moved::Kept))?;
+            kept(site, arguments, moved)
+        });
+        calls.collect()
+    });
+    proven.or_else(|| {
+        let calls = image.kept_calls::<COUNT>(function)?.into_iter().map(|KeptCall { after, arguments }| {
+            kept(after, arguments, at(&arguments).map_or(Moved::Result, Moved::At))
+        });
+        calls.collect()
+    })
 }
 
 /// OpenSSL 1.1.1 and later: each function hands its arguments on to one that both forms share and that tells the

@@ -15,6 +15,7 @@ enum {
 	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
 	TLS_FIRST_CALLS = 32,
 	TLS_PIECES_MAX = 8,
+	TLS_NEAR_BITS = 12,
 };
 
 /* Who moves an object's encrypted bytes. */
@@ -39,11 +40,33 @@ struct tls_session {
 	u8 reserved[5];
 };
 
+enum {
+	/* In the place of an address: its owner is being written. No object lies there. */
+	ADDRESS_IN_THE_MAKING = 1,
+};
+
 struct tls_object {
 	u64 address;
 	u32 tgid;
 	u32 reserved;
 };
+
+/* Objects at hand, one in each line of the cache: looked up for the price of that line, where the table costs several. Found
+ * by a hash; where two meet, the later one is in the table alone.
+ */
+struct tls_near {
+	struct tls_object object;
+	struct tls_session session;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << TLS_NEAR_BITS);
+	/* So that it begins with a page, and each element with a line. */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, u32);
+	__type(value, struct tls_near);
+} tls_near SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -72,21 +95,73 @@ struct tls_large {
 	u8 payload[HEAD_BYTES_MAX + TAIL_BYTES_MAX];
 };
 
+static __always_inline struct tls_near *near_of(const struct tls_object *object)
+{
+	/* Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4). */
+	const u64 mixed = (object->address ^ (u64)object->tgid << 48) * 0x9e3779b97f4a7c15;
+	const u32 place = mixed >> (64 - TLS_NEAR_BITS);
+
+	return bpf_map_lookup_elem(&tls_near, &place);
+}
+
+static __always_inline bool is_there(const struct tls_near *near, const struct tls_object *object)
+{
+	return near->object.address == object->address && near->object.tgid == object->tgid;
+}
+
+/* Where it is free, or of a process that is not watched any more, at hand; else in the table. */
+static __noinline void add_tls_session(const struct tls_object *object)
+{
+	struct tls_session fresh = { .id = __sync_fetch_and_add(&last_tls_session, 1) + 1 };
+	struct tls_near *near = near_of(object);
+	u64 before;
+
+	if (!near)
+		return;
+	before = near->object.address;
+	if (before != ADDRESS_IN_THE_MAKING && (!before || !is_watched(near->object.tgid)) &&
+	    __sync_val_compare_and_swap(&near->object.address, before, ADDRESS_IN_THE_MAKING) == before) {
+		near->session = fresh;
+		near->object.tgid = object->tgid;
+		*(volatile u64 *)&near->object.address = object->address;
+		return;
+	}
+	bpf_map_update_elem(&tls_sessions, object, &fresh, BPF_NOEXIST);
+}
+
+/* NULL: there is none. */
+static __always_inline struct tls_session *known_tls_session(const struct tls_object *object)
+{
+	struct tls_near *near = near_of(object);
+
+	if (likely(near && is_there(near, object)))
+		return &near->session;
+	return bpf_map_lookup_elem(&tls_sessions, object);
+}
+
 /* NULL: no room (counted). */
 static __always_inline struct tls_session *tls_session_of(u64 address, u32 tgid)
 {
 	const struct tls_object object = { .address = address, .tgid = tgid };
-	struct tls_session *session = bpf_map_lookup_elem(&tls_sessions, &object);
-	struct tls_session fresh = {};
+	struct tls_session *session = known_tls_session(&object);
 
-	if (session)
+	if (likely(session))
 		return session;
-	fresh.id = __sync_fetch_and_add(&last_tls_session, 1) + 1;
-	bpf_map_update_elem(&tls_sessions, &object, &fresh, BPF_NOEXIST);
-	session = bpf_map_lookup_elem(&tls_sessions, &object);
+	add_tls_session(&object);
+	session = known_tls_session(&object);
 	if (!session)
 		count(COUNTER_TLS_SESSIONS_FULL);
 	return session;
+}
+
+static __always_inline void forget_tls_session(const struct tls_object *object)
+{
+	struct tls_near *near = near_of(object);
+
+	if (near && is_there(near, object))
+		near->object.address = 0;
+	else
+		bpf_map_delete_elem(&tls_sessions, object);
 }
 
 /* Instead of the time at which a call was entered. */
@@ -127,6 +202,7 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 /* What one record tells of. */
 struct tls_part {
 	u64 id;
+	u64 thread; /* its thread pointer */
 	u64 session;
 	u64 entered_ns;
 	u64 moved_ns;
@@ -172,8 +248,7 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 		fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);   \
 		record->call.position = part->position;                                                                \
 		record->call.bytes = part->bytes;                                                                      \
-		record->call.identity = read_identity(part->id, thread_pointer(bpf_get_current_task_btf()),            \
-						      &record->call.context);                                          \
+		record->call.identity = read_identity(part->id, part->thread, &record->call.context);                 \
 		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
 		if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {  \
 			bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);                                                 \
@@ -244,33 +319,26 @@ static __always_inline void tell_whole(struct tls_part *part, u64 received)
 	}
 }
 
-static __always_inline void tell_clear_text(u64 id, const struct tls_pending *pending, struct tls_session *session,
-					    u64 bytes)
+static __always_inline void tell_clear_text(struct tls_part *part, struct tls_session *session)
 {
 	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
-	const struct buffer buffer = { .first = { .base = pending->buffer, .length = bytes }, .count = 1 };
-	struct tls_part part = {
-		.id = id,
-		.session = session->id,
-		.entered_ns = pending->entered_ns,
-		.moved_ns = pending->moved_ns,
-		.bytes = bytes,
-		.buffer = pending->buffer,
-		.call = pending->call,
-	};
+	const u64 bytes = part->bytes;
 
-	part.position =
-		__sync_fetch_and_add(pending->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
-	if (!session->whole && part.position == 0 && begins_with_preface(&buffer, bytes))
-		session->whole = 1;
-	part.frames = session->whole;
+	part->position = __sync_fetch_and_add(part->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
+	if (unlikely(!session->whole && part->position == 0)) {
+		const struct buffer buffer = { .first = { .base = part->buffer, .length = bytes }, .count = 1 };
+
+		if (begins_with_preface(&buffer, bytes))
+			session->whole = 1;
+	}
+	part->frames = session->whole;
 	if (session->whole) {
-		tell_whole(&part, session->received);
+		tell_whole(part, session->received);
 		return;
 	}
-	part.head = bytes < limit ? bytes : limit;
-	part.tail = bytes - part.head < TAIL_BYTES_MAX ? bytes - part.head : TAIL_BYTES_MAX;
-	tell_answer(&part, session->received);
+	part->head = bytes < limit ? bytes : limit;
+	part->tail = bytes - part->head < TAIL_BYTES_MAX ? bytes - part->head : TAIL_BYTES_MAX;
+	tell_answer(part, session->received);
 }
 
 /* What the agent asks for, once it has asked. */
@@ -293,31 +361,28 @@ static __always_inline void hear_wish(struct tls_session *session)
 	bpf_map_delete_elem(&wishes, &key);
 }
 
-/* Tells of a call that has returned. */
-static __always_inline void settle_tls_call(u64 id, const struct tls_pending *call, struct tls_session *session, s32 result)
+/* More than there was room for: not what it was taken for. */
+static __always_inline void check_bytes(struct tls_part *part, u64 most)
 {
-	u64 bytes = 0;
+	if (likely(part->bytes && part->bytes <= most))
+		return;
+	part->bytes = 0;
+	count(COUNTER_PAYLOAD_UNREADABLE);
+}
 
+/* Tells of a call that has returned. */
+static __always_inline void settle_tls_call(struct tls_part *part, struct tls_session *session)
+{
 	hear_wish(session);
 	if (session->ignored) {
 		count(COUNTER_IGNORED_CALLS);
 		return;
 	}
-	if (result > 0) {
-		if (!call->moved)
-			bytes = result;
-		else if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)call->moved))
-			bytes = 0;
-		/* More than there was room for: not what it was taken for. */
-		if (!bytes || bytes > call->length) {
-			bytes = 0;
-			count(COUNTER_PAYLOAD_UNREADABLE);
-		}
-	}
-	if (bytes)
-		tell_clear_text(id, call, session, bytes);
+	part->session = session->id;
+	if (part->bytes)
+		tell_clear_text(part, session);
 	else if (session->calls < TLS_FIRST_CALLS)
-		tell_tls_call(id, call->call, session->id, call->entered_ns);
+		tell_tls_call(part->id, part->call, session->id, part->entered_ns);
 	session->calls++;
 }
 
