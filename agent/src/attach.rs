@@ -190,6 +190,7 @@ pub fn try_way(
             Ok(kernel) => return Ok(kernel),
             Err(error) => reason = error.to_string(),
         }
+        tracing::debug!(socket_storage, ?user_probes, exceptions, "the kernel refused: {reason}");
     }
     Err(reason)
 }

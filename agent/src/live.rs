@@ -3,14 +3,13 @@
 //! Invariant: one thread owns the pipeline; it sleeps until the drain interval is over or the ring
 //! fills up; when nothing goes on, until the next record comes.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ebpf::{Kernel, ProgramStatus};
+use ebpf::{Kernel, ProgramStatus, Ring};
 use model::{ConnectionId, Process};
 use report::Remote;
 use serde::Serialize;
@@ -127,20 +126,18 @@ impl Tally {
 pub fn run(
     kernel: &mut Kernel,
     mut inside: Inside,
-    pipeline: Pipeline,
+    mut pipeline: Pipeline,
     drain_interval: Duration,
     wishes: &Receiver<Wish>,
     stop: &Arc<AtomicBool>,
 ) -> (Ended, Tally, Pipeline) {
-    let pipeline = RefCell::new(pipeline);
-    let ended = match drain(kernel, &mut inside, &pipeline, drain_interval, wishes, stop) {
+    let ended = match drain(kernel, &mut inside, &mut pipeline, drain_interval, wishes, stop) {
         Ok(ended) => ended,
         Err(error) => {
             tracing::error!("the probe cannot go on: {error:#}");
             Ended::Fault
         }
     };
-    let mut pipeline = pipeline.into_inner();
     let mut tally = tally(kernel, &mut pipeline);
     tally.late_exceptions = inside.exceptions.lock().map_or(0, |exceptions| exceptions.late());
     (ended, tally, pipeline)
@@ -149,21 +146,12 @@ pub fn run(
 fn drain(
     kernel: &mut Kernel,
     inside: &mut Inside,
-    pipeline: &RefCell<Pipeline>,
+    pipeline: &mut Pipeline,
     interval: Duration,
     wishes: &Receiver<Wish>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Ended> {
-    let mut known_lost = 0;
-    let ring = kernel.ring(|record, copies_lost| {
-        let mut pipeline = pipeline.borrow_mut();
-        if copies_lost != known_lost {
-            known_lost = copies_lost;
-            // Without a clock no later one is trusted either.
-            pipeline.lose_copies(clock::monotonic_ns().unwrap_or(u64::MAX));
-        }
-        pipeline.feed(&Frame::Record(record));
-    })?;
+    let mut reader = Reader { ring: kernel.ring()?, copies_lost: 0 };
     let mut next_clock_ns = 0;
     let mut next_look_ns = 0;
     let mut interpreters = Interpreters::default();
@@ -173,30 +161,32 @@ fn drain(
             if active.falls_idle() {
                 sys::trim_memory();
             }
-            kernel.wake_on_next_record();
-            ring.consume()?;
-            if active.has_news(pipeline) { Duration::ZERO } else { IDLE_INTERVAL }
+            let is_sure = kernel.wake_on_next_record();
+            reader.feed(pipeline);
+            match active.has_news(pipeline) {
+                true => Duration::ZERO,
+                false if is_sure => IDLE_INTERVAL,
+                false => interval,
+            }
         } else {
             interval
         };
-        // A signal may cut the wait short; what matters is that time passes.
-        let _ = ring.poll_raw(wait);
-        ring.consume()?;
+        reader.ring.wait(wait);
+        reader.feed(pipeline);
         let now_ns = clock::monotonic_ns()?;
         active.note(pipeline, now_ns);
         if now_ns >= next_look_ns {
             next_look_ns = now_ns + LOOK_INTERVAL_NS;
-            let closed = look(&mut pipeline.borrow_mut());
+            let closed = look(pipeline);
             if !closed.is_empty() {
                 // What passed before the close is in the ring by now, and comes first.
-                ring.consume()?;
+                reader.feed(pipeline);
                 let now_ns = clock::monotonic_ns()?;
                 for (connection, pid) in closed {
-                    pipeline.borrow_mut().feed(&Frame::Closed { connection: connection.0, pid, now_ns });
+                    pipeline.feed(&Frame::Closed { connection: connection.0, pid, now_ns });
                 }
             }
         }
-        let mut pipeline = pipeline.borrow_mut();
         if now_ns >= next_clock_ns {
             next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
             pipeline.feed(&Frame::Clock { offset_ns: clock::wall_clock()?.offset_ns() });
@@ -207,7 +197,7 @@ fn drain(
         if let Some((pid, interpreter)) = &followed {
             inside.routes.found(*pid, interpreter, now_ns);
         }
-        read_routes(&mut inside.routes, &mut pipeline, now_ns);
+        read_routes(&mut inside.routes, pipeline, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
         let news = pipeline.news();
@@ -218,14 +208,14 @@ fn drain(
             }
             exceptions.look(kernel, now_ns);
         }
-        inside.lineage.hear(&news, &mut pipeline);
+        inside.lineage.hear(&news, pipeline);
         if let Some((pid, interpreter)) = &followed {
             inside.lineage.found(*pid, interpreter);
         }
         for (pid, counts) in pipeline.tracer().copy_counts() {
             inside.lineage.note(pid, counts, now_ns);
         }
-        inside.lineage.look(kernel, &mut pipeline, now_ns);
+        inside.lineage.look(kernel, pipeline, now_ns);
         // Now all that is known of it is in use.
         if let Some((pid, interpreter)) = followed {
             tracing::debug!("{pid}: followed: {interpreter}");
@@ -238,7 +228,7 @@ fn drain(
         }
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.
-            let _ = wish.outcome.send(apply(&mut pipeline, wish.remote));
+            let _ = wish.outcome.send(apply(pipeline, wish.remote));
         }
         if stop.load(Ordering::Relaxed) {
             break Ended::Told;
@@ -252,9 +242,30 @@ fn drain(
     };
     inside.libraries = Probes::default();
     kernel.detach();
-    ring.consume()?;
-    pipeline.borrow_mut().feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
+    reader.feed(pipeline);
+    pipeline.feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
     Ok(ended)
+}
+
+/// Who takes records out of the ring.
+struct Reader {
+    ring: Ring,
+    copies_lost: u32,
+}
+
+impl Reader {
+    /// All that is there.
+    fn feed(&mut self, pipeline: &mut Pipeline) {
+        let known_lost = &mut self.copies_lost;
+        self.ring.consume(|record, copies_lost| {
+            if copies_lost != *known_lost {
+                *known_lost = copies_lost;
+                // Without a clock no later one is trusted either.
+                pipeline.lose_copies(clock::monotonic_ns().unwrap_or(u64::MAX));
+            }
+            pipeline.feed(&Frame::Record(record));
+        });
+    }
 }
 
 /// Hands on what was read of routes, and asks for more where it is missed.
@@ -279,17 +290,16 @@ struct Activity {
 }
 
 impl Activity {
-    fn has_news(&self, pipeline: &RefCell<Pipeline>) -> bool {
-        self.records != records_that_stir(&pipeline.borrow())
+    fn has_news(&self, pipeline: &Pipeline) -> bool {
+        self.records != records_that_stir(pipeline)
     }
 
-    fn note(&mut self, pipeline: &RefCell<Pipeline>, now_ns: u64) {
+    fn note(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
         if self.has_news(pipeline) || self.last_ns == 0 {
             self.last_ns = now_ns;
             self.was_idle = false;
         }
-        let mut pipeline = pipeline.borrow_mut();
-        self.records = records_that_stir(&pipeline);
+        self.records = records_that_stir(pipeline);
         self.now_ns = now_ns;
         self.is_waiting = pipeline.tracer().unclosed().next().is_some();
     }

@@ -23,9 +23,13 @@ enum limit {
 	SECOND_TEXT_BYTES = 128,
 	THIRD_TEXT_BYTES = 128,
 	DISPATCH_CODES = 16,
+	RING_LINE_BYTES = 64, /* what a record takes in the ring is so many, or a multiple */
+	RING_BEYOND_BYTES = 32768, /* the largest: more than any record */
+	RING_ROOM_BITS = 10,
 };
 
 enum record_kind {
+	RECORD_NONE = 0, /* room that was given back */
 	RECORD_SOCKET_CALL = 1,
 	RECORD_SOCKET_STATE = 2,
 	RECORD_FORK = 3,
@@ -168,6 +172,12 @@ enum counter {
 	/* Calls without content, by `enum call`. */
 	COUNTER_WITHOUT_CONTENT = 16,
 	COUNTERS = COUNTER_WITHOUT_CONTENT + CALL_KINDS,
+};
+
+/* Before each record in the ring. */
+struct ring_head {
+	u64 signature; /* the tag and the secret, exclusive or: the record may be read */
+	u64 tag; /* its position in bytes since the beginning, and the room it takes: see ring_tag */
 };
 
 struct record_header {
@@ -364,10 +374,11 @@ struct probe_config {
 	u32 use_socket_storage;
 	u32 whole_bytes; /* copied of each call where calls are copied whole */
 	u32 use_slots;   /* that of TCP connections stands in slots first */
-	u32 ask_mask;    /* how many records, less one, ask once how full the ring is: a power of two, less one */
+	u32 ring_bytes; /* a power of two */
 	u32 exceptions; /* 1: those of Python are kept and reported */
 	u32 tick_us;	/* how long one of the kernel's lasts */
 	u32 reserved;
+	u64 ring_secret;
 };
 
 #endif

@@ -35,7 +35,7 @@ static __always_inline int tell_copy(u64 context)
 	record->identity = read_identity(id, thread_pointer(bpf_get_current_task_btf()), &record->copied_in);
 	record->reserved = 0;
 	/* It says nothing before the next socket call, which wakes the reader if it sleeps. */
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	submit_quietly(&record->header);
 	return 0;
 }
 

@@ -8,6 +8,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Puts every type of the contract into the object's BTF, for the check of the Rust side. */
 struct contract {
+	struct ring_head ring_head;
 	struct socket_call socket_call;
 	struct tls_call tls_call;
 	struct socket_state socket_state;

@@ -95,19 +95,28 @@ EXIT_OF(splice, DIRECTION_SENT)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 {
-	const u64 id = bpf_get_current_pid_tgid();
-	const u32 tgid = id >> 32;
 	struct connection *connection = 0;
 	struct socket_state *state;
 	struct file *file;
 	bool opens = false;
+	u64 inode, id;
+	u32 tgid;
 
 	switch (new) {
 	case STATE_SYN_SENT:
+		tgid = bpf_get_current_pid_tgid() >> 32;
 		if (!is_watched(tgid) || !is_stream(sk, true))
 			return 0;
 		file = socket_file(sk, true);
-		connection = open_connection(sk, file ? inode_of(file, true) : 0);
+		inode = file ? inode_of(file, true) : 0;
+		connection = find_connection(sk);
+		/* A socket whose connect failed may be used for another. */
+		if (connection) {
+			__builtin_memset(connection, 0, sizeof(*connection));
+			begin_connection(connection, next_connection_id(), inode);
+		} else {
+			connection = open_connection(sk, inode);
+		}
 		opens = true;
 		break;
 	case STATE_CLOSE:
@@ -119,6 +128,8 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	}
 	if (!connection)
 		return 0;
+	id = bpf_get_current_pid_tgid();
+	tgid = id >> 32;
 	if (opens) {
 		connection->tgid = tgid;
 		connection->origin_start = 1;

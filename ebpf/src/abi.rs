@@ -11,6 +11,12 @@ pub const HEAD_BYTES_MAX: u32 = 8192;
 pub const TAIL_BYTES_MAX: u32 = 16;
 /// Longest path of a unix socket (`sockaddr_un.sun_path`).
 pub const PATH_BYTES_MAX: u32 = 108;
+/// What a record takes in the ring is so many bytes, or a multiple.
+pub const RING_LINE_BYTES: u32 = 64;
+/// Behind the ring's end, so that no record has to wrap.
+pub const RING_BEYOND_BYTES: u32 = 32_768;
+/// Of a tag (see [`RingHead`]).
+pub const RING_ROOM_BITS: u32 = 10;
 /// How many processes the short form of the table of watched ones tells apart.
 pub const WATCHED_SLOTS: u32 = 8192;
 /// No pid: some process with this slot was watched, the table knows.
@@ -50,6 +56,8 @@ pub const WISH_IGNORE_DATA: u8 = 3;
 /// Most bytes of a call that are copied where calls are copied whole: what the steps of a copy suffice for.
 pub const WHOLE_BYTES_MAX: u32 = 1 << 20;
 
+/// Room in the ring that was given back.
+pub const RECORD_NONE: u16 = 0;
 /// `enum record_kind`.
 pub const RECORD_SOCKET_CALL: u16 = 1;
 /// `enum record_kind`.
@@ -186,6 +194,16 @@ pub const CALL_NAMES: [&str; 12] = [
 ];
 /// How many counters there are.
 pub const COUNTERS: u32 = COUNTER_WITHOUT_CONTENT + CALL_NAMES.len() as u32;
+
+/// What stands before each record in the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RingHead {
+    /// The tag and the ring's secret, exclusive or: the record may be read.
+    pub signature: u64,
+    /// Position and room, both in lines, the room in the lowest [`RING_ROOM_BITS`].
+    pub tag: u64,
+}
 
 /// What every record begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -557,14 +575,16 @@ pub struct ProbeConfig {
     pub whole_bytes: u32,
     /// 1: that of TCP connections stands in slots first.
     pub use_slots: u32,
-    /// How many records, less one, ask once how full the ring is: a power of two, less one.
-    pub ask_mask: u32,
+    /// The ring's size, a power of two.
+    pub ring_bytes: u32,
     /// 1: exceptions of Python are kept and reported.
     pub exceptions: u32,
     /// How long one of the kernel's ticks lasts.
     pub tick_us: u32,
     /// Zero.
     pub reserved: u32,
+    /// What records in the ring are signed with.
+    pub ring_secret: u64,
 }
 
 /// A struct's shape, for the comparison with the C side.
@@ -590,6 +610,7 @@ macro_rules! layout {
 
 /// Every struct of the contract.
 pub const LAYOUT: &[StructLayout] = &[
+    layout!("ring_head", RingHead { signature: u64, tag: u64 }),
     layout!(
         "record_header",
         RecordHeader { at_ns: u64, size: u32, kind: u16, flags: u16, tgid: u32, tid: u32 }
@@ -751,10 +772,11 @@ pub const LAYOUT: &[StructLayout] = &[
             use_socket_storage: u32,
             whole_bytes: u32,
             use_slots: u32,
-            ask_mask: u32,
+            ring_bytes: u32,
             exceptions: u32,
             tick_us: u32,
-            reserved: u32
+            reserved: u32,
+            ring_secret: u64
         }
     ),
 ];
@@ -774,6 +796,10 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("SECOND_TEXT_BYTES", SECOND_TEXT_BYTES as u64),
     ("THIRD_TEXT_BYTES", THIRD_TEXT_BYTES as u64),
     ("DISPATCH_CODES", DISPATCH_CODES as u64),
+    ("RING_LINE_BYTES", RING_LINE_BYTES as u64),
+    ("RING_BEYOND_BYTES", RING_BEYOND_BYTES as u64),
+    ("RING_ROOM_BITS", RING_ROOM_BITS as u64),
+    ("RECORD_NONE", RECORD_NONE as u64),
     ("RECORD_EXCEPTIONS", RECORD_EXCEPTIONS as u64),
     ("RECORD_CONTEXT_COPY", RECORD_CONTEXT_COPY as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),

@@ -12,19 +12,21 @@ use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
     Link, MapCore, MapFlags, OpenObject, OpenProgramMut, PrintLevel, Program, ProgramAttachType, ProgramImpl,
-    RingBuffer, RingBufferBuilder,
 };
 use thiserror::Error;
 
 use crate::abi;
 use crate::capability::{UserProbes, Way};
-use crate::record;
+use crate::ring::{self, Meeting, Ring};
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
 /// The program that sees exceptions unwind.
 const EXCEPTIONS: [&str; 2] = ["exception_left_frame", "exception_asked_for"];
 /// Programs that go into one process, where they are told to.
 const PLACED: [&str; 4] = [EXCEPTIONS[0], EXCEPTIONS[1], "context_given", "context_passed"];
+
+/// The program that hears of the end of sockets.
+const FREES_CONNECTIONS: &str = "tcp_destroyed";
 
 /// How to load.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +73,9 @@ pub enum LoadError {
     /// The kernel cannot tell one probe of user code from another.
     #[error("this kernel has no cookies for probes of user code (they came with Linux 5.15)")]
     NoUserProbes,
+    /// libbpf gives no access to the programs' variables.
+    #[error("the kernel does not share the programs' variables")]
+    NoShared,
     /// More builds of interpreters than the programs can know.
     #[error("too many different interpreters run here (at most {})", abi::INTERPRETERS - 1)]
     Interpreters,
@@ -101,6 +106,8 @@ pub struct Kernel {
     pub(crate) user_probes: UserProbes,
     /// Those that the programs know, by their place less one.
     pub(crate) interpreters: Vec<abi::Interpreter>,
+    ring_bytes: u32,
+    ring_secret: u64,
 }
 
 impl Kernel {
@@ -110,35 +117,49 @@ impl Kernel {
         // libbpf's object must outlive its skeleton, which borrows it; a probe loads once or twice in its life.
         let object: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = ProbeSkelBuilder::default().open(object).map_err(LoadError::Open)?;
-        configure(&mut open, options)?;
+        let ring_secret = ring::secret();
+        configure(&mut open, options, ring_secret)?;
         for mut program in open.open_object_mut().progs_mut() {
             select(&mut program, options);
         }
         let skeleton = open.load().map_err(LoadError::Load)?;
-        Ok(Self { links: Vec::new(), skeleton, user_probes: options.user_probes, interpreters: Vec::new() })
+        Ok(Self {
+            links: Vec::new(),
+            skeleton,
+            user_probes: options.user_probes,
+            interpreters: Vec::new(),
+            ring_bytes: ring_bytes(options),
+            ring_secret,
+        })
     }
 
     /// Attaches the loaded programs but those for user code, which go where they are told to. On an error those already attached are detached again.
     pub fn attach(&mut self) -> Result<(), LoadError> {
-        let mut links = Vec::new();
-        for program in self.skeleton.object_mut().progs_mut().filter(|program| program.autoload()) {
-            let name = program.name().to_string_lossy().into_owned();
-            if user_probes_of(&name).is_some() || PLACED.contains(&name.as_str()) {
-                continue;
+        let mut programs: Vec<_> = self
+            .skeleton
+            .object_mut()
+            .progs_mut()
+            .filter(|program| program.autoload())
+            .map(|program| (program.name().to_string_lossy().into_owned(), program))
+            .filter(|(name, _)| user_probes_of(name).is_none() && !PLACED.iter().any(|placed| placed == name))
+            .collect();
+        // What is kept of a connection must not outlive its socket: who frees it is there first, and goes last.
+        programs.sort_by_key(|(name, _)| name != FREES_CONNECTIONS);
+        for (name, program) in programs {
+            match program.attach() {
+                Ok(link) => self.links.push(link),
+                Err(source) => {
+                    self.links.clear();
+                    return Err(LoadError::Attach { program: name, source });
+                }
             }
-            let link = program.attach().map_err(|source| LoadError::Attach {
-                program: program.name().to_string_lossy().into_owned(),
-                source,
-            })?;
-            links.push(link);
         }
-        self.links = links;
         Ok(())
     }
 
     /// Takes the programs off their places. Records already in the ring stay there.
     pub fn detach(&mut self) {
-        self.links.clear();
+        while self.links.pop().is_some() {}
     }
 
     /// Records nothing more of these connections.
@@ -180,35 +201,24 @@ impl Kernel {
         Ok(())
     }
 
-    /// The ring, read by `on_record`, which is also told how many copies of contexts were lost before the record came
-    /// (or since; never fewer). Poll it to wait, consume it to read, while this side is loaded.
-    pub fn ring<'a>(
-        &mut self,
-        mut on_record: impl FnMut(&[u8], u32) + 'a,
-    ) -> Result<RingBuffer<'a>, LoadError> {
-        let mut builder = RingBufferBuilder::new();
-        let bss = self.skeleton.maps.bss_data.as_deref_mut();
-        let lost: Option<*const AtomicU32> = bss.map(|bss| std::ptr::from_ref(shared(&mut bss.copies_lost)));
-        let fail = |source| LoadError::Map { map: "ring", source };
-        builder
-            .add(&self.skeleton.maps.ring, move |record| {
-                // SAFETY: it points into memory that is mapped as long as the programs are loaded, and the ring is read
-                // no longer than that; the other side is the kernel, as in `shared`.
-                let lost = lost.map_or(0, |lost| unsafe { (*lost).load(Ordering::Acquire) });
-                on_record(record::trimmed(record), lost);
-                0
-            })
-            .map_err(fail)?;
-        builder.build().map_err(fail)
+    /// The ring's end for the agent, of which there is one. It may be read while this side is loaded.
+    pub fn ring(&mut self) -> Result<Ring, LoadError> {
+        let maps = &mut self.skeleton.maps;
+        let bss = maps.bss_data.as_deref_mut().ok_or(LoadError::NoShared)?;
+        let meeting = Meeting {
+            read: std::ptr::from_ref(shared_u64(&mut bss.ring_reader.read)),
+            copies_lost: std::ptr::from_ref(shared(&mut bss.copies_lost)),
+            ring_bytes: self.ring_bytes.into(),
+            secret: self.ring_secret,
+        };
+        Ring::new(&maps.ring_memory, &maps.wakeups, meeting)
     }
 
-    /// Has the next record wake the reader. Look for records once more before sleeping: one may have come before
-    /// this took effect.
-    pub fn wake_on_next_record(&mut self) {
-        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            // Before the look at the ring that follows, or a record in between would wake nobody.
-            shared(&mut bss.reader_sleeps).swap(1, Ordering::SeqCst);
-        }
+    /// Has the next record wake the reader; true: that was so already. If not, a record may have come just before, and be
+    /// seen only some microseconds after: look once more some time later, before sleeping long.
+    pub fn wake_on_next_record(&mut self) -> bool {
+        let bss = self.skeleton.maps.bss_data.as_deref_mut();
+        bss.is_some_and(|bss| shared(&mut bss.ring_reader.sleeps).swap(1, Ordering::SeqCst) == 1)
     }
 
     /// The kernel side's counts, summed over the CPUs, by name; zero counts left out.
@@ -264,9 +274,17 @@ pub(crate) fn shared_u64(variable: &mut u64) -> &AtomicU64 {
     unsafe { AtomicU64::from_ptr(variable) }
 }
 
-fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), LoadError> {
+/// Before 5.19 no value of a map may be larger than 4 MiB (`array_map_alloc_check` in kernel/bpf/arraymap.c). The socket
+/// tracepoints came later.
+fn ring_bytes(options: &Options) -> u32 {
+    const OLD_KERNELS_BYTES: u32 = 2 * 1024 * 1024;
+    if options.way == Way::TpBtf { options.ring_bytes } else { options.ring_bytes.min(OLD_KERNELS_BYTES) }
+}
+
+fn configure(open: &mut OpenProbeSkel<'_>, options: &Options, ring_secret: u64) -> Result<(), LoadError> {
     let maps = &mut open.maps;
-    maps.ring.set_max_entries(options.ring_bytes).map_err(LoadError::Open)?;
+    let ring_bytes = ring_bytes(options);
+    maps.ring_memory.set_value_size(ring_bytes + abi::RING_BEYOND_BYTES).map_err(LoadError::Open)?;
     maps.watched.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
     maps.interpreter_indices.set_max_entries(options.max_processes).map_err(LoadError::Open)?;
     // The programs take a slot with an atomic operation that came with 5.12; the tracepoints came later.
@@ -286,22 +304,15 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options) -> Result<(), Load
         rodata.config.own_tgid = std::process::id();
         rodata.config.head_bytes = options.head_bytes.min(abi::HEAD_BYTES_MAX);
         rodata.config.whole_bytes = options.whole_bytes.min(abi::WHOLE_BYTES_MAX);
-        rodata.config.wake_bytes = options.ring_bytes / 4;
-        rodata.config.ask_mask = ask_mask(options.ring_bytes / 4);
+        rodata.config.wake_bytes = ring_bytes / 4;
+        rodata.config.ring_bytes = ring_bytes;
+        rodata.config.ring_secret = ring_secret;
         rodata.config.use_socket_storage = u32::from(options.socket_storage);
         rodata.config.use_slots = u32::from(use_slots);
         rodata.config.exceptions = u32::from(options.exceptions);
         rodata.config.tick_us = options.tick_us;
     }
     Ok(())
-}
-
-/// Of the small records that fill the ring up to its mark, several dozens ask; each one where there are not so many.
-fn ask_mask(wake_bytes: u32) -> u32 {
-    const SMALL_RECORD_BYTES: u32 = 512;
-    const ASKERS: u32 = 64;
-    let records = wake_bytes / SMALL_RECORD_BYTES / ASKERS;
-    records.clamp(1, 16).next_power_of_two() - 1
 }
 
 /// Programs of the other ways are not loaded at all.

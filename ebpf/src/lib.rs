@@ -14,6 +14,8 @@ mod kernel;
 #[cfg(feature = "kernel")]
 mod processes;
 #[cfg(feature = "kernel")]
+mod ring;
+#[cfg(feature = "kernel")]
 mod skeleton;
 #[cfg(feature = "kernel")]
 mod user_probe;
@@ -27,5 +29,7 @@ pub use capability::{Capabilities, Lockdown, UserProbes, Way};
 pub use contexts::ContextSite;
 #[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
+#[cfg(feature = "kernel")]
+pub use ring::Ring;
 #[cfg(feature = "kernel")]
 pub use user_probe::{UserProbe, UserProgram, UserSite};

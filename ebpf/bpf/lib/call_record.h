@@ -46,6 +46,7 @@ struct call_facts {
 	u64 id;     /* tgid and tid */
 	u64 thread; /* see thread_pointer */
 	u64 ran_less_clock;
+	u64 at_ns; /* 0: now */
 	u64 position;
 	s64 result;
 	s32 fd;
@@ -57,20 +58,10 @@ struct call_facts {
 	bool is_told; /* what there is to say of a failure was said */
 };
 
-/* The usual calls, of few bytes, are written to the ring in place. */
-struct small_record {
-	struct socket_call call;
-	u8 payload[SMALL_PAYLOAD_BYTES];
-};
-
-/* From two buffers. Twice the room, as the verifier adds the largest offset to the largest length. */
-struct pair_record {
-	struct socket_call call;
-	u8 payload[PAIR * SMALL_PAYLOAD_BYTES];
-};
-
-/* One buffer of more bytes, also written in place. The rest is put together aside. */
-struct medium_record {
+/* A call of few bytes, or of one buffer of more, is written to the ring in place, where it takes no more room than it
+ * needs. The rest is put together aside.
+ */
+struct placed_call {
 	struct socket_call call;
 	u8 payload[MEDIUM_PAYLOAD_BYTES + TAIL_BYTES_MAX];
 };
@@ -78,7 +69,8 @@ struct medium_record {
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
 				      const struct connection *connection)
 {
-	fill_header(&call->header, RECORD_SOCKET_CALL, sizeof(*call), facts->id >> 32, (u32)facts->id);
+	fill_header_at(&call->header, facts->at_ns ? facts->at_ns : bpf_ktime_get_ns(), RECORD_SOCKET_CALL,
+		       sizeof(*call), facts->id >> 32, (u32)facts->id);
 	if (connection->origin_start)
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
@@ -109,7 +101,7 @@ static __always_inline void add_head(struct socket_call *call, u64 length)
 }
 
 /* False: unreadable from some byte on. */
-static __always_inline bool copy_pair(struct pair_record *record, const struct buffer *buffer, u64 total)
+static __always_inline bool copy_pair(struct placed_call *record, const struct buffer *buffer, u64 total)
 {
 	u64 first = bounded(buffer->first.length < total ? buffer->first.length : total, SMALL_PAYLOAD_BYTES);
 	u64 second;
@@ -124,7 +116,7 @@ static __always_inline bool copy_pair(struct pair_record *record, const struct b
 	return true;
 }
 
-static __always_inline bool copy_single(struct pair_record *record, u64 base, u64 total)
+static __always_inline bool copy_single(struct placed_call *record, u64 base, u64 total)
 {
 	total = bounded(total, SMALL_PAYLOAD_BYTES);
 	if (bpf_probe_read_user(record->payload, total, (void *)base))
@@ -151,22 +143,19 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 					struct connection *connection)
 {
 	const bool copies = facts->result > 0 && facts->has_buffer;
-	const u64 segments = copies ? buffer->segments : 0;
-	/* What stands behind the pointer is as large as what was reserved: the verifier keeps count. */
-	struct pair_record *record = segments ? reserve(sizeof(struct pair_record)) :
-						reserve(sizeof(struct small_record));
+	struct placed_call *record = reserve(sizeof(struct socket_call) + (copies ? facts->result : 0));
 
 	if (!record)
 		return true;
 	fill_call(&record->call, facts, connection);
-	if (copies && !(segments ? copy_pair(record, buffer, facts->result) :
-				   copy_single(record, buffer->first.base, facts->result)))
+	if (copies && !(buffer->segments ? copy_pair(record, buffer, facts->result) :
+					   copy_single(record, buffer->first.base, facts->result)))
 		count(COUNTER_PAYLOAD_UNREADABLE);
 	if (unlikely(facts->position == 0) && record->call.head_bytes >= PREFACE_BYTES &&
 	    is_preface((const u64 *)record->payload))
 		connection->whole = 1;
 	if (unlikely(comes_second(facts, connection, &record->call, record->payload))) {
-		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		discard(&record->call.header);
 		return false;
 	}
 	submit(&record->call.header);
@@ -180,7 +169,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 			    const struct connection *connection)
 {
 	struct call_facts facts;
-	struct medium_record *record;
+	struct placed_call *record;
 	u64 total, head, tail;
 
 	if (!given || !buffer || !connection)
@@ -189,7 +178,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 	total = facts.result;
 	head = bounded(total < config.head_bytes ? total : config.head_bytes, MEDIUM_PAYLOAD_BYTES);
 	tail = bounded(total - head, TAIL_BYTES_MAX);
-	record = reserve(sizeof(*record));
+	record = reserve(sizeof(struct socket_call) + head + tail);
 	if (!record)
 		return true;
 	fill_call(&record->call, &facts, connection);
@@ -206,7 +195,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 		}
 	}
 	if (unlikely(comes_second(&facts, connection, &record->call, record->payload))) {
-		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		discard(&record->call.header);
 		return false;
 	}
 	submit(&record->call.header);

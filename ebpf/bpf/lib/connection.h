@@ -1,9 +1,10 @@
 /* What is kept for each live connection of a watched process, and how it is found.
  *
  * Where the kernel lets tracing programs use socket storage, the state hangs on the socket itself and goes with it.
- * Before that come, for TCP, slots: an array with one place for each remainder of the socket's cookie. A place is
- * found without a search and had without an allocation; who finds it taken uses socket storage. Elsewhere a bounded
- * LRU table is keyed by the socket's address; its inode number tells a reused address apart.
+ * Before that come, for TCP, slots: an array in which connections stand side by side in the order in which they were first
+ * seen, and a table of places that tells which slot a socket has. A slot is found without a search and had without an
+ * allocation; who finds its place or its slot taken uses socket storage. A slot is given back before the socket's address
+ * is. Elsewhere a bounded LRU table is keyed by the socket's address; its inode number tells a reused address apart.
  */
 #ifndef STARDUST_PROBE_CONNECTION_H
 #define STARDUST_PROBE_CONNECTION_H
@@ -48,7 +49,7 @@ enum {
 };
 
 struct connection_slot {
-	u64 owner; /* the socket's cookie, never given twice; 0: free, and all of it zero */
+	u64 owner; /* the socket's number; 0: free, and all of it zero */
 	struct connection connection;
 	u64 reserved[2];
 };
@@ -70,6 +71,8 @@ struct {
 } wishes SEC(".maps");
 
 u64 last_connection_id;
+
+u32 connection_places[CONNECTION_SLOTS];
 
 /* Raised by the agent each time it adds to the table, so that calls on other connections need not ask it. */
 volatile u32 wish_round;
@@ -139,27 +142,43 @@ static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result,
 	return received == 0 && before == (u32)result;
 }
 
-static __always_inline struct connection_slot *slot_of(u64 cookie)
+/* A number that stands for a socket as long as it lives, as its address does. The verifier lets no program calculate with
+ * addresses, but take the difference of two.
+ */
+static __always_inline u64 number_of(const struct sock *sk)
 {
-	const u32 index = cookie % CONNECTION_SLOTS;
+	u64 number = (u64)sk;
+
+	asm volatile("%0 -= %1" : "+r"(number) : "r"(&last_connection_id));
+	return number;
+}
+
+/* Where a socket's slot is told: the connection's number, cut short. A TCP socket takes somewhat more than 2 KiB: those that
+ * the kernel made side by side have places side by side.
+ */
+static __always_inline u32 *told_at(u64 number)
+{
+	return &connection_places[number >> 11 & (CONNECTION_SLOTS - 1)];
+}
+
+static __always_inline struct connection_slot *slot_at(u32 id)
+{
+	const u32 index = id & (CONNECTION_SLOTS - 1);
 
 	return bpf_map_lookup_elem(&connection_slots, &index);
 }
 
 /* NULL: it has none. */
-static __always_inline struct connection_slot *find_slot(struct sock *sk)
+static __always_inline struct connection_slot *find_slot(const struct sock *sk)
 {
 	struct connection_slot *slot;
-	u64 cookie;
+	u64 number;
 
 	if (!config.use_slots)
 		return 0;
-	/* A socket gets its cookie when the first asks for it. */
-	cookie = sk->__sk_common.skc_cookie.counter;
-	if (!cookie)
-		return 0;
-	slot = slot_of(cookie);
-	return slot && slot->owner == cookie ? slot : 0;
+	number = number_of(sk);
+	slot = slot_at(*told_at(number));
+	return slot && slot->owner == number ? slot : 0;
 }
 
 /* NULL: not known. */
@@ -170,34 +189,57 @@ static __always_inline struct connection *find_connection(struct sock *sk)
 
 	if (slot)
 		return &slot->connection;
-	/* Who looks for a slot gives the socket a cookie. */
-	if (config.use_slots && !sk->__sk_common.skc_cookie.counter && sk->sk_protocol == IPPROTO_TCP)
-		return 0;
 	if (config.use_socket_storage)
 		return bpf_sk_storage_get(&connections, sk, 0, 0);
 	return bpf_map_lookup_elem(&connections_by_address, &address);
 }
 
 /* NULL: taken, or not for this socket. */
-static __always_inline struct connection *take_slot(struct sock *sk)
+static __always_inline struct connection *take_slot(const struct sock *sk, u32 id)
 {
-	struct connection_slot *slot;
-	u64 cookie;
+	struct connection_slot *slot, *other;
+	u32 *place, before;
+	u64 number;
 
 	/* Not MPTCP: nothing tells of its sockets' end. */
 	if (!config.use_slots || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	cookie = bpf_get_socket_cookie(sk);
-	slot = slot_of(cookie);
-	if (!slot || __sync_val_compare_and_swap(&slot->owner, 0, cookie) != 0)
+	number = number_of(sk);
+	place = told_at(number);
+	before = *(volatile u32 *)place;
+	other = slot_at(before);
+	/* What a socket that is gone has left there matters no more. */
+	if (!other || (other->owner && told_at(other->owner) == place))
 		return 0;
+	slot = slot_at(id);
+	if (!slot || __sync_val_compare_and_swap(&slot->owner, 0, number) != 0)
+		return 0;
+	if (__sync_val_compare_and_swap(place, before, id) != before) {
+		slot->owner = 0;
+		return 0;
+	}
 	return &slot->connection;
 }
 
-/* NULL: not a stream socket of the process, or no room (counted). */
+static __always_inline u64 next_connection_id(void)
+{
+	return __sync_fetch_and_add(&last_connection_id, 1) + 1;
+}
+
+static __always_inline void begin_connection(struct connection *connection, u64 id, u64 inode)
+{
+	connection->id = id;
+	connection->inode = inode;
+	connection->fd = -1;
+	/* Nobody can have wished for anything yet. */
+	connection->wish_round = wish_round;
+}
+
+/* NULL: no room (counted). */
 static __always_inline struct connection *open_connection(struct sock *sk, u64 inode)
 {
-	struct connection *connection = take_slot(sk);
+	const u64 id = next_connection_id();
+	struct connection *connection = take_slot(sk, id);
 	u64 address = (u64)sk;
 
 	if (!connection && config.use_socket_storage) {
@@ -212,11 +254,7 @@ static __always_inline struct connection *open_connection(struct sock *sk, u64 i
 		count(COUNTER_CONNECTIONS_FULL);
 		return 0;
 	}
-	connection->id = __sync_fetch_and_add(&last_connection_id, 1) + 1;
-	connection->inode = inode;
-	connection->fd = -1;
-	/* Nobody can have wished for anything yet. */
-	connection->wish_round = wish_round;
+	begin_connection(connection, id, inode);
 	return connection;
 }
 

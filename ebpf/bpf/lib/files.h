@@ -15,9 +15,14 @@ static __always_inline struct file *file_of(s32 fd)
 	const struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
 	struct file *file = 0;
 
-	if (fd < 0 || (u32)fd >= table->max_fds || bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd))
+	if (fd < 0 || (u32)fd >= table->max_fds)
 		return 0;
-	return file;
+	if (bpf_ksym_exists(bpf_rdonly_cast)) {
+		const struct timespec64 *place = bpf_rdonly_cast(table->fd + fd, bpf_core_type_id_kernel(struct timespec64));
+
+		return (struct file *)place->tv_sec;
+	}
+	return bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd) ? 0 : file;
 }
 
 /* NULL if the descriptor is not an open socket. The pointer is only good for guarded reads. */

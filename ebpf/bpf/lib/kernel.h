@@ -46,9 +46,7 @@ enum {
 	BPF_F_NO_PREALLOC = 1,
 	BPF_F_MMAPABLE = 1024,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
-	BPF_RB_NO_WAKEUP = 1,
 	BPF_RB_FORCE_WAKEUP = 2,
-	BPF_RB_AVAIL_DATA = 0,
 };
 
 #include <bpf/bpf_helpers.h>
@@ -61,10 +59,6 @@ enum {
 typedef struct {
 	int counter;
 } atomic_t;
-
-typedef struct {
-	s64 counter;
-} atomic64_t;
 
 struct msghdr;
 struct signal_struct {
@@ -80,6 +74,11 @@ struct inode {
 struct file {
 	struct inode *f_inode;
 	void *private_data;
+};
+
+/* Begins with 64 bits that are no pointer: as good as any to read such a word through. */
+struct timespec64 {
+	s64 tv_sec;
 };
 
 struct fdtable {
@@ -140,7 +139,6 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
-	atomic64_t skc_cookie;
 };
 
 struct socket;
@@ -164,6 +162,7 @@ struct tcp_sock {
 	u32 write_seq;
 	u32 snd_nxt;
 	u64 bytes_sent;
+	u64 tcp_clock_cache;
 	struct {
 		u64 time;
 	} rcv_rtt_est;
@@ -189,10 +188,20 @@ struct trace_event_raw_sys_exit {
 
 #pragma clang attribute pop
 
+/* Since 6.2 (a35b9af4ec2c): what is read through the pointer it gives needs no helper call. 0 where it is missing. */
+extern void *bpf_rdonly_cast(const void *object, u32 type) __ksym __weak;
+
 /* A field of a kernel object. The tracing programs get typed pointers, which the verifier lets them follow for the
  * price of a load; a pointer found in another way takes a helper call for each field. `typed` is a constant.
  */
 #define FIELD(typed, pointer, field) ((typed) ? (pointer)->field : BPF_CORE_READ(pointer, field))
+
+/* A length that the verifier is to see bounded. Never true; the verifier cannot know, the compiler must not. */
+static __always_inline u64 bounded(u64 length, u64 most)
+{
+	barrier_var(length);
+	return length > most ? most : length;
+}
 
 /* As bpf_get_current_pid_tgid has it. */
 static __always_inline u64 task_id(const struct task_struct *task)

@@ -41,7 +41,6 @@ struct scratch {
 };
 
 enum {
-	/* A record of this payload takes 512 bytes of the ring, its own header of 8 included. */
 	SMALL_PAYLOAD_BYTES = 352,
 	/* What is copied of a call unless set otherwise. */
 	MEDIUM_PAYLOAD_BYTES = 2048,
@@ -112,13 +111,6 @@ static __always_inline struct call_form form_of(u64 number)
 	const struct call_form other = { CALL_OTHER, SHAPE_UNREAD };
 
 	return number < CALL_NUMBERS ? call_forms[number] : other;
-}
-
-/* A length that the verifier is to see bounded. Never true; the verifier cannot know, the compiler must not. */
-static __always_inline u64 bounded(u64 length, u64 most)
-{
-	barrier_var(length);
-	return length > most ? most : length;
 }
 
 /* An array of one segment is as good as none; one of two, a head and a body, is frequent. */

@@ -105,7 +105,7 @@ struct thread_slot {
 	u64 whose; /* the thread, and what its interpreter says of where things are: see slot_word */
 	u64 state; /* its PyThreadState */
 	u64 base;  /* the context that it made for itself; 0: not known */
-	u64 reserved;
+	u64 added_up_at; /* when the scheduler had last added up what it had run, at its last socket call */
 };
 
 struct thread_slot thread_slots[THREAD_SLOTS];

@@ -77,8 +77,8 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	struct call_facts facts = {};
 	struct buffer buffer = {};
 	struct file *file = 0;
-	bool has_arguments;
-	u64 inode = 0;
+	bool has_arguments, ran_on;
+	u64 added_up_at, inode = 0;
 
 	if (!is_watched(tgid))
 		return 0;
@@ -90,7 +90,9 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	/* All that is wanted of the task, before the ways part: the verifier's every look at it takes long. */
 	facts.id = id;
 	facts.thread = thread_pointer(task);
-	facts.ran_less_clock = ran_less_clock(task);
+	added_up_at = task->se.exec_start;
+	facts.ran_less_clock = ran_less_clock(task, added_up_at);
+	ran_on = has_run_on(id, added_up_at);
 	has_arguments = read_arguments(task, &arguments);
 	note_socket_call(id, direction);
 	connection = find_connection(sk);
@@ -164,6 +166,9 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	if (direction == DIRECTION_SENT && result > 0) {
 		facts.deferred = connection->deferred;
 		connection->deferred = facts.has_buffer && !took_all(&buffer, result);
+		/* The thread's own time is counted up to the same moment: it must not have stood still since. */
+		if (typed && ran_on)
+			facts.at_ns = sent_ns(sk);
 	}
 	/* Where they are kept, each answer ends what was kept before it. */
 	if (config.exceptions && direction == DIRECTION_SENT && answers_count() && facts.has_buffer) {

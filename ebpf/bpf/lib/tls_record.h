@@ -77,20 +77,10 @@ struct {
 
 u64 last_tls_session;
 
-/* Records are written in place: a program at a user's instruction can be interrupted by another of its kind, so
- * nothing per CPU is safe.
+/* Written in the ring, where it takes no more room than it needs: a program at a user's instruction can be interrupted by
+ * another of its kind, so nothing per CPU is safe.
  */
-struct tls_small {
-	struct tls_call call;
-	u8 payload[SMALL_PAYLOAD_BYTES];
-};
-
-struct tls_medium {
-	struct tls_call call;
-	u8 payload[MEDIUM_PAYLOAD_BYTES + TAIL_BYTES_MAX];
-};
-
-struct tls_large {
+struct placed_tls_call {
 	struct tls_call call;
 	u8 payload[HEAD_BYTES_MAX + TAIL_BYTES_MAX];
 };
@@ -240,37 +230,29 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 	record->header.size += tail;
 }
 
-#define TELL_PART(type)                                                                                                \
-	do {                                                                                                           \
-		struct type *record = reserve(sizeof(*record));                                                        \
-		if (!record)                                                                                           \
-			return true;                                                                                    \
-		fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);   \
-		record->call.position = part->position;                                                                \
-		record->call.bytes = part->bytes;                                                                      \
-		record->call.identity = read_identity(part->id, part->thread, &record->call.context);                 \
-		copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);                        \
-		if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {  \
-			bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);                                                 \
-			return false;                                                                                  \
-		}                                                                                                      \
-		submit(&record->call.header);                                                                          \
-	} while (0)
-
 /* False: what is said of a failure comes first, nothing is written. A function of its own, so that the verifier looks at
  * it once.
  */
 __noinline int tell_part(const struct tls_part *part)
 {
+	struct placed_tls_call *record;
+
 	/* Never true; the verifier cannot know. */
 	if (!part)
 		return true;
-	if (part->head <= SMALL_PAYLOAD_BYTES - TAIL_BYTES_MAX)
-		TELL_PART(tls_small);
-	else if (part->head <= MEDIUM_PAYLOAD_BYTES)
-		TELL_PART(tls_medium);
-	else
-		TELL_PART(tls_large);
+	record = reserve(sizeof(struct tls_call) + bounded(part->head, HEAD_BYTES_MAX) + bounded(part->tail, TAIL_BYTES_MAX));
+	if (!record)
+		return true;
+	fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);
+	record->call.position = part->position;
+	record->call.bytes = part->bytes;
+	record->call.identity = read_identity(part->id, part->thread, &record->call.context);
+	copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);
+	if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {
+		discard(&record->call.header);
+		return false;
+	}
+	submit(&record->call.header);
 	return true;
 }
 
