@@ -18,7 +18,7 @@ use model::Origin;
 
 pub use detect::{First, Kind, Looks};
 pub(crate) use input::Input;
-pub(crate) use lane::{Frame, Lane, Measure, Step};
+pub(crate) use lane::{Frame, Lane, Measure, Missed, Step};
 pub(crate) use open::Open;
 pub(crate) use text::{Text, TextLane, TextStep};
 
@@ -180,6 +180,17 @@ impl Parser {
             Kind::Mysql => Self::Mysql(Box::new(crate::mysql::Parser::new(origin, options))),
             Kind::Redis => Self::Redis(Box::new(crate::redis::Parser::new(origin, options))),
             Kind::Memcached => Self::Memcached(Box::new(crate::memcached::Parser::new(origin, options))),
+        }
+    }
+
+    /// Positions count from the connection's first byte, though its first chunks were missed: what is missing before the
+    /// next one of each direction is known.
+    pub fn anchor(&mut self) {
+        match self {
+            Self::Postgresql(parser) => parser.anchor(),
+            Self::Mysql(parser) => parser.anchor(),
+            Self::Redis(parser) => parser.anchor(),
+            Self::Memcached(parser) => parser.anchor(),
         }
     }
 

@@ -100,6 +100,9 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -125,5 +128,29 @@ mod tests {
             assert_eq!(messages.count(), *want, "{name}");
         }
         assert_eq!(Messages::new(false).count(), None);
+    }
+
+    proptest! {
+        /// However the bytes are cut, and whichever of them are missed: the count is right, or there is none.
+        #[test]
+        fn counts_do_not_depend_on_the_cutting(
+            lengths in vec(0..300_usize, 0..10),
+            cuts in vec((any::<prop::sample::Index>(), prop::bool::weighted(0.2)), 0..10),
+        ) {
+            let message = |length: &usize| [&[0], &(*length as u32).to_be_bytes()[..], &vec![7; *length]].concat();
+            let bytes: Vec<u8> = lengths.iter().flat_map(message).collect();
+            let mut ends: Vec<_> = cuts.iter().map(|(cut, missed)| (cut.index(bytes.len() + 1), *missed)).collect();
+            ends.sort_unstable();
+            ends.push((bytes.len(), false));
+            let (mut messages, mut at, mut is_whole) = (Messages::new(true), 0, true);
+            for (end, missed) in ends {
+                let piece = &bytes[at..end];
+                messages.push(if missed { Content::Missed(piece.len() as u64) } else { Content::Seen(piece) });
+                is_whole &= !missed || piece.is_empty();
+                at = end;
+            }
+            prop_assert!(messages.count().is_none_or(|count| count == lengths.len() as u64));
+            prop_assert!(!is_whole || messages.count().is_some());
+        }
     }
 }

@@ -12,7 +12,7 @@ use model::Origin;
 
 use crate::Chunk;
 use crate::database::{
-    Command, EndBy, LetGo, Looks, Open, Options, Part, Sender, Sink, System, TextLane, TextStep,
+    Command, EndBy, LetGo, Looks, Missed, Open, Options, Part, Sender, Sink, System, TextLane, TextStep,
 };
 use command::{Answer, Asks, Verb};
 pub(crate) use command::{looks_like_answer, looks_like_command};
@@ -58,6 +58,12 @@ impl Parser {
         }
     }
 
+    /// See [`database::Parser::anchor`](crate::database::Parser::anchor).
+    pub(crate) fn anchor(&mut self) {
+        self.client.anchor();
+        self.server.anchor();
+    }
+
     /// Takes the next chunk of one direction and tells what it completes.
     pub fn push(&mut self, sender: Sender, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
         match sender {
@@ -72,13 +78,16 @@ impl Parser {
     }
 
     fn push_client(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.client.open(chunk);
+        let before = (self.client.last_ns, self.server.reach().1);
+        let (input, missed) = self.client.open(chunk);
         let Some(mut input) = input else { return };
         if self.over {
             return;
         }
-        if lost {
+        if missed == Missed::Framing {
             self.lose_client(sink);
+            // What was cut off there is told late.
+            self.open.miss(before, sink);
         }
         if input.begins && command::is_binary(input.ahead().0, input.left()) {
             return self.let_go(LetGo::Unsupported, sink);
@@ -109,6 +118,9 @@ impl Parser {
                         asks.bytes = asks.bytes.saturating_add(block.len);
                         asks.end_ns = block.end_ns;
                         self.command(&asks, sink);
+                        if block.unseen_end {
+                            self.open.miss((asks.end_ns, self.server.reach().1), sink);
+                        }
                     }
                 }
                 TextStep::Lost(line) => {
@@ -199,14 +211,18 @@ impl Parser {
     }
 
     fn push_server(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.server.open(chunk);
+        let before = self.server.reach();
+        let (input, missed) = self.server.open(chunk);
         let Some(mut input) = input else { return };
         if self.over {
             return;
         }
-        if lost {
-            sink(Part::Lost);
+        // Within a batch an answer may have ended, and another command have been sent.
+        let several = self.open.first().is_some_and(|first| first.state.expected.len() > 1);
+        if missed == Missed::Within && several {
+            self.open.miss(before, sink);
         }
+        self.open.heed(missed, before, sink);
         let begins = input.position;
         loop {
             match self.server.next(&mut input) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use model::Origin;
 
 use crate::Chunk;
-use crate::database::{Command, Frame, Lane, LetGo, Open, Options, Part, Sender, Sink, Step, System};
+use crate::database::{Command, Frame, Lane, LetGo, Missed, Open, Options, Part, Sender, Sink, Step, System};
 use crate::sql::{Dialect, Summary, summarize};
 use answer::Answering;
 use greeting::{Agreement, Login, is_login};
@@ -90,6 +90,12 @@ impl Parser {
         }
     }
 
+    /// See [`database::Parser::anchor`](crate::database::Parser::anchor).
+    pub(crate) fn anchor(&mut self) {
+        self.client.anchor();
+        self.server.anchor();
+    }
+
     /// Takes the next chunk of one direction and tells what it completes.
     pub fn push(&mut self, sender: Sender, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
         match sender {
@@ -104,12 +110,12 @@ impl Parser {
     }
 
     fn push_client(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.client.open(chunk);
+        let (input, missed) = self.client.open(chunk);
         let Some(mut input) = input else { return };
         if self.phase == Phase::Over {
             return;
         }
-        if lost {
+        if missed == Missed::Framing {
             self.lose_client(sink);
         }
         if self.client.is_lost() && input.begins && looks_like_command(input.ahead().0, input.left()) {
@@ -124,6 +130,9 @@ impl Parser {
                         self.open.sent(frame.bytes);
                     } else {
                         self.packet(&frame, sink);
+                    }
+                    if frame.unseen_end && self.phase == Phase::Ready {
+                        self.open.miss((frame.end_ns, self.server.reach().1), sink);
                     }
                 }
                 Step::Lost => self.lose_client(sink),

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use model::Origin;
 
 use crate::Chunk;
-use crate::database::{Command, EndBy, Frame, Lane, LetGo, Open, Options, Part, Sender, Sink, Step, System};
+use crate::database::{
+    Command, EndBy, Frame, Lane, LetGo, Missed, Open, Options, Part, Sender, Sink, Step, System,
+};
 use crate::sql::{Dialect, Summary, summarize};
 pub(crate) use message::looks_like_commands;
 use message::{client_framing, server_framing};
@@ -91,6 +93,12 @@ impl Parser {
         }
     }
 
+    /// See [`database::Parser::anchor`](crate::database::Parser::anchor).
+    pub(crate) fn anchor(&mut self) {
+        self.client.anchor();
+        self.server.anchor();
+    }
+
     /// Takes the next chunk of one direction and tells what it completes.
     pub fn push(&mut self, sender: Sender, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
         match sender {
@@ -105,12 +113,12 @@ impl Parser {
     }
 
     fn push_client(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.client.open(chunk);
+        let (input, missed) = self.client.open(chunk);
         let Some(mut input) = input else { return };
         if self.phase == Phase::Over {
             return;
         }
-        if lost {
+        if missed == Missed::Framing {
             self.lose_client(sink);
         }
         if self.phase == Phase::Over {
@@ -128,7 +136,12 @@ impl Parser {
             let framing = if self.phase == Phase::Startup { startup_framing } else { client_framing };
             match self.client.next(&mut input, framing) {
                 Step::Frame(frame) if self.phase == Phase::Startup => self.startup(&frame, sink),
-                Step::Frame(frame) => self.command(&frame, sink),
+                Step::Frame(frame) => {
+                    self.command(&frame, sink);
+                    if frame.unseen_end {
+                        self.open.miss((frame.end_ns, self.server.reach().1), sink);
+                    }
+                }
                 Step::Lost => self.lose_client(sink),
                 Step::End => return,
             }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use model::Origin;
 
 use crate::Chunk;
-use crate::database::{Command, EndBy, LetGo, Open, Options, Part, Sender, Sink, System, TextLane, TextStep};
+use crate::database::{
+    Command, EndBy, LetGo, Missed, Open, Options, Part, Sender, Sink, System, TextLane, TextStep,
+};
 pub(crate) use command::looks_like_command;
 use command::{Reading, Sent};
 use reply::{Replies, Reply};
@@ -71,6 +73,12 @@ impl Parser {
         }
     }
 
+    /// See [`database::Parser::anchor`](crate::database::Parser::anchor).
+    pub(crate) fn anchor(&mut self) {
+        self.client.anchor();
+        self.server.anchor();
+    }
+
     /// Takes the next chunk of one direction and tells what it completes.
     pub fn push(&mut self, sender: Sender, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
         match sender {
@@ -85,22 +93,29 @@ impl Parser {
     }
 
     fn push_client(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.client.open(chunk);
+        let before = (self.client.last_ns, self.server.reach().1);
+        let (input, missed) = self.client.open(chunk);
         let Some(mut input) = input else { return };
         if self.over {
             return;
         }
-        if lost {
+        if missed == Missed::Framing {
             self.lose_client(sink);
+            // What was cut off there is told late.
+            self.open.miss(before, sink);
         }
         if self.client.is_lost() && input.begins && looks_like_command(input.ahead().0) == Some(true) {
             self.client.set_upright();
             self.reading = Reading::default();
         }
         while !self.over {
+            let mut unseen_end = false;
             let read = match self.client.next(&mut input) {
                 TextStep::Line(line) => self.reading.line(&line, &mut self.client),
-                TextStep::Block(block) => self.reading.block(&block),
+                TextStep::Block(block) => {
+                    unseen_end = block.unseen_end;
+                    self.reading.block(&block)
+                }
                 TextStep::Lost(_) => {
                     self.lose_client(sink);
                     continue;
@@ -108,7 +123,12 @@ impl Parser {
                 TextStep::End => return,
             };
             match read {
-                Ok(Some(sent)) => self.command(&sent, sink),
+                Ok(Some(sent)) => {
+                    self.command(&sent, sink);
+                    if unseen_end {
+                        self.open.miss((sent.end_ns, self.server.reach().1), sink);
+                    }
+                }
                 Ok(None) => {}
                 Err(()) => {
                     self.client.give_up();
@@ -187,14 +207,18 @@ impl Parser {
     }
 
     fn push_server(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.server.open(chunk);
+        let before = self.server.reach();
+        let (input, missed) = self.server.open(chunk);
         let Some(mut input) = input else { return };
         if self.over {
             return;
         }
-        if lost {
-            sink(Part::Lost);
+        // Within a pipeline an answer may have ended, and another command have been sent.
+        let several = self.open.first().is_some_and(|first| first.state.expected.len() > 1);
+        if missed == Missed::Within && several {
+            self.open.miss(before, sink);
         }
+        self.open.heed(missed, before, sink);
         let begins = input.position;
         loop {
             let read = match self.server.next(&mut input) {
@@ -212,7 +236,7 @@ impl Parser {
                 Ok(None) => {}
                 Err(()) => {
                     self.server.give_up();
-                    sink(Part::Lost);
+                    self.open.miss((input.at_ns, input.position), sink);
                 }
             }
         }

@@ -32,6 +32,8 @@ pub(crate) struct Frame {
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
     pub(crate) position: u64,
+    /// Its last bytes were missed: it is told late, when something behind it has been seen.
+    pub(crate) unseen_end: bool,
 }
 
 impl Frame {
@@ -51,6 +53,16 @@ pub(crate) enum Step {
     End,
 }
 
+/// What was missed of a direction before a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missed {
+    Nothing,
+    /// Bytes of a message whose length is known; where the next one begins is still certain.
+    Within,
+    /// It is not known any more where messages begin.
+    Framing,
+}
+
 #[derive(Debug)]
 enum State {
     Header { header: [u8; MAX_HEADER_BYTES], have: usize, start_ns: u64 },
@@ -66,6 +78,8 @@ pub(crate) struct Lane {
     /// When the last call passed.
     pub(crate) last_ns: u64,
     state: State,
+    /// The message that is over has its end in what was missed.
+    unseen_end: bool,
 }
 
 const UPRIGHT: State = State::Header { header: [0; MAX_HEADER_BYTES], have: 0, start_ns: 0 };
@@ -74,13 +88,13 @@ impl Lane {
     /// `upright`: the first byte begins a message.
     pub(crate) fn new(upright: bool) -> Self {
         let state = if upright { UPRIGHT } else { State::Lost };
-        Self { at: upright.then_some(0), last_ns: 0, state }
+        Self { at: upright.then_some(0), last_ns: 0, state, unseen_end: false }
     }
 
-    /// What is new in a chunk. A loss before it is taken into account; true if that loses the framing.
-    pub(crate) fn open<'a>(&mut self, chunk: &crate::Chunk<'a>) -> (Option<Input<'a>>, bool) {
+    /// What is new in a chunk, and what was missed before it.
+    pub(crate) fn open<'a>(&mut self, chunk: &crate::Chunk<'a>) -> (Option<Input<'a>>, Missed) {
         let known = self.at.unwrap_or(chunk.position);
-        let Some(input) = Input::after(known, chunk) else { return (None, false) };
+        let Some(input) = Input::after(known, chunk) else { return (None, Missed::Nothing) };
         self.at = Some(input.position.saturating_add(input.left()));
         let missing = chunk.position.saturating_sub(known);
         (Some(input), self.miss(missing))
@@ -92,7 +106,9 @@ impl Lane {
             if let State::Payload { left: 0, .. } = self.state
                 && let State::Payload { mut frame, .. } = std::mem::replace(&mut self.state, UPRIGHT)
             {
-                frame.end_ns = input.at_ns;
+                frame.unseen_end = std::mem::take(&mut self.unseen_end);
+                // The end of what was missed is not known, so it is not later than the call before it.
+                frame.end_ns = if frame.unseen_end { self.last_ns } else { input.at_ns };
                 return Step::Frame(frame);
             }
             match (&mut self.state, input.peek()) {
@@ -151,6 +167,7 @@ impl Lane {
                     start_ns: *start_ns,
                     end_ns: 0,
                     position: input.position.saturating_sub(*have as u64),
+                    unseen_end: false,
                 };
                 let taken = len - *have;
                 self.state = State::Payload { frame, left: payload, keep };
@@ -168,20 +185,21 @@ impl Lane {
     }
 
     /// So many bytes never came.
-    fn miss(&mut self, bytes: u64) -> bool {
+    fn miss(&mut self, bytes: u64) -> Missed {
         if bytes == 0 {
-            return false;
+            return Missed::Nothing;
         }
         match &mut self.state {
             State::Payload { left, keep, .. } if bytes <= *left => {
                 *left -= bytes;
                 *keep = 0;
-                false
+                self.unseen_end = *left == 0;
+                Missed::Within
             }
-            State::Lost => false,
+            State::Lost => Missed::Nothing,
             _ => {
                 self.state = State::Lost;
-                true
+                Missed::Framing
             }
         }
     }
@@ -189,6 +207,11 @@ impl Lane {
     /// When the last call passed, and where it ended.
     pub(crate) fn reach(&self) -> (u64, u64) {
         (self.last_ns, self.at.unwrap_or(0))
+    }
+
+    /// The first byte of the direction has position 0, whether or not it was seen.
+    pub(crate) fn anchor(&mut self) {
+        self.at.get_or_insert(0);
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Command, EndBy, Part, Sink};
+use super::{Command, EndBy, Missed, Part, Sink};
 
 /// Most exchanges that wait for an answer.
 const MAX_WAITING: usize = 1024;
@@ -79,9 +79,12 @@ impl<S> Open<S> {
         sink(Part::Command { command, joins, start_ns, position, end_ns });
     }
 
-    /// Something of an answer to the first exchange, which begins there. False if there is none.
+    /// Something of an answer to the first exchange, which begins there. False if there is none, or if it was asked for
+    /// later than that: then what is told late answers something that was not seen.
     pub(crate) fn answer(&mut self, start_ns: u64, position: u64, sink: &mut Sink<'_>) -> bool {
-        let Some(first) = self.queue.front_mut() else { return false };
+        let Some(first) = self.queue.front_mut().filter(|first| first.start_ns <= start_ns) else {
+            return false;
+        };
         first.answer_position.get_or_insert(position);
         if !std::mem::replace(&mut first.answered, true) && first.told {
             sink(Part::AnswerBegins { at_ns: start_ns });
@@ -103,6 +106,22 @@ impl<S> Open<S> {
     pub(crate) fn abandon(&mut self, end: (u64, u64), sink: &mut Sink<'_>) {
         while !self.queue.is_empty() {
             self.finish(end, EndBy::Lost, sink);
+        }
+    }
+
+    /// Answers passed that nobody saw, from this moment and place on: they may be those to what is open, and to commands
+    /// that were not seen either.
+    pub(crate) fn miss(&mut self, end: (u64, u64), sink: &mut Sink<'_>) {
+        sink(Part::Lost);
+        self.abandon(end, sink);
+    }
+
+    /// What was missed of the answers before a call. If only one exchange waits, and no end was missed, it goes on.
+    pub(crate) fn heed(&mut self, missed: Missed, end: (u64, u64), sink: &mut Sink<'_>) {
+        match missed {
+            Missed::Nothing => {}
+            Missed::Within if self.len() <= 1 => {}
+            Missed::Within | Missed::Framing => self.miss(end, sink),
         }
     }
 

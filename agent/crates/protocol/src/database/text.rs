@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use super::input::{Input, Piece};
+use super::lane::Missed;
 
 /// Most bytes kept of a line, and most it may have.
 const MAX_KEPT_BYTES: usize = 512;
@@ -19,6 +20,8 @@ pub(crate) struct Text {
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
     pub(crate) position: u64,
+    /// See [`Frame`](super::Frame).
+    pub(crate) unseen_end: bool,
 }
 
 impl Text {
@@ -57,7 +60,8 @@ pub(crate) struct TextLane {
     text: Text,
 }
 
-const NOTHING: Text = Text { bytes: Vec::new(), len: 0, start_ns: 0, end_ns: 0, position: 0 };
+const NOTHING: Text =
+    Text { bytes: Vec::new(), len: 0, start_ns: 0, end_ns: 0, position: 0, unseen_end: false };
 
 impl TextLane {
     /// `upright`: the first byte begins a line.
@@ -66,10 +70,10 @@ impl TextLane {
         Self { at: upright.then_some(0), last_ns: 0, state, text: NOTHING }
     }
 
-    /// What is new in a chunk; true if what was lost before it loses the framing.
-    pub(crate) fn open<'a>(&mut self, chunk: &crate::Chunk<'a>) -> (Option<Input<'a>>, bool) {
+    /// What is new in a chunk, and what was missed before it.
+    pub(crate) fn open<'a>(&mut self, chunk: &crate::Chunk<'a>) -> (Option<Input<'a>>, Missed) {
         let known = self.at.unwrap_or(chunk.position);
-        let Some(input) = Input::after(known, chunk) else { return (None, false) };
+        let Some(input) = Input::after(known, chunk) else { return (None, Missed::Nothing) };
         self.at = Some(input.position.saturating_add(input.left()));
         (Some(input), self.miss(chunk.position.saturating_sub(known)))
     }
@@ -82,6 +86,11 @@ impl TextLane {
     /// When the last call passed, and where it ended.
     pub(crate) fn reach(&self) -> (u64, u64) {
         (self.last_ns, self.at.unwrap_or(0))
+    }
+
+    /// The first byte of the direction has position 0, whether or not it was seen.
+    pub(crate) fn anchor(&mut self) {
+        self.at.get_or_insert(0);
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -166,7 +175,7 @@ impl TextLane {
 
     fn finish(&mut self, input: &Input<'_>) -> Text {
         let mut text = std::mem::replace(&mut self.text, NOTHING);
-        text.end_ns = input.at_ns;
+        text.end_ns = if text.unseen_end { self.last_ns } else { input.at_ns };
         text
     }
 
@@ -177,21 +186,22 @@ impl TextLane {
         TextStep::Lost(self.finish(input))
     }
 
-    fn miss(&mut self, bytes: u64) -> bool {
+    fn miss(&mut self, bytes: u64) -> Missed {
         if bytes == 0 {
-            return false;
+            return Missed::Nothing;
         }
         match &mut self.state {
             State::Block { left, keep } if bytes <= *left => {
                 *left -= bytes;
                 *keep = 0;
                 self.text.len += bytes;
-                false
+                self.text.unseen_end = *left == 0;
+                Missed::Within
             }
-            State::Lost => false,
+            State::Lost => Missed::Nothing,
             State::Line | State::Block { .. } => {
                 self.give_up();
-                true
+                Missed::Framing
             }
         }
     }

@@ -89,6 +89,11 @@ impl Records {
         Self { at: 0, anchored, last_ns: 0, state }
     }
 
+    /// Whether it is not known where records begin.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, State::Searching | State::Done)
+    }
+
     pub fn push(&mut self, chunk: &Chunk<'_>, reader: &mut dyn Reader) {
         if !std::mem::replace(&mut self.anchored, true) {
             self.at = chunk.position;

@@ -70,6 +70,11 @@ impl ResponseParser {
         self.responses.parts.drain(..).for_each(sink);
     }
 
+    /// Whether it is not known where records begin.
+    pub fn is_lost(&self) -> bool {
+        self.records.is_lost()
+    }
+
     /// Bytes of the response to a request so far.
     pub fn bytes(&self, id: u16) -> u64 {
         self.responses.open.iter().find(|open| open.id == id).map_or(0, |open| open.bytes)

@@ -9,6 +9,9 @@
 //! 4. A later call begins with a whole start line. By `Lost`, at the last byte before that call.
 //! 5. The stream ends. By `Lost`.
 //!
+//! Where bytes were missed before the call that shows the end (not just not copied), 1 and 2 are by `Lost` too: the end
+//! may be another message's.
+//!
 //! A call that ends with an empty line while the head's end is missing is taken for the end of the head: the
 //! body is then framed by the fields that were seen, but rule 4 still holds, for the guess may be wrong.
 

@@ -73,6 +73,12 @@ impl ResponseParser {
         }
     }
 
+    /// Of the requests told so far only the last `count` still wait for a response to begin.
+    pub fn still_expect(&mut self, count: usize) {
+        let expected = &mut self.stream.side.expected;
+        expected.drain(..expected.len().saturating_sub(count));
+    }
+
     /// Takes the next chunk and gives the parts it completes, in order.
     pub fn push(&mut self, chunk: &Chunk<'_>, sink: &mut dyn FnMut(Part<ResponseHead>)) {
         self.stream.push(chunk, sink);

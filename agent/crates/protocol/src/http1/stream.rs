@@ -67,6 +67,8 @@ pub(super) struct Stream<S> {
     state: State,
     /// How the body of the message came that began last.
     pub flow: Flow,
+    /// The probe was not told of some bytes of it: what ends then may be another message.
+    missed: bool,
     /// A message has been seen.
     proven: bool,
     searched_calls: u32,
@@ -111,8 +113,19 @@ impl<S: Side> Stream<S> {
             Origin::Midway => (false, State::Searching),
         };
         let (at, last_ns, proven) = (0, 0, false);
-        let flow = Flow::default();
-        Self { side, at, anchored, last_ns, state, flow, proven, searched_calls: 0, searched_bytes: 0 }
+        let (flow, missed) = (Flow::default(), false);
+        Self {
+            side,
+            at,
+            anchored,
+            last_ns,
+            state,
+            flow,
+            missed,
+            proven,
+            searched_calls: 0,
+            searched_bytes: 0,
+        }
     }
 
     /// Takes the next chunk and tells the parts it completes.
@@ -126,7 +139,12 @@ impl<S: Side> Stream<S> {
         }
         let Some(call) = Call::after(self.at, chunk) else { return };
         // The end of what was lost is not known, so nothing in it is later than the call before it.
-        self.miss(call.position - self.at, self.last_ns, sink);
+        let gap = call.position - self.at;
+        self.miss(gap, self.last_ns, sink);
+        if gap > 0 && matches!(self.state, State::Blind { .. }) {
+            self.missed = true;
+            self.side.lost();
+        }
         if call.begins {
             self.greet(&call, sink);
         }
@@ -153,6 +171,11 @@ impl<S: Side> Stream<S> {
         };
         self.end(by, self.last_ns, sink);
         self.state = State::Done;
+    }
+
+    /// How a blind message ends whose end seems to have been seen.
+    fn sighted(&self) -> EndBy {
+        if self.missed { EndBy::Lost } else { EndBy::Framing }
     }
 
     /// Ends the open message, if there is one, before the byte at `at`.
@@ -192,6 +215,9 @@ impl<S: Side> Stream<S> {
             }
             _ => return,
         }
+        if matches!(self.state, State::Body { .. } | State::Blind { .. }) {
+            self.side.lost();
+        }
         self.end(EndBy::Lost, self.last_ns, sink);
         self.state = State::Boundary { sure: false };
     }
@@ -202,7 +228,7 @@ impl<S: Side> Stream<S> {
         let (last, whole) = call.ending();
         let rest = match blind.at_call_end(last, whole, self.at) {
             Sight::None => return,
-            Sight::Over => return self.end(EndBy::Framing, call.at_ns, sink),
+            Sight::Over => return self.end(self.sighted(), call.at_ns, sink),
             Sight::Presumed => return self.end(EndBy::Lost, call.at_ns, sink),
             Sight::Counted(bytes) => Rest::Counted(bytes),
             Sight::Chunked(chunks) => Rest::Chunked(chunks),

@@ -262,8 +262,14 @@ pub(crate) fn looks_like_command(bytes: &[u8], len: u64) -> Looks {
     let Some(end) = memchr::memmem::find(&bytes[..bytes.len().min(2048)], b"\r\n") else {
         return Looks::Other;
     };
-    let line =
-        Text { bytes: bytes[..end].to_vec(), len: end as u64 + 2, start_ns: 0, end_ns: 0, position: 0 };
+    let line = Text {
+        bytes: bytes[..end].to_vec(),
+        len: end as u64 + 2,
+        start_ns: 0,
+        end_ns: 0,
+        position: 0,
+        unseen_end: false,
+    };
     match Asks::read(&line) {
         Some(asks) if asks.data_bytes.is_some() && asks.verb != MetaSet => Looks::Surely,
         Some(_) if memchr::memmem::find(&line.bytes, b" HTTP/").is_none() => Looks::Perhaps,

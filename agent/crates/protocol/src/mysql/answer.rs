@@ -4,6 +4,10 @@
 use super::packet::{self, MORE_RESULTS, length_encoded, u16_at, u32_at};
 use crate::database::Frame;
 
+/// What is longer is a row: an error's text has at most 512 bytes (`MYSQL_ERRMSG_SIZE`, `include/mysql_com.h`), an EOF or
+/// OK packet in its place is shorter yet.
+const MIN_ROW_BYTES: u64 = 1024;
+
 /// What is to come of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answering {
@@ -69,6 +73,22 @@ impl Answering {
         matches!(self, Self::First | Self::Columns { .. } | Self::AfterColumns | Self::Rows)
     }
 
+    /// Whether a packet of so many bytes can be many things here, which only its first byte tells apart.
+    fn needs_first_byte(&self, payload_bytes: u64) -> bool {
+        match self {
+            Self::Columns { .. } | Self::Definitions { .. } => false,
+            Self::AfterColumns | Self::Rows => (1..MIN_ROW_BYTES).contains(&payload_bytes),
+            _ => payload_bytes > 0,
+        }
+    }
+
+    /// Whether a packet begins as an error of which the number was not seen. No row begins so.
+    fn is_cut_error(&self, frame: &Frame) -> bool {
+        !matches!(self, Self::Columns { .. } | Self::Definitions { .. })
+            && matches!(frame.payload[..], [0xff] | [0xff, _])
+            && frame.payload_bytes > 2
+    }
+
     /// Takes a packet of the server.
     pub(super) fn hear(&mut self, frame: &Frame, deprecate_eof: Option<bool>) -> Heard {
         let payload = &frame.payload[..];
@@ -81,6 +101,9 @@ impl Answering {
         // MariaDB reports progress in error packets of number 65535.
         if is_progress(payload) {
             return Heard::More;
+        }
+        if self.is_cut_error(frame) || first.is_none() && self.needs_first_byte(frame.payload_bytes) {
+            return Heard::Strange;
         }
         match *self {
             Self::Single => Heard::End,

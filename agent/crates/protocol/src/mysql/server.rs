@@ -4,16 +4,19 @@ use super::answer::{self, Heard};
 use super::packet::{self, framing, greeting_framing};
 use super::{Agreement, MAX_STATEMENTS, Parser, Phase};
 use crate::Chunk;
-use crate::database::{Command, EndBy, Frame, Input, LetGo, Part, Sink, Step, System};
+use crate::database::{Command, EndBy, Frame, Input, LetGo, Missed, Part, Sink, Step, System};
 
 impl Parser {
     pub(super) fn push_server(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.server.open(chunk);
+        let before = self.server.reach();
+        let (input, missed) = self.server.open(chunk);
         let Some(mut input) = input else { return };
         if self.phase == Phase::Over {
             return;
         }
-        if lost {
+        if self.phase == Phase::Ready {
+            self.open.heed(missed, before, sink);
+        } else if missed == Missed::Framing {
             self.lose_server(sink);
         }
         let begins = input.position;
@@ -146,7 +149,7 @@ impl Parser {
             }
             Heard::Strange => {
                 self.server.give_up();
-                sink(Part::Lost);
+                self.open.miss((frame.end_ns, frame.end()), sink);
             }
         }
     }

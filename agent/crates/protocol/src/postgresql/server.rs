@@ -11,7 +11,8 @@ const READY: [u8; 5] = [b'Z', 0, 0, 0, 5];
 
 impl Parser {
     pub(super) fn push_server(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
-        let (input, lost) = self.server.open(chunk);
+        let before = self.server.reach();
+        let (input, missed) = self.server.open(chunk);
         let Some(mut input) = input else { return };
         if self.phase == Phase::Over {
             return;
@@ -19,9 +20,7 @@ impl Parser {
         if self.phase == Phase::Encryption {
             return self.encryption(&mut input, chunk, sink);
         }
-        if lost {
-            sink(Part::Lost);
-        }
+        self.open.heed(missed, before, sink);
         let begins = input.position;
         loop {
             match self.server.next(&mut input, server_framing) {

@@ -80,7 +80,7 @@ fn requests_with_heads_cut_off() {
         (
             "lost in the head",
             vec![call("GET /a HTTP/1.1\r\nA: 1\r\nB"), Step::Lost(9), call("C: 1\r\n\r\n"), call(GET)],
-            &["GET /a 1.1 cut @0 1..1", "end 41 Framing @3", "GET /a 1.1 @41 4..4", "end 28 Framing @4"],
+            &["GET /a 1.1 cut @0 1..1", "end 41 Lost @3", "GET /a 1.1 @41 4..4", "end 28 Framing @4"],
         ),
     ];
     for (name, steps, expected) in cases {

@@ -136,12 +136,12 @@ fn chunked_bodies_are_exact_as_far_as_sizes_are_seen() {
         (
             "a size lost, the last chunk alone",
             vec![call(CHUNKED), Step::Lost(263), call("0\r\n\r\n"), call(OK)],
-            &["200 1.1 @0 1..1", "end 315 Framing @3", "200 1.1 @315 4..4", "end 40 Framing @4"],
+            &["200 1.1 @0 1..1", "end 315 Lost @3", "200 1.1 @315 4..4", "end 40 Framing @4"],
         ),
         (
             "a size lost, trailers",
             vec![call(CHUNKED), Step::Lost(263), call("0\r\nX: 1\r\n\r\n"), call(OK)],
-            &["200 1.1 @0 1..1", "end 321 Framing @3", "200 1.1 @321 4..4", "end 40 Framing @4"],
+            &["200 1.1 @0 1..1", "end 321 Lost @3", "200 1.1 @321 4..4", "end 40 Framing @4"],
         ),
         (
             "the last chunk lost",

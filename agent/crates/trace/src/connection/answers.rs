@@ -29,6 +29,26 @@ pub(super) enum Passing {
     Unseen,
 }
 
+/// What was heard of in the responses' direction, its content seen or not.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Where the next byte is to stand, once that is known.
+    next: Option<u64>,
+    /// Since the last head or end of a response that was seen, some bytes were not heard of.
+    missed: bool,
+}
+
+impl Heard {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self { next: (origin == Origin::Start).then_some(0), missed: false }
+    }
+
+    fn pass(&mut self, chunk: &Chunk<'_>) {
+        let end = chunk.position.saturating_add(chunk.len);
+        self.missed |= self.next.replace(end).is_some_and(|expected| chunk.position > expected);
+    }
+}
+
 impl Dialogue {
     pub(super) fn pass_response(
         &mut self,
@@ -42,12 +62,14 @@ impl Dialogue {
         {
             assembler.go_on(exchange, passage.thread, chunk.at_ns);
         }
+        let end = chunk.position.saturating_add(chunk.len);
+        self.heard.pass(chunk);
         let between = matches!(self.passing, Passing::Nothing | Passing::Unseen);
         if between && chunk.head.is_empty() {
             self.pass_unseen(chunk);
             return Verdict::Stay;
         }
-        if (self.responses.is_some() || self.passing == Passing::Unseen)
+        if (self.responses.is_some() || self.passing == Passing::Unseen || self.heard.missed)
             && count_gap(self.response_position, chunk.position, assembler)
             && between
             && self.drop_doubtful(assembler, out)
@@ -65,18 +87,24 @@ impl Dialogue {
             }
             self.responses = Some(parser);
         }
-        self.response_position = chunk.position.saturating_add(chunk.len);
+        self.response_position = end;
         let mut parts = Vec::new();
         if let Some(parser) = &mut self.responses {
             parser.push(chunk, &mut |part| parts.push(part));
         }
         let cut = self.closing.cut();
+        let stands = parts.iter().any(|part| matches!(part, Part::Head { .. } | Part::End { .. }));
+        let is_lost = parts.iter().any(|part| matches!(part, Part::Lost | Part::End { by: EndBy::Lost, .. }));
         for part in parts {
             let verdict = self.take_response_part(part, passage.thread, cut, assembler, out);
             if !verdict.stays() {
                 self.abandon(End::ProbeLost, assembler, out);
                 return verdict;
             }
+        }
+        self.heard.missed &= !stands;
+        if is_lost && let Some(parser) = &mut self.responses {
+            parser.still_expect(self.exchanges.len() - usize::from(self.passing == Passing::First));
         }
         if self.passing == Passing::First
             && let Some(exchange) = self.exchanges.front_mut()
@@ -148,6 +176,9 @@ impl Dialogue {
                     describe(&mut exchange.span, flow, end);
                     assembler.finish(*exchange, end, end_ns, out);
                 }
+                if by == EndBy::Lost {
+                    self.drop_doubtful(assembler, out);
+                }
             }
             Part::Upgraded => {
                 if self.passing == Passing::First {
@@ -211,14 +242,15 @@ impl Dialogue {
         Passing::Unpaired
     }
 
-    /// Bytes of responses were lost between messages, so the next response may belong to any of the requests
-    /// that wait. Without pipelining it is the last one's; with it (two requests in one call) nobody knows.
-    /// True if a request was in doubt.
+    /// Responses may have passed unseen, so the next one may belong to any of the requests that wait. Where their bytes
+    /// were heard of it is the last one's, as without pipelining the others have been answered. If some were not heard
+    /// of, nor need the last one's answer have been, or the request that is answered next: then nobody knows, as with
+    /// pipelining (two requests in one call). True if a request was in doubt.
     fn drop_doubtful(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) -> bool {
         let mut waiting = std::mem::take(&mut self.exchanges);
         let started = waiting.iter().map(|exchange| exchange.span.start_ns);
         let pipelined = started.clone().zip(started.skip(1)).any(|(one, next)| one == next);
-        if !pipelined {
+        if !pipelined && !std::mem::take(&mut self.heard.missed) {
             self.exchanges.extend(waiting.pop_back());
         }
         let any = !waiting.is_empty();

@@ -188,7 +188,13 @@ impl Conversation for Database {
         }
         let origin = if chunk.position == 0 { self.origin } else { Origin::Midway };
         let options = Options { statements: assembler.policy.database_statements };
-        let parser = self.parser.get_or_insert_with(|| Parser::new(self.kind, origin, options));
+        let parser = self.parser.get_or_insert_with(|| {
+            let mut parser = Parser::new(self.kind, origin, options);
+            if self.origin == Origin::Start {
+                parser.anchor();
+            }
+            parser
+        });
         let mut parts = Vec::new();
         parser.push(sender, chunk, &mut |part| parts.push(part));
         for part in parts {

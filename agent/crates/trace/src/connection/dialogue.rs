@@ -2,13 +2,14 @@
 //! exchanges stand in the order of their requests; how many are open is bounded.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use model::{Blur, Direction, End, Exception, Identity, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::gateway::Request;
 use protocol::http1::{Part, RequestParser, ResponseHead, ResponseParser};
 use protocol::{Chunk, uwsgi};
 
-use super::answers::Passing;
+use super::answers::{Heard, Passing};
 use super::closing::Closing;
 use super::conversation::{Conversation, Verdict};
 use super::streaming::{Reported, describe};
@@ -57,14 +58,15 @@ pub(super) struct Dialogue {
     /// Where the next byte of each direction is to stand.
     pub(super) request_position: u64,
     pub(super) response_position: u64,
+    pub(super) heard: Heard,
     /// In boxes, because an idle connection keeps the queue's memory.
     pub(super) exchanges: VecDeque<Box<Exchange>>,
     pub(super) next_number: u64,
     pub(super) requests_seen: bool,
     /// The exchange whose request is passing.
     open_request: Option<u64>,
-    /// The calls since the last request ended: where they began, and on which thread.
-    calls: VecDeque<(u64, Thread)>,
+    /// The calls since the last request ended: their bytes, and on which thread they passed.
+    calls: VecDeque<(Range<u64>, Thread)>,
     pub(super) passing: Passing,
     /// The head of a 101 that is passing, if it was seen whole.
     pub(super) switching: Option<Box<ResponseHead>>,
@@ -88,6 +90,7 @@ impl Dialogue {
             responses: None,
             request_position: 0,
             response_position: 0,
+            heard: Heard::new(origin),
             exchanges: VecDeque::new(),
             next_number: 0,
             requests_seen: false,
@@ -109,20 +112,21 @@ impl Dialogue {
     ) -> Verdict {
         let chunk = &passage.chunk;
         let origin = self.origin_at(chunk.position);
-        if self.requests.is_some() {
-            count_gap(self.request_position, chunk.position, assembler);
-        }
-        self.request_position = chunk.position.saturating_add(chunk.len);
+        let missed = self.requests.is_some() && count_gap(self.request_position, chunk.position, assembler);
+        let unseen_before = if missed { chunk.position } else { 0 };
+        let end = chunk.position.saturating_add(chunk.len);
+        self.request_position = end;
         if self.open_request.is_some() {
             self.calls.clear();
         }
-        self.calls.push_back((chunk.position, passage.thread));
+        // It is the first one of a head that is wanted, so what comes beyond is not kept.
+        self.calls.push_back((chunk.position..end, passage.thread));
         self.calls.truncate(MAX_CALLS);
         let mut parts = Vec::new();
         let parser = self.requests.get_or_insert_with(|| Requests::new(self.protocol, origin));
         parser.push(chunk, &mut |part| parts.push(part));
         for part in parts {
-            if !self.take_request_part(part, passage.thread, assembler) {
+            if !self.take_request_part(part, passage.thread, unseen_before, assembler, out) {
                 self.abandon(End::ProbeLost, assembler, out);
                 return Verdict::Overrun;
             }
@@ -133,8 +137,15 @@ impl Dialogue {
         Verdict::Stay
     }
 
-    /// False if there are too many open exchanges.
-    fn take_request_part(&mut self, part: Part<Request>, thread: Thread, assembler: &mut Assembler) -> bool {
+    /// `unseen_before`: bytes before this position were missed. False if there are too many open exchanges.
+    fn take_request_part(
+        &mut self,
+        part: Part<Request>,
+        thread: Thread,
+        unseen_before: u64,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) -> bool {
         match part {
             Part::Head { head, start_ns, head_end_ns, position } => {
                 if self.exchanges.len() >= MAX_OPEN {
@@ -143,16 +154,13 @@ impl Dialogue {
                 let first = self
                     .calls
                     .iter()
-                    .rev()
-                    .find(|(at, _)| *at <= position)
-                    .map_or(thread.within_call(true), |(at, first)| first.within_call(*at != position));
+                    .find(|(bytes, _)| bytes.contains(&position))
+                    .map_or(thread.within_call(true), |(bytes, first)| {
+                        first.within_call(bytes.start != position)
+                    });
                 let number = self.next_number;
                 self.next_number += 1;
                 self.requests_seen = true;
-                self.open_request = Some(number);
-                if let Some(responses) = &mut self.responses {
-                    responses.expect(asked(&head.head.method));
-                }
                 let place = (self.protocol, &self.place);
                 let reader = if self.exchanges.is_empty() || self.place.kind == SpanKind::Client {
                     first
@@ -163,6 +171,16 @@ impl Dialogue {
                     assembler.open_handed_on(place, reader, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
                 exchange.begun_ns = head_end_ns;
+                // A head whose end was missed is told when something else is seen: by then it may have been answered.
+                if position < unseen_before {
+                    self.open_request = None;
+                    assembler.finish(exchange, End::ProbeLost, head_end_ns, out);
+                    return true;
+                }
+                self.open_request = Some(number);
+                if let Some(responses) = &mut self.responses {
+                    responses.expect(asked(&head.head.method));
+                }
                 self.exchanges.push_back(Box::new(exchange));
             }
             Part::End { end_ns, bytes, .. } => {
@@ -308,9 +326,9 @@ pub(super) fn count_gap(expected: u64, position: u64, assembler: &mut Assembler)
     missing > 0
 }
 
-/// Counts what is missing before a chunk. `next`: where the next byte of its direction is to stand, once one has come.
-pub(super) fn count_gap_before(next: &mut Option<u64>, chunk: &Chunk<'_>, assembler: &mut Assembler) {
-    if let Some(expected) = next.replace(chunk.position.saturating_add(chunk.len)) {
-        count_gap(expected, chunk.position, assembler);
-    }
+/// Counts what is missing before a chunk; true if something is. `next`: where the next byte of its direction is to stand,
+/// once one has come.
+pub(super) fn count_gap_before(next: &mut Option<u64>, chunk: &Chunk<'_>, assembler: &mut Assembler) -> bool {
+    next.replace(chunk.position.saturating_add(chunk.len))
+        .is_some_and(|expected| count_gap(expected, chunk.position, assembler))
 }

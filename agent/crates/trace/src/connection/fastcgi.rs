@@ -19,7 +19,7 @@ pub(super) struct FastCgi {
     closing: Closing,
     requests: RequestParser,
     responses: ResponseParser,
-    /// Where the next byte of each direction is to stand, once one has come.
+    /// Where the next byte of each direction is to stand, once that is known.
     request_position: Option<u64>,
     response_position: Option<u64>,
     /// The threads that moved the first bytes of requests whose variables are still to come.
@@ -35,8 +35,8 @@ impl FastCgi {
             place,
             requests: RequestParser::new(origin),
             responses: ResponseParser::new(origin),
-            request_position: None,
-            response_position: None,
+            request_position: (origin == Origin::Start).then_some(0),
+            response_position: (origin == Origin::Start).then_some(0),
             beginning: Vec::new(),
             open: Vec::new(),
             next_number: 0,
@@ -71,7 +71,7 @@ impl FastCgi {
         out: &mut Vec<Span>,
     ) -> Verdict {
         let chunk = &passage.chunk;
-        count_gap_before(&mut self.request_position, chunk, assembler);
+        let missed = count_gap_before(&mut self.request_position, chunk, assembler);
         let mut parts = Vec::new();
         self.requests.push(chunk, &mut |part| parts.push(part));
         for part in parts {
@@ -98,6 +98,13 @@ impl FastCgi {
                     let mut exchange = assembler.open_handed_on(place, thread, &request, number, at);
                     exchange.touch(chunk.at_ns);
                     exchange.begun_ns = chunk.at_ns;
+                    // Variables whose end was missed are told when something else is seen: by then they may have been
+                    // answered.
+                    if missed && position < chunk.position {
+                        let last_ns = exchange.span.start_ns;
+                        assembler.finish(exchange, End::ProbeLost, last_ns, out);
+                        continue;
+                    }
                     self.open.push((id, Box::new(exchange)));
                     self.responses.expect(id);
                 }
@@ -126,7 +133,11 @@ impl FastCgi {
 
     fn pass_response(&mut self, passage: &Passage<'_>, assembler: &mut Assembler, out: &mut Vec<Span>) {
         let chunk = &passage.chunk;
-        count_gap_before(&mut self.response_position, chunk, assembler);
+        let missed = count_gap_before(&mut self.response_position, chunk, assembler);
+        // A number is used again: what comes under it may answer a request that was not seen.
+        if missed && self.responses.is_lost() {
+            self.abandon(End::ProbeLost, assembler, out);
+        }
         let mut parts = Vec::new();
         self.responses.push(chunk, &mut |part| parts.push(part));
         for part in parts {
@@ -149,7 +160,12 @@ impl FastCgi {
                     }
                     assembler.finish(*exchange, End::Complete, end_ns, out);
                 }
-                ResponsePart::Lost => assembler.counts.lost_framings += 1,
+                ResponsePart::Lost => {
+                    assembler.counts.lost_framings += 1;
+                    if missed {
+                        self.abandon(End::ProbeLost, assembler, out);
+                    }
+                }
             }
         }
         for (_, exchange) in self.open.iter_mut().filter(|(_, exchange)| exchange.response_position.is_some())

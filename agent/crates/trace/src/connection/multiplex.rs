@@ -56,6 +56,8 @@ struct Streams {
     calls: VecDeque<(u64, Thread)>,
     /// The stream that the call in hand opened, if it opened one.
     opened: Option<u32>,
+    /// Bytes before this position of the direction in hand were missed.
+    unseen_before: u64,
     /// A direction does not hold HTTP/2.
     strange: bool,
 }
@@ -74,6 +76,7 @@ impl Multiplex {
                 last_stream: 0,
                 calls: VecDeque::new(),
                 opened: None,
+                unseen_before: 0,
                 strange: false,
             },
             positions: [None; 2],
@@ -113,8 +116,9 @@ impl Conversation for Multiplex {
         let sender = self.sender(passage.direction);
         let chunk = &passage.chunk;
         let next = &mut self.positions[usize::from(sender == Sender::Server)];
-        count_gap_before(next, chunk, assembler);
+        let missed = count_gap_before(next, chunk, assembler);
         let streams = &mut self.streams;
+        streams.unseen_before = if missed { chunk.position } else { 0 };
         if sender == Sender::Client {
             streams.calls.push_back((chunk.position, passage.thread));
             if streams.calls.len() > MAX_CALLS {

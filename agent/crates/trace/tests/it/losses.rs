@@ -39,11 +39,46 @@ fn a_lost_response_shifts_nothing() {
         [
             FINE,
             "server GET /a - probe_lost - 28/0 0/-",
-            "server GET /b 503 complete Status 28/40 1/1",
+            // Its answer may have been lost too, and another request that the 503 answers.
+            "server GET /b - probe_lost - 28/0 0/-",
             "server GET /c 200 complete - 28/40 1/1",
         ]
     );
-    assert_eq!(counts.gap_bytes, 40);
+    assert_eq!((counts.gap_bytes, counts.unpaired_responses), (40, 1));
+}
+
+#[test]
+fn what_answers_a_lost_request_answers_no_other() {
+    let lost = "server GET /a - probe_lost - 28/0 0/-";
+    let no = OK.replace("200", "503");
+    // The response to the first, and the second request.
+    let steps = [Reads(GET), Loses(Sent, 40), Loses(Received, 28), Writes(&no), Reads(GET), Writes(OK)];
+    let (lines, counts) = play(&socket(1), &steps);
+    assert_eq!(lines, [lost, FINE]);
+    assert_eq!(counts.unpaired_responses, 1);
+    // The end of a response in chunks, and the one to the second request; the third is answered.
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let steps =
+        [Reads(GET), Writes(head), Loses(Sent, 8), Reads(GET), Loses(Sent, 40), Reads(GET), Writes(&no)];
+    let (lines, counts) = play(&socket(1), &[&steps[..], &[Reads(GET), Writes(OK)]].concat());
+    assert_eq!(lines, ["server GET /a 200 probe_lost - 28/95 1/1", lost, lost, FINE]);
+    assert_eq!(counts.unpaired_responses, 1);
+    // The end of a response in chunks, a request, and the beginning of its response, whose end is seen.
+    let steps =
+        [Reads(GET), Writes(head), Loses(Sent, 60), Loses(Received, 28), Writes("2\r\nhi\r\n0\r\n\r\n")];
+    let (lines, _) = play(&socket(1), &[&steps[..], &[Reads(GET), Writes(OK)]].concat());
+    assert_eq!(lines, ["server GET /a 200 probe_lost - 28/119 2/1", FINE]);
+}
+
+/// Many calls of one thread pass while nobody knows where a request begins; the one that then does is another's.
+#[test]
+fn a_request_belongs_to_the_thread_that_moved_its_first_byte() {
+    let mut world = World::new(&Settings::default());
+    world.play(&socket(1), &[Reads(GET), Writes(OK), Loses(Received, 28)]);
+    world.play(&socket(1), &[Reads("body"); 100]);
+    world.play(&socket(1).tid(102), &[Reads(GET), Writes(OK)]);
+    assert_eq!(world.lines(), [FINE, FINE]);
+    assert_eq!(world.spans[1].tid, 102);
 }
 
 #[test]

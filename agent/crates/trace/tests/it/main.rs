@@ -19,6 +19,7 @@ mod exceptions;
 mod front_server;
 mod http2;
 mod losses;
+mod losses_at_random;
 mod pairing;
 mod parents;
 mod preface;

@@ -72,7 +72,9 @@ impl<S: Side> Stream<S> {
         };
         self.at += used as u64;
         if over {
-            self.end(EndBy::Framing, at_ns, sink);
+            let is_blind = matches!(self.state, State::Blind { .. });
+            let by = if is_blind { self.sighted() } else { EndBy::Framing };
+            self.end(by, at_ns, sink);
         }
         used
     }
@@ -191,6 +193,7 @@ impl<S: Side> Stream<S> {
         let Reading { head, body, sure, offers_switch } = self.side.read(raw);
         self.proven = true;
         self.flow = Flow::default();
+        self.missed = false;
         self.searched_calls = 0;
         self.searched_bytes = 0;
         sink(Part::Head { head, start_ns, head_end_ns: at_ns, position });

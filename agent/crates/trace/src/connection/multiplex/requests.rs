@@ -30,13 +30,18 @@ impl Streams {
         match part {
             Part::Head { stream, head, start_ns, end_ns, position, bytes, end_stream } => {
                 // If it is open, these are trailers.
-                if !self.open.contains_key(&stream) && self.is_new(stream, &head) {
+                let is_new = !self.open.contains_key(&stream) && self.is_new(stream, &head);
+                if is_new {
                     self.begin_request(stream, &head, (start_ns, position), thread, assembler);
                 }
                 if let Some(open) = self.open.get_mut(&stream) {
                     open.request.head(&head, bytes);
                     open.exchange.touch(end_ns);
                     open.exchange.request_done |= end_stream;
+                }
+                // A block whose end was missed is told when something else is seen: by then it may have been answered.
+                if is_new && position < self.unseen_before {
+                    self.finish(stream, End::ProbeLost, end_ns, assembler, out);
                 }
             }
             Part::Data { stream, at_ns, bytes, content, end_stream } => {
