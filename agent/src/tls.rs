@@ -29,6 +29,8 @@ pub enum Kind {
     Write,
     /// A call that writes; its fourth argument says where the length goes.
     WriteEx,
+    /// A call that writes and has flags; its fifth argument says where the length goes.
+    WriteEx2,
     /// A step of the handshake.
     Handshake,
     /// Behind a call that reads or writes.
@@ -69,6 +71,7 @@ impl Kind {
             Self::ReadEx => abi::TLS_SITE_READ_EX,
             Self::Write => abi::TLS_SITE_WRITE,
             Self::WriteEx => abi::TLS_SITE_WRITE_EX,
+            Self::WriteEx2 => abi::TLS_SITE_WRITE_EX2,
             Self::Handshake => abi::TLS_SITE_HANDSHAKE,
             Self::Return => abi::TLS_SITE_RETURN,
             Self::Behind(behind) => behind.cookie(),

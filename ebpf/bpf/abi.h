@@ -113,6 +113,7 @@ enum tls_site {
 	TLS_SITE_HANDSHAKE = 5, /* (connection) */
 	TLS_SITE_RETURN = 6, /* behind a call that reads or writes */
 	TLS_SITE_FREE = 7, /* (connection) */
+	TLS_SITE_WRITE_EX2 = 10, /* (connection, buffer, length, flags, where the length goes) */
 	TLS_SITE_BEHIND = 8, /* behind a call whose arguments can still be found: see tls_behind */
 	TLS_SITE_GIVEN = 9, /* such a one that only calls which gave something pass; the result may be gone */
 };

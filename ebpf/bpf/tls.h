@@ -198,15 +198,16 @@ static __always_inline void behind_tls_call(struct task_struct *task, const stru
 	settle_tls_call(&part, session);
 }
 
-static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, bool ex)
+/* `moved`: where the length goes; 0: it is the result. */
+static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, u64 moved)
 {
 	struct tls_pending *known = bpf_map_lookup_elem(&tls_threads, &id);
 	struct tls_pending pending = {
 		.object = registers->ARGUMENT_FIRST,
 		.buffer = registers->ARGUMENT_SECOND,
 		/* An `int`, where the result is one. */
-		.length = ex ? registers->ARGUMENT_THIRD : (u32)registers->ARGUMENT_THIRD,
-		.moved = ex ? registers->ARGUMENT_FOURTH : 0,
+		.length = moved ? registers->ARGUMENT_THIRD : (u32)registers->ARGUMENT_THIRD,
+		.moved = moved,
 		.entered_ns = bpf_ktime_get_ns(),
 		.call = call,
 		.is_open = 1,
@@ -235,11 +236,16 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		break;
 	case TLS_SITE_READ:
 	case TLS_SITE_READ_EX:
-		enter_tls_call(id, registers, TLS_CALL_READ, site == TLS_SITE_READ_EX);
+		enter_tls_call(id, registers, TLS_CALL_READ,
+			       site == TLS_SITE_READ_EX ? registers->ARGUMENT_FOURTH : 0);
 		break;
 	case TLS_SITE_WRITE:
 	case TLS_SITE_WRITE_EX:
-		enter_tls_call(id, registers, TLS_CALL_WRITE, site == TLS_SITE_WRITE_EX);
+		enter_tls_call(id, registers, TLS_CALL_WRITE,
+			       site == TLS_SITE_WRITE_EX ? registers->ARGUMENT_FOURTH : 0);
+		break;
+	case TLS_SITE_WRITE_EX2:
+		enter_tls_call(id, registers, TLS_CALL_WRITE, registers->ARGUMENT_FIFTH);
 		break;
 	case TLS_SITE_RETURN:
 		leave_tls_call(id, registers->RESULT);

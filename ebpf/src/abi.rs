@@ -83,6 +83,8 @@ pub const TLS_SITE_READ_EX: u64 = 2;
 pub const TLS_SITE_WRITE: u64 = 3;
 /// `enum tls_site`: a call that writes and tells the length through its fourth argument.
 pub const TLS_SITE_WRITE_EX: u64 = 4;
+/// `enum tls_site`: a call that writes, has flags, and tells the length through its fifth argument.
+pub const TLS_SITE_WRITE_EX2: u64 = 10;
 /// `enum tls_site`: a step of the handshake.
 pub const TLS_SITE_HANDSHAKE: u64 = 5;
 /// `enum tls_site`: behind a call that reads or writes.
@@ -824,6 +826,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_SITE_READ_EX", TLS_SITE_READ_EX),
     ("TLS_SITE_WRITE", TLS_SITE_WRITE),
     ("TLS_SITE_WRITE_EX", TLS_SITE_WRITE_EX),
+    ("TLS_SITE_WRITE_EX2", TLS_SITE_WRITE_EX2),
     ("TLS_SITE_HANDSHAKE", TLS_SITE_HANDSHAKE),
     ("TLS_SITE_RETURN", TLS_SITE_RETURN),
     ("TLS_SITE_FREE", TLS_SITE_FREE),

@@ -6,6 +6,8 @@ clock and the code of its error, as the driver tells it.
 
 import asyncio
 import contextlib
+import importlib
+import ssl
 import time
 
 from flask import Flask, jsonify, request
@@ -38,12 +40,33 @@ def port():
     return int(request.args["port"])
 
 
+def certificate():
+    """What to trust, where the connection is to be inside TLS; else None."""
+    return request.args.get("certificate")
+
+
+def sslmode():
+    """As libpq takes it."""
+    return f"sslmode=verify-ca sslrootcert={certificate()}" if certificate() else "sslmode=disable"
+
+
+def tls_context():
+    return ssl.create_default_context(cafile=certificate()) if certificate() else None
+
+
+@app.get("/load")
+def load():
+    """Loads a driver before a view needs it, with the libraries that it brings along."""
+    importlib.import_module({"psycopg3": "psycopg"}.get(request.args["module"], request.args["module"]))
+    return jsonify([])
+
+
 @app.get("/psycopg3")
 def psycopg3():
     import psycopg
 
     ledger, state = Ledger(), lambda error: error.sqlstate
-    dsn = f"host=127.0.0.1 port={port()} user=app dbname=shop sslmode=disable"
+    dsn = f"host=127.0.0.1 port={port()} user=app dbname=shop {sslmode()}"
     with psycopg.connect(dsn, autocommit=True) as connection:
         with ledger.operation("simple"):
             connection.execute("SELECT id, name FROM items WHERE id = 1").fetchall()
@@ -83,7 +106,7 @@ def psycopg2():
     import psycopg2
 
     ledger, state = Ledger(), lambda error: error.pgcode
-    connection = psycopg2.connect(host="127.0.0.1", port=port(), user="app", dbname="shop", sslmode="disable")
+    connection = psycopg2.connect(f"host=127.0.0.1 port={port()} user=app dbname=shop {sslmode()}")
     cursor = connection.cursor()
     with ledger.operation("select"):
         cursor.execute("SELECT id, name FROM items WHERE name = %s", ("a secret",))
@@ -107,10 +130,10 @@ def psycopg2():
 def asyncpg():
     import asyncpg
 
-    ledger, at = Ledger(), port()
+    ledger, at, context = Ledger(), port(), tls_context() or False
 
     async def ask():
-        connection = await asyncpg.connect(host="127.0.0.1", port=at, user="app", database="shop", ssl=False)
+        connection = await asyncpg.connect(host="127.0.0.1", port=at, user="app", database="shop", ssl=context)
         for number in range(3):
             with ledger.operation("fetch"):
                 await connection.fetch("SELECT id, name FROM items WHERE id = $1", number)
@@ -163,7 +186,8 @@ def pymysql():
     import pymysql
 
     ledger = Ledger()
-    connection = pymysql.connect(host="127.0.0.1", port=port(), user="app", database="shop", ssl_disabled=True)
+    how = {"ssl_ca": certificate()} if certificate() else {"ssl_disabled": True}
+    connection = pymysql.connect(host="127.0.0.1", port=port(), user="app", database="shop", **how)
     mysql_operations(ledger, connection, lambda error: error.args[0])
     return jsonify(ledger.operations)
 
@@ -173,7 +197,8 @@ def mysqlclient():
     import MySQLdb
 
     ledger = Ledger()
-    connection = MySQLdb.connect(host="127.0.0.1", port=port(), user="app", database="shop", ssl_mode="DISABLED")
+    how = {"ssl": {"ca": certificate()}} if certificate() else {"ssl_mode": "DISABLED"}
+    connection = MySQLdb.connect(host="127.0.0.1", port=port(), user="app", database="shop", **how)
     mysql_operations(ledger, connection, lambda error: error.args[0])
     return jsonify(ledger.operations)
 
@@ -202,7 +227,8 @@ def redis_sync():
 
     ledger, kind = Ledger(), lambda error: str(error).split()[0]
     version = int(request.args.get("protocol", 2))
-    client = redis.Redis(host="127.0.0.1", port=port(), db=2, protocol=version)
+    how = {"ssl": True, "ssl_ca_certs": certificate()} if certificate() else {}
+    client = redis.Redis(host="127.0.0.1", port=port(), db=2, protocol=version, **how)
     client.ping()
     with ledger.operation("set"):
         client.set("user:1", "a secret")
@@ -236,9 +262,10 @@ def redis_asyncio():
     import redis.asyncio
 
     ledger, at = Ledger(), port()
+    how = {"ssl": True, "ssl_ca_certs": certificate()} if certificate() else {}
 
     async def ask():
-        client = redis.asyncio.Redis(host="127.0.0.1", port=at)
+        client = redis.asyncio.Redis(host="127.0.0.1", port=at, **how)
         await client.ping()
         with ledger.operation("set"):
             await client.set("user:1", "a secret")
@@ -256,7 +283,7 @@ def pymemcache():
     from pymemcache.client.base import Client
 
     ledger = Ledger()
-    client = Client(("127.0.0.1", port()))
+    client = Client(("127.0.0.1", port()), tls_context=tls_context())
     with ledger.operation("set"):
         client.set("user:1", b"a secret", noreply=False)
     with ledger.operation("get"):

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,7 @@ use anyhow::{Context as _, ensure};
 use nix::unistd::User;
 use tempfile::TempDir;
 
+use crate::certificate::certificate;
 use crate::process::ProcessTree;
 use crate::server::Endpoint;
 
@@ -35,7 +36,7 @@ pub struct Database {
     /// Its port on 127.0.0.1.
     pub port: u16,
     _process: ProcessTree,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A user without rights, and a folder that is theirs.
@@ -50,7 +51,17 @@ impl Home {
         let folder = tempfile::tempdir().context("make a folder")?;
         chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .context("give the folder away")?;
+        certificate()?.write(folder.path())?;
+        let key = folder.path().join("key.pem");
+        // PostgreSQL insists on a key that nobody else can read.
+        chown(&key, Some(user.uid.as_raw()), Some(user.gid.as_raw())).context("give the key away")?;
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).context("hide the key")?;
         Ok(Self { user, folder })
+    }
+
+    /// A file in the folder.
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
     }
 
     fn command(&self, program: impl AsRef<Path>) -> Command {
@@ -64,12 +75,17 @@ impl Home {
     fn serve(self, command: Command, port: u16, answers: impl Fn() -> bool) -> anyhow::Result<Database> {
         let mut process = ProcessTree::spawn(command, self.folder.path().join("log"))?;
         process.wait_until(START_LIMIT, answers)?;
-        Ok(Database { port, _process: process, _folder: self.folder })
+        Ok(Database { port, _process: process, folder: self.folder })
     }
 }
 
 impl Database {
-    /// PostgreSQL with a database `shop`, open to the user `app`.
+    /// What a client that speaks TLS to it must trust.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    /// PostgreSQL with a database `shop`, open to the user `app`, in the clear and with TLS.
     pub fn postgresql() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
         let programs = postgresql_programs()?;
@@ -85,12 +101,14 @@ impl Database {
         feed(single.args(["--single", "-j", "-D"]).arg(&data).arg("shop"), &script.replace(";\n", ";\n\n"))?;
         let mut server = home.command(programs.join("postgres"));
         server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-F", "-k", ""]);
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "logging_collector=off"]);
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "logging_collector=off", "-c", "ssl=on"]);
+        server.args(["-c", &format!("ssl_cert_file={}", home.path("cert.pem"))]);
+        server.args(["-c", &format!("ssl_key_file={}", home.path("key.pem"))]);
         // Refuses until it is ready: only then is the answer to a startup an `R`.
         home.serve(server, port, || answers(port, &startup(), b'R'))
     }
 
-    /// MariaDB with a database `shop`, open to the user `app`.
+    /// MariaDB with a database `shop`, open to the user `app`, in the clear and with TLS.
     pub fn mariadb() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
         let data = home.folder.path().join("data");
@@ -115,24 +133,56 @@ CREATE DEFINER=app@localhost PROCEDURE two_results() SELECT 1 UNION SELECT 2;
         server.arg(format!("--port={port}")).arg(format!("--datadir={}", data.display()));
         server.arg(format!("--socket={}", home.folder.path().join("socket").display()));
         server.arg(format!("--init-file={}", script.display()));
+        server.arg(format!("--ssl-cert={}", home.path("cert.pem")));
+        server.arg(format!("--ssl-key={}", home.path("key.pem")));
         home.serve(server, port, || TcpStream::connect(("127.0.0.1", port)).is_ok())
     }
 
     /// Redis that keeps nothing.
     pub fn redis() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
-        let mut server = home.command("redis-server");
-        server.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        let mut server = redis_server(&home);
+        server.args(["--port", &port.to_string()]);
         home.serve(server, port, || answers(port, b"PING\r\n", b'+'))
+    }
+
+    /// Redis that speaks TLS only.
+    pub fn redis_tls() -> anyhow::Result<Self> {
+        let (home, port) = (Home::new()?, free_port()?);
+        let mut server = redis_server(&home);
+        server.args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+        server.args(["--tls-cert-file", &home.path("cert.pem"), "--tls-key-file", &home.path("key.pem")]);
+        server.args(["--tls-ca-cert-file", &home.path("cert.pem")]);
+        home.serve(server, port, || TcpStream::connect(("127.0.0.1", port)).is_ok())
     }
 
     /// Memcached.
     pub fn memcached() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
-        let mut server = home.command("memcached");
-        server.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"]);
+        let server = memcached_server(&home, port);
         home.serve(server, port, || answers(port, b"version\r\n", b'V'))
     }
+
+    /// Memcached that speaks TLS only.
+    pub fn memcached_tls() -> anyhow::Result<Self> {
+        let (home, port) = (Home::new()?, free_port()?);
+        let mut server = memcached_server(&home, port);
+        let files = format!("ssl_chain_cert={},ssl_key={}", home.path("cert.pem"), home.path("key.pem"));
+        server.args(["-Z", "-o", &files]);
+        home.serve(server, port, || TcpStream::connect(("127.0.0.1", port)).is_ok())
+    }
+}
+
+fn redis_server(home: &Home) -> Command {
+    let mut server = home.command("redis-server");
+    server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    server
+}
+
+fn memcached_server(home: &Home, port: u16) -> Command {
+    let mut server = home.command("memcached");
+    server.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"]);
+    server
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -1,6 +1,10 @@
 //! Real databases asked by real drivers in a Flask view: every operation a client span, a child of the request's.
+//!
+//! Long because each driver's view is one test, and all are checked in one way.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
 
 use rstest::rstest;
 use serde::Deserialize;
@@ -40,6 +44,25 @@ struct Asked {
 /// Asks a view once, with the probe on.
 fn ask(target: &str, arguments: &[&str]) -> Asked {
     ask_server(Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap(), target, arguments)
+}
+
+/// Asks a view with the probe on, of a driver that is loaded by then, and its TLS library too.
+fn ask_loaded(driver: &str, database: &Database, encrypted: bool) -> Asked {
+    let server = Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap();
+    let load = Request::get(&format!("/load?module={driver}"));
+    assert_eq!(Connection::open(&server.endpoint).unwrap().exchange(load).unwrap().status, Some(200));
+    let asked = ask_server(server, &view(driver, database, encrypted), &[]);
+    asked.check_encryption(encrypted);
+    asked
+}
+
+/// The target of a view that asks this database.
+fn view(driver: &str, database: &Database, encrypted: bool) -> String {
+    let target = format!("/{driver}?port={}", database.port);
+    if !encrypted {
+        return target;
+    }
+    format!("{target}&certificate={}", database.certificate_file().display())
 }
 
 fn ask_server(server: Server, target: &str, arguments: &[&str]) -> Asked {
@@ -114,6 +137,16 @@ impl Asked {
         assert!(!shown.unwrap().contains("secret"));
     }
 
+    /// Inside TLS every span says so, and one of each connection how long the handshake took.
+    fn check_encryption(&self, encrypted: bool) {
+        for span in &self.spans {
+            assert_eq!(text(span, "tls.protocol.version"), encrypted.then_some("1.3"), "{span:?}");
+        }
+        let told = self.spans.iter().filter(|span| span.attributes.contains_key("tls.handshake.duration_ns"));
+        let connections: BTreeSet<_> = self.spans.iter().map(|span| &span.local).collect();
+        assert_eq!(told.count(), if encrypted { connections.len() } else { 0 }, "{:#?}", self.spans);
+    }
+
     /// When an operation began and ended, in Unix time.
     fn times(&self, operation: &str, offset_ns: u64) -> Vec<(u64, u64)> {
         let written = self.operations.iter().filter(|written| written.name == *operation);
@@ -134,13 +167,15 @@ impl Asked {
     }
 }
 
-#[test]
-fn psycopg3() {
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn psycopg3(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
     let database = Database::postgresql().unwrap();
-    let asked = ask(&format!("/psycopg3?port={}", database.port), &[]);
+    let asked = ask_loaded("psycopg3", &database, encrypted);
     asked.check(
         "postgresql",
         Some("shop"),
@@ -171,13 +206,15 @@ fn psycopg3() {
     assert!(large.response_bytes > 5000 * 50, "{large:?}");
 }
 
-#[test]
-fn psycopg2() {
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn psycopg2(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
     let database = Database::postgresql().unwrap();
-    let asked = ask(&format!("/psycopg2?port={}", database.port), &[]);
+    let asked = ask_loaded("psycopg2", &database, encrypted);
     asked.check(
         "postgresql",
         Some("shop"),
@@ -196,13 +233,15 @@ fn psycopg2() {
     );
 }
 
-#[test]
-fn asyncpg() {
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn asyncpg(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
     let database = Database::postgresql().unwrap();
-    let asked = ask(&format!("/asyncpg?port={}", database.port), &[]);
+    let asked = ask_loaded("asyncpg", &database, encrypted);
     asked.check(
         "postgresql",
         Some("shop"),
@@ -223,14 +262,16 @@ fn asyncpg() {
 
 /// Both set the character set and the mode of commits when they connect.
 #[rstest]
-#[case("pymysql")]
-#[case("mysqlclient")]
-fn mysql(#[case] view: &str) {
+#[case::pymysql("pymysql", false)]
+#[case::pymysql_tls("pymysql", true)]
+#[case::mysqlclient("mysqlclient", false)]
+fn mysql(#[case] driver: &str, #[case] encrypted: bool) {
     if !can_run() {
         return;
     }
     let database = Database::mariadb().unwrap();
-    let asked = ask(&format!("/{view}?port={}", database.port), &[]);
+    let asked = ask(&view(driver, &database, encrypted), &[]);
+    asked.check_encryption(encrypted);
     let expected = [
         ("", "SET", None),
         ("", "SET", None),
@@ -273,14 +314,17 @@ fn prepared_statements_of_mysql_connector() {
     );
 }
 
-#[test]
-fn redis() {
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn redis(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = Database::redis().unwrap();
+    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
     for version in [2, 3] {
-        let mut asked = ask(&format!("/redis?port={}&protocol={version}", database.port), &[]);
+        let mut asked = ask(&format!("{}&protocol={version}", view("redis", &database, encrypted)), &[]);
+        asked.check_encryption(encrypted);
         asked.leave_out_introductions();
         asked.check(
             "redis",
@@ -314,13 +358,16 @@ fn redis() {
     }
 }
 
-#[test]
-fn redis_asyncio() {
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn redis_asyncio(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = Database::redis().unwrap();
-    let mut asked = ask(&format!("/redis-asyncio?port={}", database.port), &[]);
+    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
+    let mut asked = ask(&view("redis-asyncio", &database, encrypted), &[]);
+    asked.check_encryption(encrypted);
     asked.leave_out_introductions();
     asked.check(
         "redis",
@@ -329,13 +376,15 @@ fn redis_asyncio() {
     );
 }
 
-#[test]
-fn pymemcache() {
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn pymemcache(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = Database::memcached().unwrap();
-    let asked = ask(&format!("/pymemcache?port={}", database.port), &[]);
+    let database = if encrypted { Database::memcached_tls() } else { Database::memcached() }.unwrap();
+    let asked = ask_loaded("pymemcache", &database, encrypted);
     asked.check(
         "memcached",
         None,

@@ -8,11 +8,12 @@ use crate::discover::{FileId, MappedFile};
 use crate::probe_site::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "SSL_read",
     "SSL_write",
     "SSL_read_ex",
     "SSL_write_ex",
+    "SSL_write_ex2",
     "SSL_do_handshake",
     "SSL_free",
     BIO,
@@ -190,12 +191,16 @@ fn kept_of<const COUNT: usize>(image: &Image, function: &'static str, writes: bo
 }
 
 /// OpenSSL 1.1.1 and later: each function hands its arguments on to one that both forms share and that tells the
-/// length through its fourth argument (`ssl_read_internal` and `ssl_write_internal` in `ssl/ssl_lib.c`).
+/// length through its fourth argument (`ssl_read_internal` and `ssl_write_internal` in `ssl/ssl_lib.c`). From 3.3 on the
+/// one that writes has flags before that, and `SSL_write_ex` is `SSL_write_ex2` without any.
 fn library(image: &Image) -> (Vec<Placed>, Vec<String>) {
     let (mut sites, mut refused) = (Vec::new(), Vec::new());
-    for (plain, ex, kind) in
-        [("SSL_read", "SSL_read_ex", Kind::ReadEx), ("SSL_write", "SSL_write_ex", Kind::WriteEx)]
-    {
+    let (write_ex, kind) = if image.defines("SSL_write_ex2") {
+        ("SSL_write_ex2", Kind::WriteEx2)
+    } else {
+        ("SSL_write_ex", Kind::WriteEx)
+    };
+    for (plain, ex, kind) in [("SSL_read", "SSL_read_ex", Kind::ReadEx), ("SSL_write", write_ex, kind)] {
         match (image.inner_call(plain, ARGUMENTS), image.inner_call(ex, ARGUMENTS + 1)) {
             (Ok(one), Ok(other)) if one.target == other.target => {
                 place(plain, kind, one, &mut sites);

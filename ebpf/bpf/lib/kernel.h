@@ -218,6 +218,7 @@ enum bpf_func_id {
 enum errno_value {
 	EINTR = 4,
 	EAGAIN = 11,
+	ENOTCONN = 107,
 	EINPROGRESS = 115,
 	ERESTARTSYS = 512,
 	ERESTARTNOINTR = 513,

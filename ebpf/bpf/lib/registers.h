@@ -36,6 +36,7 @@ struct pt_regs {
 	unsigned long dx;
 	unsigned long cx;
 	unsigned long ax;
+	unsigned long r8;
 	unsigned long r10;
 	unsigned long orig_ax;
 };
@@ -52,6 +53,7 @@ struct pt_regs {
 #define ARGUMENT_SECOND si
 #define ARGUMENT_THIRD dx
 #define ARGUMENT_FOURTH cx
+#define ARGUMENT_FIFTH r8
 #define RESULT ax
 
 /* Registers that calls leave as they are, by enum kept_register. */
@@ -114,6 +116,7 @@ struct pt_regs {
 #define ARGUMENT_SECOND regs[1]
 #define ARGUMENT_THIRD regs[2]
 #define ARGUMENT_FOURTH regs[3]
+#define ARGUMENT_FIFTH regs[4]
 #define RESULT regs[0]
 
 /* No sites are chosen there that would need them. */

@@ -21,6 +21,8 @@ static __always_inline bool is_passing(s64 result)
 	case ERESTARTNOHAND:
 	case ERESTART_RESTARTBLOCK:
 	case EIOCBQUEUED:
+	/* Asked before it is connected, as Python's `ssl` does: nothing is known of the connection to be. */
+	case ENOTCONN:
 		return true;
 	}
 	return false;

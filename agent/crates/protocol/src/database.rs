@@ -183,6 +183,21 @@ impl Parser {
         }
     }
 
+    /// The product, where what has passed says which.
+    pub fn system(&self) -> Option<System> {
+        match self {
+            Self::Mysql(parser) => Some(parser.system()),
+            Self::Postgresql(_) | Self::Redis(_) | Self::Memcached(_) => None,
+        }
+    }
+
+    /// The product is known from what has passed before this conversation.
+    pub fn set_system(&mut self, system: System) {
+        if let Self::Mysql(parser) = self {
+            parser.set_system(system);
+        }
+    }
+
     /// Positions count from the connection's first byte, though its first chunks were missed: what is missing before the
     /// next one of each direction is known.
     pub fn anchor(&mut self) {

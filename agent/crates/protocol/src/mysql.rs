@@ -90,6 +90,15 @@ impl Parser {
         }
     }
 
+    /// What the greeting that has passed before said.
+    pub(crate) fn set_system(&mut self, system: System) {
+        self.system = system;
+    }
+
+    pub(crate) fn system(&self) -> System {
+        self.system
+    }
+
     /// See [`database::Parser::anchor`](crate::database::Parser::anchor).
     pub(crate) fn anchor(&mut self) {
         self.client.anchor();

@@ -73,6 +73,7 @@ impl Connects {
                         netns: state.netns,
                         origin: Origin::Start,
                         client: None,
+                        system: None,
                     };
                     let (span, waits) = assembler.open_connect(&place, thread, at_ns);
                     let pending = Pending { thread, span, waits, superseded: false };

@@ -19,6 +19,7 @@ mod websocket;
 
 use model::{Address, Direction, Exception, Origin, Outcome, Payload, SocketCall, Span, SpanKind};
 use protocol::Chunk;
+use protocol::database::System;
 
 use crate::assemble::Assembler;
 use crate::counts::Counts;
@@ -84,6 +85,8 @@ struct Turned {
     times: u32,
     /// Who really asks, as was told ahead.
     client: Option<Address>,
+    /// The database's product, as was told ahead.
+    system: Option<System>,
 }
 
 #[derive(Debug)]
@@ -193,6 +196,7 @@ impl Connection {
             netns: self.netns,
             origin: self.origin,
             client: None,
+            system: None,
         }
     }
 
@@ -259,8 +263,10 @@ impl Connection {
                 }
                 Judgement::Begin(detector, kind) => {
                     let held = std::mem::take(opening).into_held();
-                    let client = self.turned.as_ref().and_then(|turned| turned.client.clone());
-                    let place = Place { client, ..self.place(kind) };
+                    let turned = self.turned.as_deref();
+                    let client = turned.and_then(|turned| turned.client.clone());
+                    let system = turned.and_then(|turned| turned.system);
+                    let place = Place { client, system, ..self.place(kind) };
                     self.know((detector.begin)(place, self.origin));
                     let held = held.iter().map(opening::Held::passage);
                     return self.pass_all(held.chain(std::iter::once(*passage)), assembler, out);
@@ -307,12 +313,13 @@ impl Connection {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) -> bool {
-        let Turn { next, received, sent, client } = turn;
+        let Turn { next, received, sent, client, system } = turn;
         let turned = self.turned.get_or_insert_default();
         turned.received = turned.received.saturating_add(received);
         turned.sent = turned.sent.saturating_add(sent);
         turned.times += 1;
         turned.client = client.or(turned.client.take());
+        turned.system = system.or(turned.system);
         if turned.times > MAX_TURNS {
             assembler.counts.overrun_connections += 1;
             self.stage = Stage::LetGo;

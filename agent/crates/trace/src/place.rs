@@ -7,6 +7,7 @@ use model::{
     Address, Attribute, End, Identity, Origin, Parent, Process, Protocol, Span, SpanId, SpanKind, Timing,
     TraceId,
 };
+use protocol::database::System;
 
 use crate::lineage::Call;
 use crate::sdk::SdkSpan;
@@ -23,6 +24,8 @@ pub(crate) struct Place {
     pub(crate) origin: Origin,
     /// Who really asks, where a trusted peer has said so ahead of everything else.
     pub(crate) client: Option<Address>,
+    /// The database's product, where it was told ahead of everything else.
+    pub(crate) system: Option<System>,
 }
 
 /// A thread of a process, and what it runs.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use model::{Address, Direction, End, Exception, Span, TcpState};
+use protocol::database::System;
 
 use super::Passage;
 use crate::assemble::Assembler;
@@ -69,6 +70,8 @@ pub(crate) struct Turn {
     pub(crate) sent: u64,
     /// Who really asks on this connection, if that has been told ahead.
     pub(crate) client: Option<Address>,
+    /// The database's product, if that has been told ahead.
+    pub(crate) system: Option<System>,
 }
 
 impl Verdict {

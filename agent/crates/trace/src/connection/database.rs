@@ -145,7 +145,8 @@ impl Database {
             // What comes next is a TLS handshake; if the clear text inside is seen, it begins anew.
             Part::LetGo(LetGo::Encrypted) => {
                 let [received, sent] = self.expected.map(|position| position.unwrap_or(0));
-                return Verdict::Turn(Box::new(Turn { next: None, received, sent, client: None }));
+                let system = self.parser.as_ref().and_then(Parser::system);
+                return Verdict::Turn(Box::new(Turn { next: None, received, sent, client: None, system }));
             }
             Part::LetGo(why) => return let_go(why, assembler),
         }
@@ -192,6 +193,9 @@ impl Conversation for Database {
             let mut parser = Parser::new(self.kind, origin, options);
             if self.origin == Origin::Start {
                 parser.anchor();
+            }
+            if let Some(system) = self.place.system {
+                parser.set_system(system);
             }
             parser
         });

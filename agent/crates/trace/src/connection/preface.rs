@@ -52,7 +52,7 @@ impl Conversation for Preface {
                     SpanKind::Server => (len, 0, source.filter(|_| believed).map(Address::Ip)),
                     SpanKind::Client => (0, len, None),
                 };
-                Verdict::Turn(Box::new(Turn { next: None, received, sent, client }))
+                Verdict::Turn(Box::new(Turn { next: None, received, sent, client, system: None }))
             }
         }
     }

@@ -34,13 +34,15 @@ pub(super) fn follow(handshake: Handshake, assembler: &mut Assembler, out: &mut 
     // The answer to the request comes in HTTP/2, on its first stream (RFC 7540 section 3.2).
     if named("h2c") {
         let next = Some(Box::new(Multiplex::upgraded(place, exchange)) as Box<dyn Conversation>);
-        return Verdict::Turn(Box::new(Turn { next, received, sent, client: None }));
+        return Verdict::Turn(Box::new(Turn { next, received, sent, client: None, system: None }));
     }
     let next: Option<Box<dyn Conversation>> =
         if named("websocket") { Some(Box::new(Session::new(place, &exchange, &head, end_ns))) } else { None };
     assembler.finish(exchange, End::Upgraded, end_ns, out);
     match next {
-        Some(next) => Verdict::Turn(Box::new(Turn { next: Some(next), received, sent, client: None })),
+        Some(next) => {
+            Verdict::Turn(Box::new(Turn { next: Some(next), received, sent, client: None, system: None }))
+        }
         None => Verdict::Upgraded,
     }
 }
