@@ -1,22 +1,27 @@
-"""gRPC with grpcio and with grpclib: `grpc_app.py grpcio|grpclib serve PORT` and `... call PORT COUNT`.
+"""gRPC with grpcio and with grpclib: `grpc_app.py grpcio|grpclib serve PORT [CERTIFICATE KEY]` and `... call PORT COUNT
+[CERTIFICATE]`, with a certificate inside the TLS that grpcio brings along.
 
 Messages are plain bytes. Methods: Echo (one, one), Count (one, many), Sum (many, one), Chat (many, many), Fail (an
 error with the code that is asked for). A caller waits for a line on stdin; then one JSON object a line for each call:
-path, status, requests, responses.
+number, path, status, requests, responses, start_ns, last_ns. The number goes with the call, as `x-number`.
 """
 
 import asyncio
 import json
+import pathlib
 import sys
+import time
 
 SERVICE = "stardust.test.Numbers"
 LARGE = b"x" * 40_000
+# Answered after 30 ms.
+SLOWLY = b"slowly"
 
 
 def plan(count):
-    """Method, messages to send, and messages and status to expect."""
+    """Method, messages to send, messages and status to expect, and a number."""
     for number in range(count):
-        yield [
+        yield *[
             ("Echo", [str(number).encode()], 1, 0),
             ("Count", [b"7"], 7, 0),
             ("Sum", [b"1"] * 5, 1, 0),
@@ -24,20 +29,23 @@ def plan(count):
             ("Fail", [b"5"], 0, 5),
             ("Fail", [b"13"], 0, 13),
             ("Echo", [LARGE * 2], 1, 0),
-        ][number % 7]
+            ("Echo", [SLOWLY], 1, 0),
+        ][number % 8], number
 
 
-def line(method, sent, responses, status):
-    path = f"/{SERVICE}/{method}"
-    return json.dumps({"path": path, "status": status, "requests": len(sent), "responses": responses})
+def line(step, responses, status, start_ns):
+    method, sent, _, _, number = step
+    entry = {"number": str(number), "path": f"/{SERVICE}/{method}", "status": status, "requests": len(sent)}
+    return json.dumps(entry | {"responses": responses, "start_ns": start_ns, "last_ns": time.monotonic_ns()})
 
 
-def serve_grpcio(port):
+def serve_grpcio(port, certificate=None, key=None):
     from concurrent import futures
 
     import grpc
 
     def echo(request, context):
+        time.sleep(0.03 if request == SLOWLY else 0)
         return request
 
     def count(request, context):
@@ -62,37 +70,48 @@ def serve_grpcio(port):
     }
     server = grpc.server(futures.ThreadPoolExecutor(8))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    if certificate:
+        pair = (pathlib.Path(key).read_bytes(), pathlib.Path(certificate).read_bytes())
+        server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
+    else:
+        server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     server.wait_for_termination()
 
 
-def call_grpcio(port, count):
+def call_grpcio(port, count, certificate=None):
     from concurrent import futures
 
     import grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    def open_channel():
+        if certificate:
+            trusted = grpc.ssl_channel_credentials(pathlib.Path(certificate).read_bytes())
+            return grpc.secure_channel(f"127.0.0.1:{port}", trusted)
+        return grpc.insecure_channel(f"127.0.0.1:{port}")
+
+    with open_channel() as channel:
 
         def call(step):
-            method, sent, expected, _ = step
-            path = f"/{SERVICE}/{method}"
+            method, sent, expected, _, number = step
+            path, start_ns = f"/{SERVICE}/{method}", time.monotonic_ns()
+            how = {"timeout": 30, "metadata": (("x-number", str(number)),)}
             try:
                 if method in ("Echo", "Fail"):
-                    channel.unary_unary(path)(sent[0], timeout=30)
+                    channel.unary_unary(path)(sent[0], **how)
                     responses = 1
                 elif method == "Count":
-                    responses = len(list(channel.unary_stream(path)(sent[0], timeout=30)))
+                    responses = len(list(channel.unary_stream(path)(sent[0], **how)))
                 elif method == "Sum":
-                    channel.stream_unary(path)(iter(sent), timeout=30)
+                    channel.stream_unary(path)(iter(sent), **how)
                     responses = 1
                 else:
-                    responses = len(list(channel.stream_stream(path)(iter(sent), timeout=30)))
+                    responses = len(list(channel.stream_stream(path)(iter(sent), **how)))
                 status = 0
             except grpc.RpcError as error:
                 responses, status = 0, error.code().value[0]
             assert (responses, status) == (expected, step[3]), step
-            return line(method, sent, responses, status)
+            return line(step, responses, status, start_ns)
 
         with futures.ThreadPoolExecutor(4) as pool:
             for told in pool.map(call, plan(count)):
@@ -117,7 +136,9 @@ def serve_grpclib(port):
     from grpclib.server import Server
 
     async def echo(stream):
-        await stream.send_message(await stream.recv_message())
+        message = await stream.recv_message()
+        await asyncio.sleep(0.03 if message == SLOWLY else 0)
+        await stream.send_message(message)
 
     async def count(stream):
         for number in range(int(await stream.recv_message())):
@@ -160,17 +181,18 @@ def call_grpclib(port, count):
         channel = Channel("127.0.0.1", port, codec=Plain())
 
         async def call(step):
-            method, sent, expected, _ = step
+            method, sent, expected, _, number = step
+            start_ns = time.monotonic_ns()
             kind = {"Count": UnaryStreamMethod, "Sum": StreamUnaryMethod, "Chat": StreamStreamMethod}
             ask = kind.get(method, UnaryUnaryMethod)(channel, f"/{SERVICE}/{method}", None, None)
             many = method in ("Sum", "Chat")
             try:
-                answer = await ask(sent if many else sent[0], timeout=30)
+                answer = await ask(sent if many else sent[0], timeout=30, metadata={"x-number": str(number)})
                 responses, status = len(answer) if isinstance(answer, list) else 1, 0
             except GRPCError as error:
                 responses, status = 0, error.status.value
             assert (responses, status) == (expected, step[3]), step
-            return line(method, sent, responses, status)
+            return line(step, responses, status, start_ns)
 
         steps = list(plan(count))
         for first in range(0, len(steps), 8):
@@ -184,7 +206,7 @@ def call_grpclib(port, count):
 if __name__ == "__main__":
     library, what, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if what == "serve":
-        {"grpcio": serve_grpcio, "grpclib": serve_grpclib}[library](port)
+        {"grpcio": serve_grpcio, "grpclib": serve_grpclib}[library](port, *sys.argv[4:])
     else:
         sys.stdin.readline()
-        {"grpcio": call_grpcio, "grpclib": call_grpclib}[library](port, int(sys.argv[4]))
+        {"grpcio": call_grpcio, "grpclib": call_grpclib}[library](port, int(sys.argv[4]), *sys.argv[5:])

@@ -2,7 +2,8 @@
 
 Each session sends and receives texts, binary data in one piece and in fragments, and pings, then closes. One JSON
 object a line for each: target, what was sent and received each way (frames, messages, payload bytes on the wire, bytes
-on the wire), the close code. What is on the wire is counted below the protocol, where its bytes leave and arrive.
+on the wire), the close code, `least_us` from the handshake's end to the close's beginning, `most_us` from before the one
+to behind the other. What is on the wire is counted below the protocol, where its bytes leave and arrive.
 """
 
 import asyncio
@@ -82,7 +83,9 @@ def watch_frames(ledger):
 async def talk(base, number, compression):
     target = f"/echo/{number}"
     options = {"compression": compression, "create_connection": Ledger, "max_size": None, "ping_interval": None}
+    before_handshake = time.monotonic()
     async with connect(base + target, **options) as connection:
+        after_handshake = time.monotonic()
         watch_frames(connection)
         before = dict(connection.wire)
         rng = random.Random(number)
@@ -102,7 +105,8 @@ async def talk(base, number, compression):
             await connection.send(message)
         for message in many:
             assert await connection.recv() == message
-    after = connection.wire
+        before_close = time.monotonic()
+    after, after_close = connection.wire, time.monotonic()
     return {
         "target": target,
         "sent": connection.ways["sent"],
@@ -110,6 +114,8 @@ async def talk(base, number, compression):
         "sent_bytes": after["sent"] - before["sent"],
         "received_bytes": after["received"] - before["received"],
         "close_code": connection.close_code,
+        "least_us": (before_close - after_handshake) * 1e6,
+        "most_us": (after_close - before_handshake) * 1e6,
     }
 
 

@@ -77,6 +77,9 @@ pub struct SpanLine {
     pub user_agent: Option<String>,
     /// `1.0`, `1.1` or `2`.
     pub http_version: Option<String>,
+    /// Headers that were to be recorded.
+    #[serde(default)]
+    pub headers: serde_json::Map<String, Value>,
     /// What else is known.
     #[serde(default)]
     pub attributes: serde_json::Map<String, Value>,

@@ -19,8 +19,10 @@ use tests::watch::{Watch, can_run, read};
 const SPAN_LIMIT: Duration = Duration::from_secs(10);
 /// What h2load asks; hypercorn closes a connection after a thousand.
 const REQUESTS: usize = 900;
-/// gRPC calls: twelve rounds of seven.
-const CALLS: usize = 84;
+/// gRPC calls: twelve rounds of eight, the last of which lasts.
+const CALLS: usize = 96;
+const ROUND: usize = 8;
+const SLOW_US: f64 = 30_000.0;
 
 /// What a line of `apps/http2_client.py` says.
 #[derive(Deserialize)]
@@ -123,9 +125,12 @@ fn a_hundred_streams_at_once() {
     let probe = Probe::attach(&[server.pid()], &[]).unwrap();
     let mut command = Command::new("h2load");
     command.args(["-n", &REQUESTS.to_string(), "-c", "1", "-m", "100", "-i"]).arg(&list);
+    let ledger = server.folder().join("ledger");
+    command.arg("--log-file").arg(&ledger);
     let report = read(&mut command).unwrap();
     assert!(report.contains("900 succeeded") && report.contains("900 2xx"), "{report}");
     let (spans, _) = spans_of(probe, REQUESTS);
+    assert_no_longer(&spans, &std::fs::read_to_string(ledger).unwrap());
     let entries: Vec<Entry> = (0..REQUESTS)
         .map(|number| Entry {
             method: "GET".to_owned(),
@@ -145,6 +150,20 @@ fn a_hundred_streams_at_once() {
     // Each answer is a HEADERS frame, a DATA frame with the content, and one that ends the stream.
     let frames = 3 * 9 * REQUESTS as u64;
     assert_eq!(spans.iter().map(|span| span.response_bytes).sum::<u64>(), headers + data + frames);
+}
+
+/// Each request took the server no longer than its client, so the k-th longest did not either. A line of h2load's ledger
+/// is when a request began, its status, and how long it took, in microseconds.
+fn assert_no_longer(spans: &[SpanLine], ledger: &str) {
+    let mut asked: Vec<f64> =
+        ledger.lines().map(|line| line.rsplit_once('\t').unwrap().1.parse().unwrap()).collect();
+    let mut served: Vec<f64> = spans.iter().map(|span| span.duration_us).collect();
+    asked.sort_by(f64::total_cmp);
+    served.sort_by(f64::total_cmp);
+    assert_eq!((asked.len(), served.len()), (REQUESTS, REQUESTS));
+    for (asked_us, served_us) in asked.iter().zip(&served) {
+        assert!(*served_us <= asked_us + 1000.0, "{served_us} of {asked_us}");
+    }
 }
 
 /// With the preface at once, and by an upgrade from HTTP/1.1.
@@ -204,24 +223,42 @@ fn joined_midway() {
 }
 
 /// What a line of `apps/grpc_app.py` says.
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Deserialize)]
 struct CallLine {
+    number: String,
     path: String,
     status: u64,
     requests: u64,
     responses: u64,
+    start_ns: u64,
+    last_ns: u64,
 }
 
-impl CallLine {
-    fn of(span: &SpanLine) -> Self {
-        let number = |name: &str| span.attributes.get(name).and_then(serde_json::Value::as_u64).unwrap();
-        Self {
-            path: span.target.clone().unwrap(),
-            status: number("rpc.grpc.status_code"),
-            requests: number("rpc.requests_per_rpc"),
-            responses: number("rpc.responses_per_rpc"),
-        }
-    }
+/// The span of a call says what the caller has written down.
+fn assert_is(span: &SpanLine, call: &CallLine) {
+    let number = |name: &str| span.attributes.get(name).and_then(serde_json::Value::as_u64);
+    assert_eq!(span.target.as_deref(), Some(&*call.path), "{span:?}");
+    assert_eq!(
+        [number("rpc.grpc.status_code"), number("rpc.requests_per_rpc"), number("rpc.responses_per_rpc")],
+        [call.status, call.requests, call.responses].map(Some),
+        "{span:?}"
+    );
+    let most_us = (call.last_ns - call.start_ns) as f64 / 1000.0 + 2000.0;
+    let is_slow = call.number.parse::<usize>().unwrap() % ROUND == ROUND - 1;
+    let least_us = if is_slow { SLOW_US * 0.99 } else { 0.0 };
+    assert!((least_us..=most_us).contains(&span.duration_us), "{least_us} to {most_us}: {span:?}");
+    assert!(span.ttfb_us.is_none_or(|ttfb_us| ttfb_us <= span.duration_us), "{span:?}");
+    assert_eq!((span.protocol.as_str(), span.status, span.end.as_str()), ("grpc", Some(200), "complete"));
+    assert_eq!(Some(format!("/{}", span.name)), span.target);
+    assert_eq!(span.attributes["rpc.system"], "grpc");
+    assert_eq!(span.attributes["rpc.service"], "stardust.test.Numbers");
+    // NOT_FOUND is the caller's fault, INTERNAL the server's.
+    let error = match (call.status, span.kind.as_str()) {
+        (13, _) => Some("grpc error INTERNAL"),
+        (5, "client") => Some("grpc error NOT_FOUND"),
+        _ => None,
+    };
+    assert_eq!(span.error.as_deref(), error);
 }
 
 /// Calls of all four kinds, many at once, some with errors; both ends are watched.
@@ -234,43 +271,58 @@ fn grpc(#[case] library: &str) {
     }
     let server = Server::grpc(library).unwrap();
     let mut command = Venv::open().unwrap().script("grpc_app.py");
-    let (_, port) = server
-        .endpoint
-        .url()
-        .rsplit_once(':')
-        .map(|(host, port)| (host.to_owned(), port.to_owned()))
-        .unwrap();
-    command.args([library, "call", &port, &CALLS.to_string()]);
+    let url = server.endpoint.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    command.args([library, "call", port, &CALLS.to_string()]);
     let caller = Caller::start(command).unwrap();
-    let probe = Probe::attach(&[server.pid(), caller.pid()], &[]).unwrap();
+    let config = server.folder().join("probe.toml");
+    std::fs::write(&config, "[trace]\nheaders = ['x-number']\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let probe = Probe::attach(&[server.pid(), caller.pid()], &arguments).unwrap();
     let lines = caller.call().unwrap();
-    let mut books: Vec<CallLine> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    books.sort();
+    let books: Vec<CallLine> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(books.len(), CALLS);
     let (inbound, outbound) = spans_of(probe, 2 * CALLS);
-    for spans in [&inbound, &outbound] {
-        let mut calls: Vec<CallLine> = spans.iter().map(CallLine::of).collect();
-        calls.sort();
-        assert_eq!(calls, books);
-    }
-    for span in inbound.iter().chain(&outbound) {
-        assert_eq!((span.protocol.as_str(), span.status, span.end.as_str()), ("grpc", Some(200), "complete"));
-        assert_eq!(Some(format!("/{}", span.name)), span.target);
-        assert_eq!(span.attributes["rpc.system"], "grpc");
-        assert_eq!(span.attributes["rpc.service"], "stardust.test.Numbers");
-        // NOT_FOUND is the caller's fault, INTERNAL the server's.
-        let error = match (span.attributes["rpc.grpc.status_code"].as_u64().unwrap(), span.kind.as_str()) {
-            (13, _) => Some("grpc error INTERNAL"),
-            (5, "client") => Some("grpc error NOT_FOUND"),
-            _ => None,
-        };
-        assert_eq!(span.error.as_deref(), error);
-    }
-    // What one wrote the other read.
-    let bytes = |spans: &[SpanLine]| {
-        let mut bytes: Vec<_> = spans.iter().map(|span| (span.request_bytes, span.response_bytes)).collect();
-        bytes.sort_unstable();
-        bytes
+    let by_number = |spans: Vec<SpanLine>| -> BTreeMap<String, SpanLine> {
+        let count = spans.len();
+        let number = |span: &SpanLine| span.headers["request.x-number"].as_str().unwrap().to_owned();
+        let map: BTreeMap<_, _> = spans.into_iter().map(|span| (number(&span), span)).collect();
+        assert_eq!((map.len(), count), (CALLS, CALLS), "each call once");
+        map
     };
-    assert_eq!(bytes(&inbound), bytes(&outbound));
+    let (inbound, outbound) = (by_number(inbound), by_number(outbound));
+    for call in &books {
+        let (read, written) = (&inbound[&call.number], &outbound[&call.number]);
+        assert_is(read, call);
+        assert_is(written, call);
+        // What one wrote the other read.
+        assert_eq!(
+            (read.request_bytes, read.response_bytes),
+            (written.request_bytes, written.response_bytes)
+        );
+        assert_eq!(read.parent_id.as_ref(), Some(&written.span_id), "{read:?}");
+    }
+}
+
+/// The C core has its own TLS inside, without symbols: what passes in it is counted, and nothing is told of it.
+#[test]
+fn grpc_inside_its_own_tls() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::grpc_tls().unwrap();
+    let mut command = Venv::open().unwrap().script("grpc_app.py");
+    let url = server.endpoint.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    command.args(["grpcio", "call", port, "16"]).arg(server.certificate_file());
+    let caller = Caller::start(command).unwrap();
+    let probe = Probe::attach(&[server.pid(), caller.pid()], &["--log-level", "debug"]).unwrap();
+    assert_eq!(caller.call().unwrap().len(), 16);
+    // Both ends of the one connection are counted when it is closed.
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert!(spans.is_empty(), "{spans:#?}");
+    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
+    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    assert_eq!(counts["trace"]["tls_unbound_connections"], 2, "{counts}");
+    assert!(counts["trace"]["tls_unbound_bytes"].as_u64() > Some(100_000), "{counts}");
 }

@@ -209,18 +209,37 @@ fn records_in_pieces_on_open_connections_are_not_mixed(#[case] kind: &str) {
     assert_owners(&entries, &spans, |span| &span.peer);
 }
 
-/// curl reads its list of requests from a pipe, and has its library loaded by then.
+/// curl reads its list of requests from a pipe, and has its library loaded by then. It counts bytes and times itself.
 #[rstest]
-#[case("1.2")]
-#[case("1.3")]
-fn curl_with_the_library_itself(#[case] version: &str) {
+#[case::gunicorn_12("gunicorn", "1.2")]
+#[case::gunicorn_13("gunicorn", "1.3")]
+#[case::nginx_12("nginx", "1.2")]
+#[case::nginx_13("nginx", "1.3")]
+fn curl_with_the_library_itself(#[case] of: &str, #[case] version: &str) {
     if !can_run() {
         return;
     }
-    let server = start("gthread");
-    let mut curl = curl(&server, &["--http1.1", "--tls-max", version]);
+    let app = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
+    let server = match of {
+        "nginx" => Server::nginx_tls(&app.endpoint, &format!("TLSv{version}")).unwrap(),
+        _ => start("gthread"),
+    };
+    let told = "%{url_effective} %{size_request} %{size_header} %{size_download} %{time_total}\\n";
+    let mut curl = curl(&server, &["--http1.1", "--tls-max", version, "-w", told]);
     let probe = Probe::attach(&[curl.id()], &[]).unwrap();
-    let entries = ask_with_curl(&mut curl, &server);
+    let mut entries = ask_with_curl(&mut curl, &server);
+    let mut report = String::new();
+    curl.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    for (entry, line) in entries.iter_mut().zip(report.lines()) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [url, request, header, download, seconds] = words[..] else { panic!("{line}") };
+        assert!(url.ends_with(&entry.target), "{line}");
+        let number = |text: &str| text.parse::<u64>().unwrap();
+        entry.request_bytes = number(request);
+        entry.response_bytes = number(header) + number(download);
+        entry.last_ns = (seconds.parse::<f64>().unwrap() * 1e9) as u64;
+    }
+    assert!(entries.iter().all(|entry| entry.last_ns > 0), "{report}");
     probe.wait_for_spans(entries.len(), SPAN_LIMIT);
     let spans = probe.stop().unwrap();
     assert_agree(&entries, &spans);
@@ -270,7 +289,7 @@ fn http2_inside_tls(#[case] kind: &str, #[case] of: &str, #[case] watch_client: 
 fn curl(server: &Server, arguments: &[&str]) -> Child {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "-K", "-"]).args(arguments).arg("--cacert").arg(server.certificate_file());
-    curl.stdin(Stdio::piped()).spawn().unwrap()
+    curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 fn ask_with_curl(curl: &mut Child, server: &Server) -> Vec<Entry> {

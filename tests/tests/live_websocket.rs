@@ -27,7 +27,12 @@ struct Book {
     sent_bytes: u64,
     received_bytes: u64,
     close_code: u64,
+    least_us: f64,
+    most_us: f64,
 }
+
+/// What two clocks, read one after the other, may differ by.
+const SLACK_US: f64 = 5000.0;
 
 /// The client, waiting to be told to begin.
 fn client(server: &Server, more: &[&str]) -> Child {
@@ -67,6 +72,8 @@ fn assert_agree(books: &[Book], spans: &[SpanLine], server: bool) {
         }
         assert_eq!((session.request_bytes, session.response_bytes), (book.sent_bytes, book.received_bytes));
         assert_eq!(number(session, "websocket.close.code"), book.close_code);
+        let lasted = book.least_us - SLACK_US..=book.most_us + SLACK_US;
+        assert!(lasted.contains(&session.duration_us), "{lasted:?}: {session:?}");
         assert_eq!(session.attributes["websocket.close.by"], "client");
         assert!(!session.attributes.contains_key("websocket.incomplete"));
         assert_eq!((session.end.as_str(), session.error.as_deref()), ("complete", None));

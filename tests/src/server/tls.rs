@@ -45,6 +45,16 @@ impl Server {
         Self::start_in(command, endpoint, folder)
     }
 
+    /// A gRPC server made with grpcio, which brings its own TLS along.
+    pub fn grpc_tls() -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free_tls()?;
+        let (folder, [_, certificate, _, key]) = Self::tls_folder("", "")?;
+        let mut command = Venv::open()?.script("grpc_app.py");
+        command.args(["grpcio", "serve", &port_of(&endpoint), &certificate, &key]);
+        command.current_dir(apps_folder());
+        Self::start_in(command, endpoint, folder)
+    }
+
     /// nginx before the `upstream`, speaking this version of TLS (`TLSv1.2`).
     pub fn nginx_tls(upstream: &Endpoint, version: &str) -> anyhow::Result<Self> {
         Self::nginx_listening(upstream, "ssl", version)
