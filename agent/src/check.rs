@@ -13,7 +13,7 @@ use crate::config::KernelConfig;
 use crate::discover::Proc;
 use crate::discover::interpreter::Interpreter;
 use crate::exit::Failure;
-use crate::{exceptions, lineage, tls};
+use crate::{collections, exceptions, lineage, tls};
 
 /// The report.
 #[derive(Debug, Clone, Serialize)]
@@ -64,6 +64,8 @@ pub struct Target {
     pub exceptions: Vec<String>,
     /// Where it is seen which task starts which, and why there; or why it is not.
     pub lineage: Vec<String>,
+    /// Where collections of garbage would be seen, or why not.
+    pub collections: Vec<String>,
     /// The files in which TLS plaintext is seen.
     pub tls: Vec<TlsFile>,
 }
@@ -131,6 +133,7 @@ fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
         identity: identity(interpreter.as_ref()),
         exceptions: places(interpreter.as_ref(), |found| exceptions::places(&proc, pid, found)),
         lineage: places(interpreter.as_ref(), |found| lineage::places(&proc, pid, found)),
+        collections: places(interpreter.as_ref(), |found| collections::places(&proc, pid, found)),
         interpreter: interpreter.map(|interpreter| interpreter.to_string()),
         app: process.app_id,
         app_from: attach::source_of(process.app_id_source).to_owned(),
@@ -204,6 +207,9 @@ pub fn render(report: &Report) -> String {
         }
         for (index, text) in target.lineage.iter().enumerate() {
             line(if index == 0 { "lineage" } else { "" }, text);
+        }
+        for (index, text) in target.collections.iter().enumerate() {
+            line(if index == 0 { "gc pauses" } else { "" }, text);
         }
         if target.tls.is_empty() {
             line("tls", "no library that could be probed is loaded");

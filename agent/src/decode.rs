@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ebpf::abi::{self, Endpoints, SocketCall, TlsCall};
 use ebpf::record::Record;
 use model::{
-    Address, Blur, Body, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome, Payload,
-    SocketState, Syscall, TcpState, Timing, TlsCallKind, TlsSessionId, Waited,
+    Address, Blur, Body, Collected, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome,
+    Payload, SocketState, Syscall, TcpState, Timing, TlsCallKind, TlsSessionId, Waited,
 };
 
 /// Turns a record into an event. `None`: a state or a kind of call that this version does not know.
@@ -36,6 +36,10 @@ pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
             let kind = u8::try_from(copy.identity).unwrap_or(abi::IDENTITY_UNREADABLE);
             let body = ContextCopied { context: copy.context, copied_in: identity(kind, copy.copied_in) };
             (copy.header, Body::ContextCopied(body))
+        }
+        Record::Collection(collection) => {
+            let body = Collected { begun_ns: collection.begun_ns, number: collection.number };
+            (collection.header, Body::Collected(body))
         }
         Record::Exec(exec) => (exec.header, Body::Exec),
         // In addresses: the pipeline has them put into words first.

@@ -62,6 +62,13 @@ pub enum Frame<'a> {
         /// Monotonic nanoseconds.
         since_ns: Option<u64>,
     },
+    /// Every collection of garbage of a process has a record from some time on, or not any more.
+    CollectionsSeen {
+        /// The process.
+        pid: u32,
+        /// Monotonic nanoseconds.
+        since_ns: Option<u64>,
+    },
     /// A look into a process's memory found the routes of its app.
     Routes {
         /// When.
@@ -123,6 +130,10 @@ impl Recorder {
             Frame::CopiesSeen { pid, since_ns } => {
                 let since_ns = since_ns.unwrap_or(NEVER_NS);
                 self.put(b'V', &[&since_ns.to_le_bytes(), &pid.to_le_bytes()])
+            }
+            Frame::CollectionsSeen { pid, since_ns } => {
+                let since_ns = since_ns.unwrap_or(NEVER_NS);
+                self.put(b'G', &[&since_ns.to_le_bytes(), &pid.to_le_bytes()])
             }
             Frame::Routes { now_ns, pid, routes } => {
                 let text = serde_json::to_vec(routes)?;
@@ -206,6 +217,10 @@ fn parse(kind: u8, bytes: &[u8]) -> io::Result<Frame<'_>> {
             let since_ns = Some(number(0)?).filter(|since_ns| *since_ns != NEVER_NS);
             Frame::CopiesSeen { pid: pid()?, since_ns }
         }
+        b'G' => {
+            let since_ns = Some(number(0)?).filter(|since_ns| *since_ns != NEVER_NS);
+            Frame::CollectionsSeen { pid: pid()?, since_ns }
+        }
         b'F' => {
             let routes = serde_json::from_slice(bytes.get(12..).unwrap_or_default())?;
             Frame::Routes { now_ns: number(0)?, pid: pid()?, routes: Arc::new(routes) }
@@ -260,6 +275,8 @@ mod tests {
             Frame::Exceptions { at_ns: 5, pid: 2, exceptions: exceptions() },
             Frame::CopiesSeen { pid: 2, since_ns: Some(6) },
             Frame::CopiesSeen { pid: 2, since_ns: None },
+            Frame::CollectionsSeen { pid: 2, since_ns: Some(6) },
+            Frame::CollectionsSeen { pid: 2, since_ns: None },
             Frame::Routes { now_ns: 6, pid: 2, routes: Arc::new(routes()) },
             Frame::Tick { now_ns: 4 },
             Frame::Stop { now_ns: u64::MAX },

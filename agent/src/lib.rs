@@ -8,6 +8,7 @@ mod attach;
 mod check;
 pub mod cli;
 mod clock;
+mod collections;
 pub mod config;
 mod decode;
 pub mod discover;

@@ -18,6 +18,7 @@ use trace::Counts;
 use trace::sample::Rules;
 
 use crate::clock;
+use crate::collections::Collections;
 use crate::discover::Proc;
 use crate::exceptions::Exceptions;
 use crate::frame::Frame;
@@ -55,6 +56,8 @@ pub struct Inside {
     pub exceptions: Arc<Mutex<Exceptions>>,
     /// Which task starts which.
     pub lineage: Lineage,
+    /// When garbage is collected.
+    pub collections: Collections,
     /// Routes of apps.
     pub routes: RouteReader,
 }
@@ -209,13 +212,16 @@ fn drain(
             exceptions.look(kernel, now_ns);
         }
         inside.lineage.hear(&news, pipeline);
+        inside.collections.hear(&news, pipeline);
         if let Some((pid, interpreter)) = &followed {
             inside.lineage.found(*pid, interpreter);
+            inside.collections.found(*pid, interpreter);
         }
         for (pid, counts) in pipeline.tracer().copy_counts() {
             inside.lineage.note(pid, counts, now_ns);
         }
         inside.lineage.look(kernel, pipeline, now_ns);
+        inside.collections.look(kernel, pipeline, now_ns);
         // Now all that is known of it is in use.
         if let Some((pid, interpreter)) = followed {
             tracing::debug!("{pid}: followed: {interpreter}");

@@ -167,6 +167,10 @@ impl Pipeline {
                 self.tracer.drain(*now_ns, &mut self.spans);
             }
             Frame::CopiesSeen { pid, since_ns } => self.see_copies(*pid, *since_ns),
+            Frame::CollectionsSeen { pid, since_ns } => {
+                let body = Body::CollectionsSeen(*since_ns);
+                self.observe(&Event { at_ns: 0, pid: *pid, tid: 0, body });
+            }
             Frame::Exceptions { at_ns, pid, exceptions } => {
                 let body = Body::Exceptions(exceptions.clone());
                 self.observe(&Event { at_ns: *at_ns, pid: *pid, tid: 0, body });
@@ -191,7 +195,7 @@ impl Pipeline {
         match event.body {
             // What the process is must be known before its events, in a recording too.
             Body::Exec => self.look_at(event.pid),
-            Body::Exit { .. } => {}
+            Body::Exit { .. } | Body::Collected(_) => {}
             Body::ContextCopied(_) => self.intake.copies += 1,
             _ if !self.processes.contains_key(&event.pid) => self.look_at(event.pid),
             _ => {}

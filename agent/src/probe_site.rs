@@ -9,6 +9,7 @@
 //! relative calls and jumps, conditional ones too, `nop`, and `push` of a whole register.
 
 mod decode;
+mod guard;
 mod image;
 mod kept;
 
@@ -17,6 +18,7 @@ use std::fmt;
 use decode::Code64;
 use thiserror::Error;
 
+pub use guard::guards;
 pub use image::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall};
 pub use kept::{Kept, Operand};
 
@@ -59,6 +61,8 @@ pub enum Why {
     AfterCall,
     /// The first emulated instruction that each call of the function passes.
     Passed,
+    /// Behind the look at whether a tracer listens to a mark of the program's own.
+    Guard,
     /// The first emulated instruction that calls which gave something pass, and no others.
     Given,
     /// There is none before the result is lost: the instruction behind the call.
@@ -119,6 +123,7 @@ impl fmt::Display for Why {
             Self::NoEmulatedEntry => "no emulated instruction before the arguments are lost",
             Self::Call => "the call itself",
             Self::AfterCall => "first emulated instruction after the call, result whole",
+            Self::Guard => "where it looks whether a tracer listens to its mark",
             Self::Passed => "first emulated instruction that each call passes",
             Self::Given => "first emulated instruction that only calls which gave something pass",
             Self::NoEmulatedAfterCall => "no emulated instruction before the result is lost",

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::attach::{self, Attached};
 use crate::clock;
+use crate::collections::Collections;
 use crate::config::{Config, When};
 use crate::discover::Proc;
 use crate::exceptions::Exceptions;
@@ -90,7 +91,8 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     }
     let libraries = probe_libraries(&mut attached, &watched)?;
     let lineage = Lineage::new(config.python.lineage_terms());
-    let inside = Inside { libraries, exceptions, lineage, routes };
+    let collections = Collections::new(config.python.gc_pauses);
+    let inside = Inside { libraries, exceptions, lineage, collections, routes };
     let signals = Signals::listen(&runtime)?;
     announce(&attached, &processes, pids);
 

@@ -38,6 +38,7 @@ enum record_kind {
 	RECORD_TLS_CALL = 6,
 	RECORD_EXCEPTIONS = 7,
 	RECORD_CONTEXT_COPY = 8,
+	RECORD_COLLECTION = 9,
 };
 
 enum record_flag {
@@ -272,6 +273,13 @@ struct context_copy {
 	u64 copied_in; /* what the thread was running, see enum identity_kind */
 	u32 identity;  /* enum identity_kind */
 	u32 reserved;
+};
+
+/* Python has collected garbage, until now. */
+struct collection {
+	struct record_header header;
+	u64 begun_ns;
+	u64 number; /* counts those of the process that were seen */
 };
 
 /* Where a process's interpreter keeps what its threads are running. Offsets in bytes. */

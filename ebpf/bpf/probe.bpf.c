@@ -1,4 +1,5 @@
 /* The kernel side of the probe: one object, so that its families share their maps. */
+#include "collections.h"
 #include "contexts.h"
 #include "lifecycle.h"
 #include "sockets.h"
@@ -16,6 +17,7 @@ struct contract {
 	struct process_exec process_exec;
 	struct process_exit process_exit;
 	struct context_copy context_copy;
+	struct collection collection;
 	struct argument argument;
 	struct exception exception;
 	struct exceptions exceptions;

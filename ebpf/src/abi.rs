@@ -145,6 +145,8 @@ pub const TLS_CALL_FREE: u8 = 3;
 pub const RECORD_EXCEPTIONS: u16 = 7;
 /// `enum record_kind`.
 pub const RECORD_CONTEXT_COPY: u16 = 8;
+/// `enum record_kind`.
+pub const RECORD_COLLECTION: u16 = 9;
 
 /// `enum family`.
 pub const FAMILY_UNIX: u16 = 1;
@@ -365,6 +367,18 @@ pub struct ContextCopy {
     pub identity: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// Python has collected garbage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Collection {
+    /// See [`RecordHeader`]; its time is when the collection ended.
+    pub header: RecordHeader,
+    /// When it began.
+    pub begun_ns: u64,
+    /// Counts those of the process that were seen.
+    pub number: u64,
 }
 
 /// A watched process runs another program.
@@ -688,6 +702,7 @@ pub const LAYOUT: &[StructLayout] = &[
         "context_copy",
         ContextCopy { header: RecordHeader, context: u64, copied_in: u64, identity: u32, reserved: u32 }
     ),
+    layout!("collection", Collection { header: RecordHeader, begun_ns: u64, number: u64 }),
     layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
     layout!(
         "interpreter",
@@ -804,6 +819,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("RECORD_NONE", RECORD_NONE as u64),
     ("RECORD_EXCEPTIONS", RECORD_EXCEPTIONS as u64),
     ("RECORD_CONTEXT_COPY", RECORD_CONTEXT_COPY as u64),
+    ("RECORD_COLLECTION", RECORD_COLLECTION as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),

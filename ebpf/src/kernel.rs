@@ -23,7 +23,8 @@ use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 /// The program that sees exceptions unwind.
 const EXCEPTIONS: [&str; 2] = ["exception_left_frame", "exception_asked_for"];
 /// Programs that go into one process, where they are told to.
-const PLACED: [&str; 4] = [EXCEPTIONS[0], EXCEPTIONS[1], "context_given", "context_passed"];
+const PLACED: [&str; 6] =
+    [EXCEPTIONS[0], EXCEPTIONS[1], "context_given", "context_passed", "collection_begins", "collection_ends"];
 
 /// The program that hears of the end of sockets.
 const FREES_CONNECTIONS: &str = "tcp_destroyed";

@@ -6,6 +6,8 @@
 #[cfg(feature = "kernel")]
 mod capability;
 #[cfg(feature = "kernel")]
+mod collections;
+#[cfg(feature = "kernel")]
 mod contexts;
 #[cfg(feature = "kernel")]
 mod exceptions;

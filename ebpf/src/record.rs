@@ -6,8 +6,8 @@ use thiserror::Error;
 use zerocopy::FromBytes;
 
 use crate::abi::{
-    self, ContextCopy, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork, RecordHeader,
-    SocketCall, SocketState, TlsCall,
+    self, Collection, ContextCopy, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork,
+    RecordHeader, SocketCall, SocketState, TlsCall,
 };
 
 /// A record, its variable parts cut out.
@@ -43,6 +43,8 @@ pub enum Record<'a> {
     Exit(ProcessExit),
     /// A context of Python was copied.
     ContextCopy(ContextCopy),
+    /// Python has collected garbage.
+    Collection(Collection),
     /// What was raised where the next answer comes from.
     Exceptions {
         /// The fixed part.
@@ -88,6 +90,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         abi::RECORD_EXEC => Record::Exec(prefix(bytes)?.0),
         abi::RECORD_EXIT => Record::Exit(prefix(bytes)?.0),
         abi::RECORD_CONTEXT_COPY => Record::ContextCopy(prefix(bytes)?.0),
+        abi::RECORD_COLLECTION => Record::Collection(prefix(bytes)?.0),
         abi::RECORD_EXCEPTIONS => return decode_exceptions(bytes),
         kind => return Err(Malformed::Kind(kind)),
     })

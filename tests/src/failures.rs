@@ -3,6 +3,7 @@
 //! Invariant: one request after the other, each on a connection of its own unless the caller keeps one; the probe is in
 //! place, or knows what it needs to know of the processes, before the first.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -81,4 +82,16 @@ pub fn assert_said(spans: &[SpanLine], cases: &[(String, String)]) {
     let target = |span: &SpanLine| span.target.clone().unwrap_or_default();
     let found: Vec<_> = spans.iter().map(|span| (target(span), said(span))).collect();
     assert_eq!(found, cases);
+}
+
+/// Interpreters of this machine.
+pub fn interpreters() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("/usr/bin")];
+    if let Some(home) = std::env::var_os("HOME") {
+        let versions = Path::new(&home).join(".pyenv/versions").read_dir();
+        folders.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
+    }
+    let all =
+        folders.iter().flat_map(|folder| (8..=14).map(move |minor| folder.join(format!("python3.{minor}"))));
+    all.filter(|path| path.is_file()).collect()
 }

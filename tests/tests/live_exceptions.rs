@@ -3,10 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::{Path, PathBuf};
-
 use rstest::rstest;
-use tests::failures::{FASTAPI, NONE_LEFT, assert_said, spans, with};
+use tests::failures::{FASTAPI, NONE_LEFT, assert_said, interpreters, spans, with};
 use tests::probe::SpanLine;
 use tests::server::Server;
 use tests::watch::can_run;
@@ -194,18 +192,6 @@ fn without_a_framework(#[case] asgi: bool, #[case] around: &str) {
         ],
     );
     run(server.unwrap(), "auto", &cases);
-}
-
-/// Interpreters of this machine.
-fn interpreters() -> Vec<PathBuf> {
-    let mut folders = vec![PathBuf::from("/usr/bin")];
-    if let Some(home) = std::env::var_os("HOME") {
-        let versions = Path::new(&home).join(".pyenv/versions").read_dir();
-        folders.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
-    }
-    let all =
-        folders.iter().flat_map(|folder| (8..=14).map(move |minor| folder.join(format!("python3.{minor}"))));
-    all.filter(|path| path.is_file()).collect()
 }
 
 /// The standard library's server closes the connection of a request that failed, after it has reported that.

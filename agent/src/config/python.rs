@@ -35,6 +35,8 @@ pub struct PythonConfig {
     pub lineage_max_copies_per_s: u32,
     /// Read an app's routes from its framework's objects.
     pub routes: bool,
+    /// See when garbage is collected.
+    pub gc_pauses: bool,
 }
 
 impl Default for PythonConfig {
@@ -47,6 +49,7 @@ impl Default for PythonConfig {
             lineage_quiet_s: 600,
             lineage_max_copies_per_s: 50_000,
             routes: true,
+            gc_pauses: false,
         }
     }
 }

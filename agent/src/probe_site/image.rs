@@ -190,6 +190,32 @@ impl Image {
         if sites.is_empty() { Err(NoSite::Call(symbol.to_owned())) } else { Ok(sites) }
     }
 
+    /// Every direct call of a function but those in another one, and where each has certainly returned. Empty unless all
+    /// are at emulated instructions.
+    pub fn brackets(&self, symbol: &str, but_in: &str) -> Vec<(Site, Site)> {
+        let mut calls = if self.decodable { self.calls(symbol) } else { Vec::new() };
+        calls.retain(|(function, _)| self.defined.get(but_in) != Some(&function.address));
+        let bracket = |(_, call): &(Code64<'_>, Instruction)| {
+            let behind = self.code_at(call.next_ip())?.first_passed()?;
+            let after = self.site(&behind, Step::Emulated, Why::Passed)?;
+            Some((self.site(call, Step::Emulated, Why::Call)?, after))
+        };
+        calls.iter().map(bracket).collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+
+    /// Whether nothing jumps to a function from outside, as what ends with a call of it may.
+    pub fn is_only_called(&self, symbol: &str) -> bool {
+        let Ok(address) = self.address_of(symbol) else { return false };
+        let jumps_there = |code: Code64<'_>| {
+            code.address != address
+                && code.instructions().any(|instruction| {
+                    let jumps = instruction.is_jmp_short_or_near() || instruction.is_jcc_short_or_near();
+                    jumps && instruction.near_branch_target() == address
+                })
+        };
+        self.decodable && !self.functions().any(jumps_there)
+    }
+
     /// Every direct call of a function, if of each the first arguments can be had at an emulated instruction behind it.
     pub fn kept_calls<const COUNT: usize>(&self, symbol: &str) -> Option<Vec<KeptCall<COUNT>>> {
         let calls = if self.decodable { self.calls(symbol) } else { Vec::new() };

@@ -49,6 +49,10 @@ pub enum Body<'a> {
     /// Every copy of a context of the process is told from this time on, in nanoseconds of the monotonic clock; `None`: not
     /// any more. What was known of copies before, and earlier ones that still come, mean nothing.
     CopiesSeen(Option<u64>),
+    /// The process has collected garbage.
+    Collected(Collected),
+    /// Every collection of the process that begins from this time on is told; `None`: not any more.
+    CollectionsSeen(Option<u64>),
     /// The agent found out (again) which routes the app of the process has.
     Routes(Arc<Routes>),
     /// The agent found out (again) what the process is. Precedes every other event of that process.
@@ -62,6 +66,15 @@ pub struct ContextCopied {
     pub context: u64,
     /// What made it.
     pub copied_in: Identity,
+}
+
+/// A collection of garbage that has ended: no code of the process ran in its interpreter meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collected {
+    /// When it began.
+    pub begun_ns: u64,
+    /// Counts those of the process: one that is missing was not told.
+    pub number: u64,
 }
 
 /// A connection's identity: unique as long as the probe runs, never used again, whatever fds it has.

@@ -23,8 +23,8 @@ pub use attribute::{Attribute, AttributeValue};
 pub use books::{Books, DropReason};
 pub use clock::WallClock;
 pub use event::{
-    Body, ConnectionId, ContextCopied, Direction, Event, Origin, Outcome, Payload, SocketCall, SocketState,
-    Syscall, TcpState, TlsCall, TlsCallKind, TlsSessionId,
+    Body, Collected, ConnectionId, ContextCopied, Direction, Event, Origin, Outcome, Payload, SocketCall,
+    SocketState, Syscall, TcpState, TlsCall, TlsCallKind, TlsSessionId,
 };
 pub use exception::{Bearer, Exception, Exceptions};
 pub use identity::{Blur, Identity};

@@ -3,6 +3,7 @@
 //! Invariants: the parts do not overlap, so that together they never exceed the whole; what is not certain is not said;
 //! memory for one request is bounded however many calls it makes.
 
+mod collections;
 mod readers;
 mod stretches;
 
@@ -12,6 +13,7 @@ use model::{Load, ParentKind, Span, SpanId};
 use rustc_hash::FxHashMap;
 
 use crate::place::{Thread, UNKNOWN_PARENT};
+use collections::Collections;
 use readers::Readers;
 use stretches::{Stretches, Within};
 
@@ -20,6 +22,7 @@ const CALLS: &str = "stardust_probe.time.calls_us";
 const CALLS_INCOMPLETE: &str = "stardust_probe.time.calls_incomplete";
 const CPU: &str = "stardust_probe.time.cpu_us";
 const REST: &str = "stardust_probe.time.rest_us";
+const COLLECTIONS: &str = "stardust_probe.time.gc_us";
 
 /// Most calls of one request that are open at once and counted.
 const MAX_OPEN: usize = 256;
@@ -40,6 +43,7 @@ pub(crate) struct Budgets {
     requests: FxHashMap<SpanId, Request>,
     readers: Readers,
     unclaimed: FxHashMap<u32, Unclaimed>,
+    collections: Collections,
     /// What is in hand.
     now: Moment,
 }
@@ -191,6 +195,9 @@ impl Budgets {
         if incomplete {
             span.set(CALLS_INCOMPLETE, true);
         }
+        if let Some(collected_ns) = self.collections.within(request.reader.0, request.begin.at_ns, end_ns) {
+            span.set(COLLECTIONS, collected_ns / 1000);
+        }
         let ran_ns = request.begin.ran_until(end).filter(|_| is_alone);
         if let (Some(ran_ns), Some(in_calls_ns)) = (ran_ns, ran_in_calls_ns) {
             let other_ns = end_ns.saturating_sub(request.begin.at_ns).saturating_sub(calls_ns);
@@ -206,6 +213,17 @@ impl Budgets {
     pub(crate) fn exit(&mut self, pid: u32) {
         self.readers.exit(pid);
         self.unclaimed.remove(&pid);
+        self.collections.see(pid, None);
+    }
+
+    /// A process has collected garbage in this time.
+    pub(crate) fn collected(&mut self, pid: u32, time: (u64, u64), number: u64) {
+        self.collections.add(pid, time, number);
+    }
+
+    /// Collections of a process are told from some time on, or not any more.
+    pub(crate) fn see_collections(&mut self, pid: u32, since_ns: Option<u64>) {
+        self.collections.see(pid, since_ns);
     }
 
     /// How busy each process was since this was told last: now and then, or what is left.

@@ -104,6 +104,14 @@ impl Tracer {
                 let maker = Thread { identity: copied.copied_in, ..thread };
                 self.assembler.copied(maker, event.at_ns, copied.context);
             }
+            Body::Collected(collected) => {
+                self.assembler.budgets.collected(
+                    event.pid,
+                    (collected.begun_ns, event.at_ns),
+                    collected.number,
+                );
+            }
+            Body::CollectionsSeen(since_ns) => self.assembler.budgets.see_collections(event.pid, *since_ns),
             Body::CopiesSeen(since_ns) => self.assembler.see_copies(event.pid, *since_ns),
             Body::Process(process) => self.assembler.processes.learn(process.clone()),
         }
