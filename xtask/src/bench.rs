@@ -3,6 +3,7 @@
 //! Invariant: bare and probed runs alternate on one running server, so that what else the machine does
 //! falls on both alike.
 
+mod databases;
 mod figures;
 mod kernel;
 mod load;
@@ -46,7 +47,7 @@ pub struct Options {
 pub struct Measured {
     /// The server's name.
     pub server: &'static str,
-    /// Share of the throughput that may be lost.
+    /// Share of the throughput that may be lost; where nothing is promised, any.
     pub loss_max: f64,
     /// Pairs of runs.
     pub pairs: usize,

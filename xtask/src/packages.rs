@@ -99,7 +99,7 @@ pub const TEST: &[Need] = &[
     CC,
 ];
 /// To measure.
-pub const BENCH: &[Need] = &[WRK, BPFTOOL, STRACE, TASKSET, OPENSSL];
+pub const BENCH: &[Need] = &[WRK, H2LOAD, BPFTOOL, STRACE, TASKSET, OPENSSL, POSTGRESQL, REDIS];
 
 /// The package managers we know: program, what installs, what refreshes the lists.
 const MANAGERS: [(&str, &[&str], &[&str]); 4] = [
@@ -113,11 +113,7 @@ impl Sign {
     fn is_there(&self) -> bool {
         match self {
             Self::Program(name) => shell::find(name).is_some(),
-            Self::ProgramBelow(name, folder) => {
-                let versions = std::fs::read_dir(folder).into_iter().flatten().flatten();
-                let below = versions.map(|version| version.path().join("bin").join(name));
-                shell::find(name).is_some() || below.into_iter().any(|program| program.exists())
-            }
+            Self::ProgramBelow(name, folder) => shell::find_below(name, folder).is_some(),
             Self::PythonHeaders => shell::succeeds(Command::new("python3").args([
                 "-c",
                 "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))",

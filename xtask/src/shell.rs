@@ -58,6 +58,15 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// Where a program is: on the path, else in the folder `bin` of a version below this folder, where Debian keeps some.
+pub fn find_below(program: &str, folder: &str) -> Option<PathBuf> {
+    let mut versions: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|version| version.path()).collect();
+    versions.sort();
+    let below = versions.into_iter().rev().map(|version| version.join("bin").join(program));
+    find(program).or_else(|| below.into_iter().find(|program| program.exists()))
+}
+
 /// True for the superuser.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

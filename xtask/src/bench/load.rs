@@ -1,5 +1,6 @@
-//! Full load from `wrk`, on a CPU of its own.
+//! Full load from `wrk`, or over HTTP/2 from `h2load`, on a CPU of its own.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +14,22 @@ use crate::procfs;
 pub const CPU: &str = "1";
 /// Enough that the worker always has a request to serve, also while the probe takes records in on the load's CPU.
 const CONNECTIONS: &str = "32";
+
+/// The same for HTTP/2: connections, and streams at once on each.
+const HTTP2_CONNECTIONS: [&str; 2] = ["4", "8"];
+/// A message of gRPC: five bytes that say how long it is, then that (gRPC over HTTP/2, "Length-Prefixed-Message").
+const MESSAGE: &[u8] = b"\0\0\0\0\x05hello";
+
+/// What is asked, and by which program.
+#[derive(Debug, Clone, Copy)]
+pub enum Load {
+    /// GET over HTTP/1.1.
+    Wrk,
+    /// GET over HTTP/2 in clear text.
+    Http2,
+    /// Unary calls of gRPC.
+    Grpc,
+}
 
 /// What one run gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,43 +64,78 @@ pub fn run(target: &Target, time: Duration, interrupt: &Interrupt) -> Result<Sam
     interrupt.check()?;
     let worker = target.worker();
     let before_ns = procfs::cpu_ns(worker)?;
-    let output = Command::new("taskset")
-        .args(["--cpu-list", CPU, "wrk", "--threads", "1", "--connections", CONNECTIONS])
-        .args(["--duration", &format!("{}s", time.as_secs())])
-        .arg(&target.url)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start wrk")?;
+    let output = command(target, time)?.stderr(Stdio::inherit()).output().context("cannot start the load")?;
     let cpu_ns = procfs::cpu_ns(worker)?.saturating_sub(before_ns);
     let text = String::from_utf8_lossy(&output.stdout);
     interrupt.check()?;
     if !output.status.success() {
-        bail!("wrk failed ({}): {text}", output.status);
+        bail!("the load failed ({}): {text}", output.status);
     }
     if let Some(line) = text.lines().find(|line| line.contains("Non-2xx")) {
         bail!("the server answered with errors: {}", line.trim());
     }
-    let (requests, seconds) =
-        summary(&text).with_context(|| format!("cannot read what wrk printed: {text}"))?;
+    let read = match target.load {
+        Load::Wrk => summary(&text),
+        Load::Http2 | Load::Grpc => http2_summary(&text),
+    };
+    let (requests, seconds) = read.with_context(|| format!("cannot read what the load printed: {text}"))?;
     if requests == 0 {
         bail!("the server answered no request");
     }
     Ok(Sample { requests, seconds, cpu_ns })
 }
 
+fn command(target: &Target, time: Duration) -> Result<Command> {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", CPU]);
+    let seconds = time.as_secs().to_string();
+    if let Load::Wrk = target.load {
+        command.args(["wrk", "--threads", "1", "--connections", CONNECTIONS]);
+        command.args(["--duration", &format!("{seconds}s"), &target.url]);
+        return Ok(command);
+    }
+    let [connections, streams] = HTTP2_CONNECTIONS;
+    command.args(["h2load", "--clients", connections, "--max-concurrent-streams", streams]);
+    command.args(["--duration", &seconds]);
+    if let Load::Grpc = target.load {
+        let message = std::env::temp_dir().join("bench-message");
+        fs::write(&message, MESSAGE).context("write a message")?;
+        command.arg("--data").arg(message).args([
+            "-H",
+            "content-type: application/grpc",
+            "-H",
+            "te: trailers",
+        ]);
+    }
+    command.arg(&target.url);
+    Ok(command)
+}
+
+/// h2load's lines `finished in 3.01s, 9312.45 req/s, 1.20MB/s` and `requests: 28000 total, ..., 28000 succeeded, 0 failed,
+/// ...`.
+fn http2_summary(text: &str) -> Option<(u64, f64)> {
+    let time = text.lines().find_map(|line| line.strip_prefix("finished in "))?.split(',').next()?;
+    let counts = text.lines().find_map(|line| line.strip_prefix("requests: "))?;
+    let succeeded = counts.split(", ").find_map(|count| count.strip_suffix(" succeeded"))?;
+    Some((succeeded.parse().ok()?, seconds(time)?))
+}
+
 /// wrk's line `  48120 requests in 3.01s, 6.93MB read`.
 fn summary(text: &str) -> Option<(u64, f64)> {
     let line = text.lines().find(|line| line.contains(" requests in "))?;
     let (requests, rest) = line.trim().split_once(" requests in ")?;
-    let time = rest.split(',').next()?;
-    let seconds = match time.strip_suffix("ms") {
-        Some(milliseconds) => milliseconds.parse::<f64>().ok()? / 1e3,
+    Some((requests.parse().ok()?, seconds(rest.split(',').next()?)?))
+}
+
+/// `500.00ms`, `3.01s`, `1.50m`.
+fn seconds(time: &str) -> Option<f64> {
+    match time.strip_suffix("ms") {
+        Some(milliseconds) => Some(milliseconds.parse::<f64>().ok()? / 1e3),
         None => match time.strip_suffix('m') {
-            Some(minutes) => minutes.parse::<f64>().ok()? * 60.0,
-            None => time.strip_suffix('s')?.parse().ok()?,
+            Some(minutes) => Some(minutes.parse::<f64>().ok()? * 60.0),
+            None => time.strip_suffix('s')?.parse().ok(),
         },
-    };
-    Some((requests.parse().ok()?, seconds))
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +153,9 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(summary(text), expected, "{text}");
         }
+        let printed = "starting\nfinished in 3.01s, 9.45 req/s, 1.20MB/s\nrequests: 30 total, 30 started, 28 done, \
+                       27 succeeded, 1 failed, 1 errored, 0 timeout\n";
+        assert_eq!(http2_summary(printed), Some((27, 3.01)));
         let sample = Sample { requests: 200, seconds: 2.0, cpu_ns: 1_000_000 };
         assert!((sample.per_second() - 100.0).abs() < 1e-9);
         assert!((sample.busy() - 0.0005).abs() < 1e-9);

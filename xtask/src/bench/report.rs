@@ -55,7 +55,8 @@ fn shares(spread: &super::Spread) -> String {
 pub fn verdicts(all: &[Measured]) -> usize {
     let mut broken = 0;
     println!();
-    for measured in all {
+    // Where no throughput is promised nothing is.
+    for measured in all.iter().filter(|measured| measured.loss_max.is_finite()) {
         for (what, value, limit, unit) in limits(measured) {
             // A figure that is not a number is no pass.
             let passed = value <= limit;
@@ -110,6 +111,11 @@ mod tests {
         for (loss, watched_ns, broken) in cases {
             assert_eq!(verdicts(&[measured(loss, watched_ns)]), broken, "{loss} {watched_ns}");
         }
+    }
+
+    #[test]
+    fn what_has_no_limit_breaks_none() {
+        assert_eq!(verdicts(&[Measured { loss_max: f64::INFINITY, ..measured(0.5, 9000.0) }]), 0);
     }
 
     #[test]

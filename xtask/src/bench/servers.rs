@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::databases::{Database, Kind};
+use super::load::Load;
 use crate::interrupt::Interrupt;
 use crate::procfs;
 use crate::service::{Service, free_port};
@@ -23,6 +25,11 @@ pub struct Server {
     address: Address,
     /// It speaks TLS, with the certificate of the bench.
     tls: bool,
+    /// What it is asked for, and by whom.
+    path: &'static str,
+    load: Load,
+    /// What it asks itself for each request.
+    asks: Option<Kind>,
 }
 
 enum Address {
@@ -32,28 +39,37 @@ enum Address {
     HostAndPort,
 }
 
+const PLAIN: Server = Server {
+    name: "",
+    program: "",
+    arguments: &[],
+    address: Address::Bind,
+    tls: false,
+    path: "/",
+    load: Load::Wrk,
+    asks: None,
+};
+
 /// What is measured. The routes answer a few bytes and do nothing else, so that the probe weighs most.
 pub const SERVERS: &[Server] = &[
     Server {
         name: "Flask, gunicorn sync",
         program: "gunicorn",
         arguments: &["--workers", "1", "--worker-class", "sync", "flask_app:app"],
-        address: Address::Bind,
-        tls: false,
+        ..PLAIN
     },
     Server {
         name: "Flask, gunicorn gthread",
         program: "gunicorn",
         arguments: &["--workers", "1", "--worker-class", "gthread", "--threads", "8", "flask_app:app"],
-        address: Address::Bind,
-        tls: false,
+        ..PLAIN
     },
     Server {
         name: "FastAPI, uvicorn httptools",
         program: "uvicorn",
         arguments: &["--workers", "1", "--http", "httptools", "--no-access-log", "fastapi_app:app"],
         address: Address::HostAndPort,
-        tls: false,
+        ..PLAIN
     },
     Server {
         name: "FastAPI, uvicorn httptools, HTTPS",
@@ -61,6 +77,39 @@ pub const SERVERS: &[Server] = &[
         arguments: &["--workers", "1", "--http", "httptools", "--no-access-log", "fastapi_app:app"],
         address: Address::HostAndPort,
         tls: true,
+        ..PLAIN
+    },
+    Server {
+        name: "FastAPI, hypercorn, HTTP/2",
+        program: "hypercorn",
+        arguments: &["--config", "hypercorn.toml", "fastapi_app:app"],
+        load: Load::Http2,
+        ..PLAIN
+    },
+    Server {
+        name: "gRPC, grpcio, unary",
+        program: "python",
+        arguments: &["grpc_app.py"],
+        address: Address::HostAndPort,
+        path: "/bench.Echo/Say",
+        load: Load::Grpc,
+        ..PLAIN
+    },
+    Server {
+        name: "Flask, gunicorn gthread, a GET of Redis by redis-py",
+        program: "gunicorn",
+        arguments: &["--workers", "1", "--worker-class", "gthread", "--threads", "8", "database_app:app"],
+        path: "/redis",
+        asks: Some(Kind::Redis),
+        ..PLAIN
+    },
+    Server {
+        name: "Flask, gunicorn gthread, a SELECT of PostgreSQL by psycopg",
+        program: "gunicorn",
+        arguments: &["--workers", "1", "--worker-class", "gthread", "--threads", "8", "database_app:app"],
+        path: "/postgresql",
+        asks: Some(Kind::Postgresql),
+        ..PLAIN
     },
 ];
 
@@ -69,12 +118,20 @@ pub struct Target {
     service: Service,
     /// Where it answers.
     pub url: String,
+    /// Who asks.
+    pub load: Load,
+    _database: Option<Database>,
 }
 
 impl Server {
-    /// Share of the throughput that it may lose at most: where TLS is looked into, it is a little more.
+    /// Share of the throughput that it may lose at most: where TLS is looked into, it is a little more. Of HTTP/2 and
+    /// of databases nothing is promised.
     pub const fn loss_max(&self) -> f64 {
-        if self.tls { 0.04 } else { 0.02 }
+        match (&self.load, self.asks) {
+            (Load::Wrk, None) if self.tls => 0.04,
+            (Load::Wrk, None) => 0.02,
+            _ => f64::INFINITY,
+        }
     }
 
     /// Starts it and waits until it takes connections.
@@ -90,11 +147,16 @@ impl Server {
             let (certificate, key) = certificate(logs)?;
             command.arg("--ssl-certfile").arg(certificate).arg("--ssl-keyfile").arg(key);
         }
+        let database = self.asks.map(|kind| Database::start(kind, interrupt)).transpose()?;
+        if let Some(database) = &database {
+            command.env("DATABASE_PORT", database.port.to_string());
+        }
         command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(sources);
         let log = logs.join(self.program).with_extension("log");
         let scheme = if self.tls { "https" } else { "http" };
-        let url = format!("{scheme}://127.0.0.1:{port}/");
-        Ok(Target { service: Service::start_on(&mut command, &log, port, interrupt)?, url })
+        let url = format!("{scheme}://127.0.0.1:{port}{}", self.path);
+        let service = Service::start_on(&mut command, &log, port, interrupt)?;
+        Ok(Target { service, url, load: self.load, _database: database })
     }
 }
 
