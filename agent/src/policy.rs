@@ -97,16 +97,19 @@ impl Policy {
             }
             State::There { used_ns, looked_ns, hits: before } => {
                 let passed_ns = now_ns.saturating_sub(looked_ns);
+                let hits = hits();
+                let more = hits.saturating_sub(before);
+                // What is too much for a second already need not be borne to its end.
+                let within_ns = passed_ns.max(SECOND_NS);
+                if u128::from(more) * u128::from(SECOND_NS)
+                    > u128::from(self.terms.max_hits_per_s) * u128::from(within_ns)
+                {
+                    let hits_per_s = u128::from(more) * u128::from(SECOND_NS) / u128::from(passed_ns.max(1));
+                    self.state = State::Banned { until_ns: now_ns.saturating_add(self.terms.quiet_ns) };
+                    return Some(Step::Dear { hits_per_s: hits_per_s.try_into().unwrap_or(u64::MAX) });
+                }
                 if passed_ns < SECOND_NS {
                     return None;
-                }
-                let hits = hits();
-                let hits_per_s =
-                    u128::from(hits.saturating_sub(before)) * u128::from(SECOND_NS) / u128::from(passed_ns);
-                let hits_per_s = hits_per_s as u64;
-                if hits_per_s > self.terms.max_hits_per_s {
-                    self.state = State::Banned { until_ns: now_ns.saturating_add(self.terms.quiet_ns) };
-                    return Some(Step::Dear { hits_per_s });
                 }
                 let quiet_ns = now_ns.saturating_sub(used_ns);
                 if self.terms.when == When::Auto && quiet_ns >= self.terms.quiet_ns {
@@ -179,13 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn it_does_not_wait_for_the_end_of_a_second_that_is_too_dear_already() {
+        let mut policy = policy(When::Always);
+        assert_eq!(policy.look(0, || 500), Some(Step::Attach));
+        assert_eq!(policy.look(S / 100, || 1500), None);
+        assert_eq!(policy.look(S / 50, || 1501), Some(Step::Dear { hits_per_s: 50_050 }));
+        assert_eq!(policy.look(S, || 1501), None);
+    }
+
+    #[test]
     fn it_is_taken_off_where_it_is_dear() {
         for when in [When::Auto, When::Always] {
             let mut policy = policy(when);
             policy.need();
             assert_eq!(policy.look(0, || 0), Some(Step::Attach));
             assert_eq!(policy.look(S, || 1000), None);
-            assert_eq!(policy.look(S + S / 2, || 9000), None);
+            assert_eq!(policy.look(S + S / 2, || 2000), None);
             assert_eq!(policy.look(3 * S, || 5000), Some(Step::Dear { hits_per_s: 2000 }));
             policy.need();
             assert_eq!(policy.look(500 * S, || 9000), None);
