@@ -3,18 +3,19 @@
 //! Invariant: one thread owns the pipeline; it sleeps until the drain interval is over or the ring
 //! fills up; when nothing goes on, until the next record comes.
 
-use std::collections::BTreeMap;
+mod activity;
+mod reader;
+mod tally;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ebpf::{Kernel, ProgramStatus, Ring};
+use ebpf::{Kernel, ProgramStatus};
 use model::{ConnectionId, Process};
 use report::Remote;
-use serde::Serialize;
 use tokio::sync::oneshot;
-use trace::Counts;
 use trace::sample::Rules;
 
 use crate::clock;
@@ -28,14 +29,14 @@ use crate::pipeline::{Intake, Pipeline};
 use crate::routes::RouteReader;
 use crate::sys;
 use crate::tls::Probes;
+use activity::Activity;
+use reader::Reader;
+pub use tally::Tally;
 
 /// How often the wall clock's offset is taken anew.
 const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
 /// How often connections that only a look can tell closed are looked at.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
-
-/// After this long without a record the thread sleeps until the next one.
-const IDLE_AFTER_NS: u64 = 200_000_000;
 /// How long it sleeps at most: for wishes, and to notice that it is told to stop.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -75,56 +76,6 @@ pub enum Ended {
     Fault,
 }
 
-/// What the whole way from the kernel to the spans counted.
-#[derive(Debug, Clone, Serialize)]
-pub struct Tally {
-    /// The kernel side, by reason.
-    pub kernel: BTreeMap<String, u64>,
-    /// Program runs that did not happen, by program.
-    pub missed: BTreeMap<String, u64>,
-    /// Records taken from the ring.
-    pub records: u64,
-    /// Records that were none.
-    pub malformed: u64,
-    /// Broken invariants.
-    pub faults: u64,
-    /// Records of exceptions that were reached too late to be put into words.
-    pub late_exceptions: u64,
-    /// The tracer.
-    pub trace: Counts,
-}
-
-impl Tally {
-    /// What was not seen, or not whole, with how often: `ring_full 12`.
-    pub fn losses(&self) -> Vec<String> {
-        let named = [
-            ("malformed_records", self.malformed),
-            ("faults", self.faults),
-            ("late_exceptions", self.late_exceptions),
-        ];
-        let traced = [
-            ("gaps", self.trace.gaps),
-            ("gap_bytes", self.trace.gap_bytes),
-            ("lost_framings", self.trace.lost_framings),
-            ("unpaired_responses", self.trace.unpaired_responses),
-            ("tls_unbound_connections", self.trace.tls_unbound_connections),
-            ("tls_unbound_bytes", self.trace.tls_unbound_bytes),
-            ("tls_unknown_peer_bytes", self.trace.tls_unknown_peer_bytes),
-            ("evicted_connections", self.trace.evicted_connections),
-            ("overrun_connections", self.trace.overrun_connections),
-            ("overrun_requests", self.trace.overrun_requests),
-            ("compressed_databases", self.trace.compressed_databases),
-            ("unsupported_databases", self.trace.unsupported_databases),
-        ];
-        let kernel = self.kernel.iter().map(|(name, count)| (name.as_str(), *count));
-        let programs = self.missed.iter().map(|(name, count)| (name.as_str(), *count));
-        let all = kernel.chain(programs).chain(named).chain(traced);
-        // Not HTTP, and so let go on purpose.
-        let losses = all.filter(|(name, count)| *count > 0 && *name != "ignored_calls");
-        losses.map(|(name, count)| format!("{name} {count}")).collect()
-    }
-}
-
 /// Runs until told to stop. On the way out the programs are detached, the ring is emptied, and what is open ends.
 pub fn run(
     kernel: &mut Kernel,
@@ -154,7 +105,7 @@ fn drain(
     wishes: &Receiver<Wish>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Ended> {
-    let mut reader = Reader { ring: kernel.ring()?, copies_lost: 0 };
+    let mut reader = Reader::new(kernel.ring()?);
     let mut next_clock_ns = 0;
     let mut next_look_ns = 0;
     let mut interpreters = Interpreters::default();
@@ -253,27 +204,6 @@ fn drain(
     Ok(ended)
 }
 
-/// Who takes records out of the ring.
-struct Reader {
-    ring: Ring,
-    copies_lost: u32,
-}
-
-impl Reader {
-    /// All that is there.
-    fn feed(&mut self, pipeline: &mut Pipeline) {
-        let known_lost = &mut self.copies_lost;
-        self.ring.consume(|record, copies_lost| {
-            if copies_lost != *known_lost {
-                *known_lost = copies_lost;
-                // Without a clock no later one is trusted either.
-                pipeline.lose_copies(clock::monotonic_ns().unwrap_or(u64::MAX));
-            }
-            pipeline.feed(&Frame::Record(record));
-        });
-    }
-}
-
 /// Hands on what was read of routes, and asks for more where it is missed.
 fn read_routes(reader: &mut RouteReader, pipeline: &mut Pipeline, now_ns: u64) {
     for pid in pipeline.tracer().strangers() {
@@ -283,48 +213,6 @@ fn read_routes(reader: &mut RouteReader, pipeline: &mut Pipeline, now_ns: u64) {
     for (pid, routes) in reader.look(is_watched, now_ns) {
         pipeline.feed(&Frame::Routes { now_ns, pid, routes });
     }
-}
-
-/// Whether anything is going on.
-#[derive(Default)]
-struct Activity {
-    records: u64,
-    last_ns: u64,
-    now_ns: u64,
-    is_waiting: bool,
-    was_idle: bool,
-}
-
-impl Activity {
-    fn has_news(&self, pipeline: &Pipeline) -> bool {
-        self.records != records_that_stir(pipeline)
-    }
-
-    fn note(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
-        if self.has_news(pipeline) || self.last_ns == 0 {
-            self.last_ns = now_ns;
-            self.was_idle = false;
-        }
-        self.records = records_that_stir(pipeline);
-        self.now_ns = now_ns;
-        self.is_waiting = pipeline.tracer().unclosed().next().is_some();
-    }
-
-    /// Nothing came for a while, and nothing has to be looked after.
-    fn is_idle(&self) -> bool {
-        !self.is_waiting && self.now_ns - self.last_ns > IDLE_AFTER_NS
-    }
-
-    /// Whether this is the first time since the last record.
-    fn falls_idle(&mut self) -> bool {
-        !std::mem::replace(&mut self.was_idle, true)
-    }
-}
-
-/// Copies of contexts are of no interest by themselves.
-fn records_that_stir(pipeline: &Pipeline) -> u64 {
-    let Intake { records, copies, .. } = pipeline.intake();
-    records - copies
 }
 
 /// The kernel has no event for the end of a unix connection: `/proc` tells whether the process still holds it.

@@ -1,0 +1,56 @@
+//! What was counted on the whole way, and what of it says that something was not seen.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use trace::Counts;
+
+/// What the whole way from the kernel to the spans counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tally {
+    /// The kernel side, by reason.
+    pub kernel: BTreeMap<String, u64>,
+    /// Program runs that did not happen, by program.
+    pub missed: BTreeMap<String, u64>,
+    /// Records taken from the ring.
+    pub records: u64,
+    /// Records that were none.
+    pub malformed: u64,
+    /// Broken invariants.
+    pub faults: u64,
+    /// Records of exceptions that were reached too late to be put into words.
+    pub late_exceptions: u64,
+    /// The tracer.
+    pub trace: Counts,
+}
+
+impl Tally {
+    /// What was not seen, or not whole, with how often: `ring_full 12`.
+    pub fn losses(&self) -> Vec<String> {
+        let named = [
+            ("malformed_records", self.malformed),
+            ("faults", self.faults),
+            ("late_exceptions", self.late_exceptions),
+        ];
+        let traced = [
+            ("gaps", self.trace.gaps),
+            ("gap_bytes", self.trace.gap_bytes),
+            ("lost_framings", self.trace.lost_framings),
+            ("unpaired_responses", self.trace.unpaired_responses),
+            ("tls_unbound_connections", self.trace.tls_unbound_connections),
+            ("tls_unbound_bytes", self.trace.tls_unbound_bytes),
+            ("tls_unknown_peer_bytes", self.trace.tls_unknown_peer_bytes),
+            ("evicted_connections", self.trace.evicted_connections),
+            ("overrun_connections", self.trace.overrun_connections),
+            ("overrun_requests", self.trace.overrun_requests),
+            ("compressed_databases", self.trace.compressed_databases),
+            ("unsupported_databases", self.trace.unsupported_databases),
+        ];
+        let kernel = self.kernel.iter().map(|(name, count)| (name.as_str(), *count));
+        let programs = self.missed.iter().map(|(name, count)| (name.as_str(), *count));
+        let all = kernel.chain(programs).chain(named).chain(traced);
+        // Not HTTP, and so let go on purpose.
+        let losses = all.filter(|(name, count)| *count > 0 && *name != "ignored_calls");
+        losses.map(|(name, count)| format!("{name} {count}")).collect()
+    }
+}
