@@ -128,18 +128,16 @@ static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result,
 {
 	/* Gives NULL for anything but TCP. */
 	struct tcp_sock *tcp = typed ? bpf_skc_to_tcp_sock(sk) : (struct tcp_sock *)sk;
-	u64 received;
-	u32 before;
+	u32 read;
 
 	if (!tcp || FIELD(typed, sk, sk_protocol) != IPPROTO_TCP || result <= 0)
 		return false;
-	received = FIELD(typed, tcp, bytes_received);
-	if (direction == DIRECTION_RECEIVED) {
-		before = FIELD(typed, tcp, copied_seq) - FIELD(typed, tcp, rcv_nxt) + (u32)received;
-		return before == (u32)result;
-	}
-	before = FIELD(typed, tcp, write_seq) - FIELD(typed, tcp, snd_nxt) + (u32)FIELD(typed, tcp, bytes_sent);
-	return received == 0 && before == (u32)result;
+	read = FIELD(typed, tcp, copied_seq) - FIELD(typed, tcp, rcv_nxt) + (u32)FIELD(typed, tcp, bytes_received);
+	if (direction == DIRECTION_RECEIVED)
+		return read == (u32)result;
+	/* What has come and was not read is yet to pass here. */
+	return read == 0 && (u32)(FIELD(typed, tcp, write_seq) - FIELD(typed, tcp, snd_nxt) +
+				  (u32)FIELD(typed, tcp, bytes_sent)) == (u32)result;
 }
 
 /* A number that stands for a socket as long as it lives, as its address does. The verifier lets no program calculate with
