@@ -10,11 +10,11 @@ use rustc_hash::FxHashMap;
 use crate::clock;
 use crate::config::When;
 use crate::discover::interpreter::Interpreter;
-use crate::discover::{FileId, Proc};
+use crate::file_sites::FileSites;
 use crate::frame::Frame;
 use crate::pipeline::{News, Pipeline};
 use crate::policy::{Policy, Step, Terms};
-use crate::probe_site::NoSite;
+use crate::probe_site::Site;
 use sites::Sites;
 pub use sites::places;
 
@@ -26,10 +26,8 @@ const REST_NS: u64 = 600_000_000_000;
 /// The processes whose collections are seen.
 pub struct Collections {
     terms: Terms,
-    proc: Proc,
     followed: FxHashMap<u32, Followed>,
-    /// By the file that holds the interpreter.
-    sites: FxHashMap<FileId, Result<Sites, NoSite>>,
+    sites: FileSites<Sites>,
 }
 
 struct Followed {
@@ -45,9 +43,8 @@ impl Collections {
         let when = if wanted { When::Always } else { When::Off };
         Self {
             terms: Terms { when, quiet_ns: REST_NS, max_hits_per_s: MAX_PER_S },
-            proc: Proc::default(),
             followed: FxHashMap::default(),
-            sites: FxHashMap::default(),
+            sites: FileSites::new(sites::of),
         }
     }
 
@@ -104,12 +101,8 @@ impl Collections {
     }
 
     fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
-        let file = self.proc.mapped_file(pid, path)?;
-        let sites = self.sites.entry(file.id).or_insert_with(|| sites::of(&file.path));
-        let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
-        let offsets = |sites: &[crate::probe_site::Site]| -> Vec<u64> {
-            sites.iter().map(|site| site.offset).collect()
-        };
+        let (file, sites) = self.sites.of(pid, path)?;
+        let offsets = |sites: &[Site]| -> Vec<u64> { sites.iter().map(|site| site.offset).collect() };
         let (begin, end) = (offsets(&sites.begin), offsets(&sites.end));
         Ok(kernel.probe_collections(pid, &file.path, (&begin, &end))?)
     }

@@ -18,10 +18,11 @@ use rustc_hash::FxHashMap;
 
 use crate::clock;
 use crate::config::When;
+use crate::discover::Proc;
 use crate::discover::interpreter::Interpreter;
 use crate::discover::memory::ProcessMemory;
 use crate::discover::pages::Pages;
-use crate::discover::{FileId, Proc};
+use crate::file_sites::FileSites;
 use crate::pipeline::News;
 use crate::policy::{Policy, Step, Terms};
 use crate::probe_site::{Image, NoSite, Site, Step as SiteStep};
@@ -39,8 +40,7 @@ pub struct Exceptions {
     terms: Terms,
     proc: Proc,
     followed: FxHashMap<u32, Followed>,
-    /// By the file that holds the interpreter.
-    sites: FxHashMap<FileId, Result<Vec<Site>, NoSite>>,
+    sites: FileSites<Vec<Site>>,
     /// What the kernel side was told last: some process is followed, and the probe is in some process.
     said: (bool, bool),
     late: u64,
@@ -72,7 +72,7 @@ impl Exceptions {
             terms,
             proc: Proc::default(),
             followed: FxHashMap::default(),
-            sites: FxHashMap::default(),
+            sites: FileSites::new(sites),
             said: (false, false),
             late: 0,
         }
@@ -248,9 +248,7 @@ impl Exceptions {
     }
 
     fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
-        let file = self.proc.mapped_file(pid, path)?;
-        let sites = self.sites.entry(file.id).or_insert_with(|| sites(&file.path));
-        let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+        let (file, sites) = self.sites.of(pid, path)?;
         let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
         Ok(kernel.probe_exceptions(pid, &file.path, &offsets)?)
     }

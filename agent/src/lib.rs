@@ -14,6 +14,7 @@ mod decode;
 pub mod discover;
 mod exceptions;
 pub mod exit;
+mod file_sites;
 mod frame;
 mod interpreters;
 mod lineage;

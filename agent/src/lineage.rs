@@ -13,20 +13,17 @@ use trace::CopyCounts;
 use crate::clock;
 use crate::config::When;
 use crate::discover::interpreter::Interpreter;
-use crate::discover::{FileId, Proc};
+use crate::file_sites::FileSites;
 use crate::frame::Frame;
 use crate::pipeline::{News, Pipeline};
 use crate::policy::{Policy, Step, Terms};
-use crate::probe_site::NoSite;
 pub use sites::{CopySite, places};
 
 /// The processes whose calls may need it.
 pub struct Lineage {
     terms: Terms,
-    proc: Proc,
     followed: FxHashMap<u32, Followed>,
-    /// By the file that holds the interpreter.
-    sites: FxHashMap<FileId, Result<Vec<CopySite>, NoSite>>,
+    sites: FileSites<Vec<CopySite>>,
 }
 
 struct Followed {
@@ -42,7 +39,7 @@ struct Followed {
 impl Lineage {
     /// For no process yet.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, proc: Proc::default(), followed: FxHashMap::default(), sites: FxHashMap::default() }
+        Self { terms, followed: FxHashMap::default(), sites: FileSites::new(sites::of) }
     }
 
     /// Takes note of what happened to processes.
@@ -135,9 +132,7 @@ impl Lineage {
     }
 
     fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
-        let file = self.proc.mapped_file(pid, path)?;
-        let sites = self.sites.entry(file.id).or_insert_with(|| sites::of(&file.path));
-        let sites = sites.as_ref().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+        let (file, sites) = self.sites.of(pid, path)?;
         let places: Vec<ContextSite> = sites.iter().map(CopySite::place).collect();
         Ok(kernel.probe_contexts(pid, &file.path, &places)?)
     }
