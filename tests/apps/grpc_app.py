@@ -1,5 +1,5 @@
 """gRPC with grpcio and with grpclib: `grpc_app.py grpcio|grpclib serve PORT [CERTIFICATE KEY]` and `... call PORT COUNT
-[CERTIFICATE]`, with a certificate inside the TLS that grpcio brings along.
+[CERTIFICATE]`, with a certificate inside the TLS that grpcio brings along. `bulk` instead of `call` sends large messages.
 
 Messages are plain bytes. Methods: Echo (one, one), Count (one, many), Sum (many, one), Chat (many, many), Fail (an
 error with the code that is asked for). A caller waits for a line on stdin; then one JSON object a line for each call:
@@ -14,6 +14,8 @@ import time
 
 SERVICE = "stardust.test.Numbers"
 LARGE = b"x" * 40_000
+# Just below what grpcio takes.
+HUGE = b"x" * 4_000_000
 # Answered after 30 ms.
 SLOWLY = b"slowly"
 
@@ -31,6 +33,16 @@ def plan(count):
             ("Echo", [LARGE * 2], 1, 0),
             ("Echo", [SLOWLY], 1, 0),
         ][number % 8], number
+
+
+def bulk(count, library):
+    """The same, with large messages, and small ones between them."""
+    calls = [("Echo", [HUGE], 1, 0), ("Chat", [bytes(100)] * 500, 500, 0)]
+    # grpclib's caller reads when all is sent, so it can stream no more than fits into a window.
+    if library == "grpcio":
+        calls += [("Chat", [HUGE, b"between", HUGE, b"", HUGE, LARGE], 6, 0), ("Chat", [LARGE] * 50, 50, 0)]
+    for number in range(count):
+        yield *calls[number % len(calls)], number
 
 
 def line(step, responses, status, start_ns):
@@ -79,7 +91,7 @@ def serve_grpcio(port, certificate=None, key=None):
     server.wait_for_termination()
 
 
-def call_grpcio(port, count, certificate=None):
+def call_grpcio(port, steps, certificate=None):
     from concurrent import futures
 
     import grpc
@@ -114,7 +126,7 @@ def call_grpcio(port, count, certificate=None):
             return line(step, responses, status, start_ns)
 
         with futures.ThreadPoolExecutor(4) as pool:
-            for told in pool.map(call, plan(count)):
+            for told in pool.map(call, steps):
                 print(told, flush=True)
 
 
@@ -173,7 +185,7 @@ def serve_grpclib(port):
     asyncio.run(main())
 
 
-def call_grpclib(port, count):
+def call_grpclib(port, steps):
     from grpclib.client import Channel, StreamStreamMethod, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
     from grpclib.exceptions import GRPCError
 
@@ -194,7 +206,6 @@ def call_grpclib(port, count):
             assert (responses, status) == (expected, step[3]), step
             return line(step, responses, status, start_ns)
 
-        steps = list(plan(count))
         for first in range(0, len(steps), 8):
             for told in await asyncio.gather(*map(call, steps[first : first + 8])):
                 print(told, flush=True)
@@ -209,4 +220,5 @@ if __name__ == "__main__":
         {"grpcio": serve_grpcio, "grpclib": serve_grpclib}[library](port, *sys.argv[4:])
     else:
         sys.stdin.readline()
-        {"grpcio": call_grpcio, "grpclib": call_grpclib}[library](port, int(sys.argv[4]), *sys.argv[5:])
+        steps = list(plan(int(sys.argv[4])) if what == "call" else bulk(int(sys.argv[4]), library))
+        {"grpcio": call_grpcio, "grpclib": call_grpclib}[library](port, steps, *sys.argv[5:])

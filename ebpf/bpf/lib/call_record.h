@@ -58,6 +58,10 @@ struct call_facts {
 	bool is_told; /* what there is to say of a failure was said */
 };
 
+enum {
+	SMALL_WINDOWS = (SMALL_PAYLOAD_BYTES + WINDOW_BYTES - 1) / WINDOW_BYTES,
+};
+
 /* A call of few bytes, or of one buffer of more, is written to the ring in place, where it takes no more room than it
  * needs. The rest is put together aside.
  */
@@ -138,6 +142,32 @@ static __always_inline bool comes_second(const struct call_facts *facts, const s
 	return may_fail(facts) && is_failure(payload, call->head_bytes, connection->whole);
 }
 
+/* What was copied of a call is all of it: nothing is left out, but the next call may be a larger one. A function of its
+ * own, so that the verifier looks at it once.
+ */
+__noinline int follow_small(const struct placed_call *record)
+{
+	struct frames *frames;
+	u64 bytes;
+
+	if (!record)
+		return 0;
+	bytes = record->call.head_bytes;
+	frames = take_frames(record->call.connection, record->call.direction, record->call.position, true);
+	if (!frames)
+		return 0;
+	for (u32 i = 0; i < SMALL_WINDOWS; i++) {
+		const u64 done = i * WINDOW_BYTES;
+
+		if (done >= bytes)
+			break;
+		follow(frames, (const struct window *)&record->payload[done],
+		       bytes - done < WINDOW_BYTES ? bytes - done : WINDOW_BYTES);
+	}
+	leave_frames(frames, record->call.position + bytes, true);
+	return 0;
+}
+
 /* False: something comes first, nothing is written. */
 static __always_inline bool write_small(const struct call_facts *facts, const struct buffer *buffer,
 					struct connection *connection)
@@ -151,13 +181,15 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 	if (copies && !(buffer->segments ? copy_pair(record, buffer, facts->result) :
 					   copy_single(record, buffer->first.base, facts->result)))
 		count(COUNTER_PAYLOAD_UNREADABLE);
-	if (unlikely(facts->position == 0) && record->call.head_bytes >= PREFACE_BYTES &&
-	    is_preface((const u64 *)record->payload))
+	if (unlikely(facts->position == 0) &&
+	    begins_frames((const u64 *)record->payload, record->call.head_bytes, connection->origin_start))
 		connection->whole = 1;
 	if (unlikely(comes_second(facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
 	}
+	if (unlikely(connection->whole) && copies && record->call.head_bytes == facts->result)
+		follow_small(record);
 	submit(&record->call.header);
 	return true;
 }
@@ -242,8 +274,8 @@ static __always_inline void write_more(struct call_facts facts, struct buffer bu
 	const bool copies = facts.result > 0 && facts.has_buffer;
 	u64 address = 0;
 
-	/* Only a connection's first call holds it: what follows an upgrade is told by the agent. */
-	if (facts.position == 0 && copies && begins_with_preface(&buffer, facts.result))
+	/* Only a connection's first call tells: what follows an upgrade is told by the agent. */
+	if (facts.position == 0 && copies && begins_http2(&buffer, facts.result, connection->origin_start))
 		connection->whole = 1;
 	if (copies && !lacks_path && !buffer.segments && !connection->whole &&
 	    config.head_bytes <= MEDIUM_PAYLOAD_BYTES && write_medium(&facts, &buffer, connection))

@@ -24,9 +24,11 @@ struct buffer {
  */
 struct walk {
 	struct buffer buffer;
-	u64 wanted;   /* bytes of the call to copy */
-	u64 done;     /* of them copied */
+	u64 total;    /* bytes of the call */
+	u64 done;     /* of them copied or left out */
+	u64 copied;
 	u64 begin;    /* where the record in the making begins in the call */
+	u64 held;     /* bytes that it holds */
 	u64 position; /* of the call */
 	u64 segment_begin;
 	u64 segment;

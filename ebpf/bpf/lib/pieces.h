@@ -1,36 +1,37 @@
-/* Copies a call whole, in as many records as it takes: for protocols whose messages begin anywhere in a call. Each
- * record but the last tells of as many bytes as it holds; the last one of all that is left.
+/* Copies a call whole, in as many records as it takes: for protocols whose messages begin anywhere in a call. What need
+ * not be copied of it is left out (frames.h): a record tells of the bytes that it holds and of those that were left out
+ * behind them. The last one tells of all that is left.
  */
 #ifndef STARDUST_PROBE_PIECES_H
 #define STARDUST_PROBE_PIECES_H
 
+#include "frames.h"
 #include "payload.h"
 #include "ring.h"
 
 enum {
-	/* Segments and records of one call together. */
-	PIECE_STEPS_MAX = 512,
-	PREFACE_BYTES = 16,
+	/* Segments, records, and frames of one call together. */
+	PIECE_STEPS_MAX = 128,
+	PIECE_ROUNDS_MAX = 64,
+	/* So many bytes show whether frames follow. */
+	FIRST_BYTES = 16,
 };
 
-/* RFC 9113 section 3.4: what an HTTP/2 client sends first, "PRI * HTTP/2.0\r\n" on a little-endian machine. */
-static __always_inline bool is_preface(const u64 words[2])
-{
-	return words[0] == 0x5448202a20495250 && words[1] == 0x0a0d302e322f5054;
-}
-
-static __always_inline bool begins_with_preface(const struct buffer *buffer, s64 result)
+/* Whether the first bytes of a connection begin HTTP/2. */
+static __always_inline bool begins_http2(const struct buffer *buffer, s64 result, bool is_start)
 {
 	struct user_iovec segment = buffer->first;
-	u64 words[2];
+	u64 words[2] = {}, bytes = result;
 
-	if (result < PREFACE_BYTES)
-		return false;
 	if (buffer->count > PAIR && bpf_probe_read_user(&segment, sizeof(segment), (void *)buffer->segments))
 		return false;
-	if (segment.length < PREFACE_BYTES || bpf_probe_read_user(words, PREFACE_BYTES, (void *)segment.base))
+	if (bytes > segment.length)
+		bytes = segment.length;
+	if (bytes < FRAME_HEADER_BYTES)
 		return false;
-	return is_preface(words);
+	if (bpf_probe_read_user(words, bytes < FIRST_BYTES ? FRAME_HEADER_BYTES : FIRST_BYTES, (void *)segment.base))
+		return false;
+	return begins_frames(words, bytes, is_start);
 }
 
 /* Sends the record in the making, which tells of `result` bytes. */
@@ -38,7 +39,7 @@ static __always_inline void emit_piece(struct scratch *scratch, u64 result)
 {
 	struct socket_call *call = &scratch->call;
 	struct walk *walk = &scratch->walk;
-	const u64 held = walk->done - walk->begin;
+	const u64 held = walk->held;
 
 	/* Never true; the verifier cannot know. */
 	if (held > HEAD_BYTES_MAX)
@@ -48,29 +49,37 @@ static __always_inline void emit_piece(struct scratch *scratch, u64 result)
 	call->head_bytes = held;
 	call->header.size = sizeof(*call) + held;
 	emit(&call->header, sizeof(*call) + held);
-	walk->begin = walk->done;
+	walk->begin += result;
+	walk->held = 0;
 }
 
-/* Copies what of one segment fits into one record; false: that was all. A function of its own, so that the verifier
- * looks at it once.
+/* Leaves out what need not be copied, or copies what of one segment fits into one record, as far as it is to be copied;
+ * false: that was all. `frames`: NULL, or what is followed in the call. A function of its own, so that the verifier looks
+ * at it once.
  */
-__noinline bool copy_step(u32 slot)
+__noinline bool copy_step(u32 slot, struct frames *frames)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct user_iovec segment;
 	struct walk *walk;
-	u64 held, from, length;
+	u64 held, from, length, blindly;
 
 	if (!scratch)
 		return false;
 	walk = &scratch->walk;
-	if (walk->done >= walk->wanted || walk->segment >= walk->buffer.count)
+	length = walk->total - walk->done;
+	if (!length || walk->segment >= walk->buffer.count || walk->copied >= config.whole_bytes)
 		return false;
-	held = walk->done - walk->begin;
-	if (held >= HEAD_BYTES_MAX) {
-		emit_piece(scratch, held);
-		held = 0;
+	if (frames && frames->left_out) {
+		if (length > frames->left_out)
+			length = frames->left_out;
+		pass_payload(frames, length);
+		walk->done += length;
+		return true;
 	}
+	if (walk->done - walk->begin != walk->held || walk->held >= HEAD_BYTES_MAX)
+		emit_piece(scratch, walk->done - walk->begin);
+	held = walk->held;
 	segment = walk->buffer.first;
 	if (walk->buffer.segments &&
 	    bpf_probe_read_user(&segment, sizeof(segment),
@@ -79,9 +88,18 @@ __noinline bool copy_step(u32 slot)
 		return false;
 	}
 	from = walk->done - walk->segment_begin;
-	length = segment.length - from;
-	if (length > walk->wanted - walk->done)
-		length = walk->wanted - walk->done;
+	if (from >= segment.length) {
+		walk->segment_begin += segment.length;
+		walk->segment++;
+		return true;
+	}
+	blindly = copied_blindly(frames);
+	if (length > segment.length - from)
+		length = segment.length - from;
+	if (length > (blindly ? blindly : WINDOW_BYTES))
+		length = blindly ? blindly : WINDOW_BYTES;
+	if (length > config.whole_bytes - walk->copied)
+		length = config.whole_bytes - walk->copied;
 	if (length > HEAD_BYTES_MAX - held)
 		length = HEAD_BYTES_MAX - held;
 	/* Never true; the verifier cannot know, the compiler must not. */
@@ -93,10 +111,21 @@ __noinline bool copy_step(u32 slot)
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		return false;
 	}
+	if (!blindly)
+		length = follow(frames, (const struct window *)&scratch->payload[held], length);
+	else if (frames)
+		pass_payload(frames, length);
 	walk->done += length;
-	if (from + length >= segment.length) {
-		walk->segment_begin += segment.length;
-		walk->segment++;
+	walk->copied += length;
+	walk->held += length;
+	return true;
+}
+
+__noinline bool copy_steps(u32 slot, struct frames *frames)
+{
+	for (u32 i = 0; i < PIECE_STEPS_MAX; i++) {
+		if (!copy_step(slot, frames))
+			return false;
 	}
 	return true;
 }
@@ -105,19 +134,25 @@ __noinline bool copy_step(u32 slot)
 __noinline int copy_whole(u32 slot, u64 total)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct frames *frames;
 	struct walk *walk;
 
 	if (!scratch)
 		return 0;
 	walk = &scratch->walk;
-	walk->wanted = total < config.whole_bytes ? total : config.whole_bytes;
+	walk->total = total;
 	walk->done = 0;
+	walk->copied = 0;
 	walk->begin = 0;
+	walk->held = 0;
 	walk->position = scratch->call.position;
 	walk->segment_begin = 0;
 	walk->segment = 0;
-	for (u32 i = 0; i < PIECE_STEPS_MAX && copy_step(slot); i++)
+	frames = take_frames(scratch->call.connection, scratch->call.direction, walk->position, false);
+	for (u32 i = 0; i < PIECE_ROUNDS_MAX && copy_steps(slot, frames); i++)
 		;
+	if (frames)
+		leave_frames(frames, walk->position + total, walk->done == total);
 	emit_piece(scratch, total - walk->begin);
 	return 0;
 }

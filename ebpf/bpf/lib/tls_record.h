@@ -9,73 +9,15 @@
 #include "python.h"
 #include "../python_errors.h"
 #include "ring.h"
+#include "tls_session.h"
 #include "tls_thread.h"
 
 enum {
 	/* Calls of a new object that are told even if they move nothing: they show where it belongs. */
 	TLS_FIRST_CALLS = 32,
-	TLS_PIECES_MAX = 8,
-	TLS_NEAR_BITS = 12,
+	TLS_PIECES_MAX = 256,
+	TLS_STEPS_MAX = 128,
 };
-
-/* Who moves an object's encrypted bytes. */
-enum tls_carrier {
-	CARRIER_NOT_ASKED = 0,
-	CARRIER_PROCESS = 1, /* the object reads from memory */
-	CARRIER_LIBRARY = 2, /* from a socket */
-	CARRIER_UNKNOWN = 3,
-};
-
-/* An object of the library. */
-struct tls_session {
-	u64 id;
-	u64 received;
-	u64 sent;
-	u64 moved_ns; /* of what was told last, where the library moves the encrypted bytes */
-	u32 calls;
-	u32 wish_round; /* the round in which the table of wishes was last asked */
-	u8 whole;	/* calls are told whole */
-	u8 ignored;	/* nothing more is told */
-	u8 carrier;	/* enum tls_carrier */
-	u8 reserved[5];
-};
-
-enum {
-	/* In the place of an address: its owner is being written. No object lies there. */
-	ADDRESS_IN_THE_MAKING = 1,
-};
-
-struct tls_object {
-	u64 address;
-	u32 tgid;
-	u32 reserved;
-};
-
-/* Objects at hand, one in each line of the cache: looked up for the price of that line, where the table costs several. Found
- * by a hash; where two meet, the later one is in the table alone.
- */
-struct tls_near {
-	struct tls_object object;
-	struct tls_session session;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << TLS_NEAR_BITS);
-	/* So that it begins with a page, and each element with a line. */
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, u32);
-	__type(value, struct tls_near);
-} tls_near SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct tls_object);
-	__type(value, struct tls_session);
-} tls_sessions SEC(".maps");
-
-u64 last_tls_session;
 
 /* Written in the ring, where it takes no more room than it needs: a program at a user's instruction can be interrupted by
  * another of its kind, so nothing per CPU is safe.
@@ -84,75 +26,6 @@ struct placed_tls_call {
 	struct tls_call call;
 	u8 payload[HEAD_BYTES_MAX + TAIL_BYTES_MAX];
 };
-
-static __always_inline struct tls_near *near_of(const struct tls_object *object)
-{
-	/* Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4). */
-	const u64 mixed = (object->address ^ (u64)object->tgid << 48) * 0x9e3779b97f4a7c15;
-	const u32 place = mixed >> (64 - TLS_NEAR_BITS);
-
-	return bpf_map_lookup_elem(&tls_near, &place);
-}
-
-static __always_inline bool is_there(const struct tls_near *near, const struct tls_object *object)
-{
-	return near->object.address == object->address && near->object.tgid == object->tgid;
-}
-
-/* Where it is free, or of a process that is not watched any more, at hand; else in the table. */
-static __noinline void add_tls_session(const struct tls_object *object)
-{
-	struct tls_session fresh = { .id = __sync_fetch_and_add(&last_tls_session, 1) + 1 };
-	struct tls_near *near = near_of(object);
-	u64 before;
-
-	if (!near)
-		return;
-	before = near->object.address;
-	if (before != ADDRESS_IN_THE_MAKING && (!before || !is_watched(near->object.tgid)) &&
-	    __sync_val_compare_and_swap(&near->object.address, before, ADDRESS_IN_THE_MAKING) == before) {
-		near->session = fresh;
-		near->object.tgid = object->tgid;
-		*(volatile u64 *)&near->object.address = object->address;
-		return;
-	}
-	bpf_map_update_elem(&tls_sessions, object, &fresh, BPF_NOEXIST);
-}
-
-/* NULL: there is none. */
-static __always_inline struct tls_session *known_tls_session(const struct tls_object *object)
-{
-	struct tls_near *near = near_of(object);
-
-	if (likely(near && is_there(near, object)))
-		return &near->session;
-	return bpf_map_lookup_elem(&tls_sessions, object);
-}
-
-/* NULL: no room (counted). */
-static __always_inline struct tls_session *tls_session_of(u64 address, u32 tgid)
-{
-	const struct tls_object object = { .address = address, .tgid = tgid };
-	struct tls_session *session = known_tls_session(&object);
-
-	if (likely(session))
-		return session;
-	add_tls_session(&object);
-	session = known_tls_session(&object);
-	if (!session)
-		count(COUNTER_TLS_SESSIONS_FULL);
-	return session;
-}
-
-static __always_inline void forget_tls_session(const struct tls_object *object)
-{
-	struct tls_near *near = near_of(object);
-
-	if (near && is_there(near, object))
-		near->object.address = 0;
-	else
-		bpf_map_delete_elem(&tls_sessions, object);
-}
 
 /* Instead of the time at which a call was entered. */
 enum tls_entry {
@@ -189,6 +62,9 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 	submit(&record->header);
 }
 
+/* In the place of what was received: the first part of a call has been told. */
+#define NEXT_PART (~0ULL)
+
 /* What one record tells of. */
 struct tls_part {
 	u64 id;
@@ -202,6 +78,11 @@ struct tls_part {
 	u64 head; /* bytes to copy from the start */
 	u64 tail; /* and from the end */
 	u64 call;
+	/* Where all of a call is told: received before it, so long as its first part is not told; then what is left to look at,
+	 * and what was copied. */
+	u64 received;
+	u64 left;
+	u64 copied;
 	bool frames; /* it is HTTP/2 */
 	bool may_fail; /* something may come first: see tell_part */
 };
@@ -281,24 +162,106 @@ static __always_inline void tell_answer(struct tls_part *part, u64 received)
 	part->may_fail = false;
 }
 
-/* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes. */
-static __always_inline void tell_whole(struct tls_part *part, u64 received)
+/* Tells the next part of a call that is told whole; the first one as the beginning of an answer. A function of its own, so
+ * that the verifier looks at it once.
+ */
+__noinline int tell_next(struct tls_part *part)
 {
-	u64 left = part->bytes;
+	/* Never true; the verifier cannot know. */
+	if (!part)
+		return 0;
+	if (part->received != NEXT_PART)
+		tell_answer(part, part->received);
+	else
+		tell_part(part);
+	part->received = NEXT_PART;
+	part->position += part->bytes;
+	part->buffer += part->bytes;
+	part->bytes = 0;
+	part->head = 0;
+	return 0;
+}
 
-	for (u32 i = 0; i < TLS_PIECES_MAX && left; i++) {
-		const bool is_last = left <= HEAD_BYTES_MAX || i == TLS_PIECES_MAX - 1;
+/* Takes to the part in the making what of the call's `left` bytes comes next: bytes to copy, or those that can be left out
+ * behind them. False: the part has to be told first, or nothing is left.
+ */
+__noinline bool look_step(struct tls_part *part, struct frames *frames)
+{
+	u64 bytes, blindly;
 
-		part->head = left < HEAD_BYTES_MAX ? left : HEAD_BYTES_MAX;
-		part->bytes = is_last ? left : part->head;
-		if (i == 0)
-			tell_answer(part, received);
-		else
-			tell_part(part);
-		part->position += part->bytes;
-		part->buffer += part->bytes;
-		left -= part->bytes;
+	if (!part || !part->left || part->copied >= config.whole_bytes)
+		return false;
+	bytes = part->left;
+	if (frames && frames->left_out) {
+		if (bytes > frames->left_out)
+			bytes = frames->left_out;
+		pass_payload(frames, bytes);
+		part->bytes += bytes;
+		part->left -= bytes;
+		return true;
 	}
+	if (part->bytes != part->head || part->head >= HEAD_BYTES_MAX)
+		return false;
+	blindly = copied_blindly(frames);
+	if (bytes > (blindly ? blindly : WINDOW_BYTES))
+		bytes = blindly ? blindly : WINDOW_BYTES;
+	if (bytes > config.whole_bytes - part->copied)
+		bytes = config.whole_bytes - part->copied;
+	if (bytes > HEAD_BYTES_MAX - part->head)
+		bytes = HEAD_BYTES_MAX - part->head;
+	if (blindly) {
+		if (frames)
+			pass_payload(frames, bytes);
+	} else if (frames) {
+		bytes = bounded(bytes, WINDOW_BYTES);
+		if (bpf_probe_read_user(&frames->window, bytes, (void *)part->buffer + part->head)) {
+			count(COUNTER_PAYLOAD_UNREADABLE);
+			part->copied = config.whole_bytes;
+			return false;
+		}
+		bytes = follow(frames, &frames->window, bytes);
+	}
+	part->head += bytes;
+	part->bytes += bytes;
+	part->copied += bytes;
+	part->left -= bytes;
+	return true;
+}
+
+__noinline int look_on(struct tls_part *part, struct frames *frames)
+{
+	for (u32 i = 0; i < TLS_STEPS_MAX && look_step(part, frames); i++)
+		;
+	return 0;
+}
+
+/* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes, but for what need not be
+ * copied (frames.h).
+ */
+__noinline int tell_whole(struct tls_part *part)
+{
+	struct frames *frames;
+
+	if (!part)
+		return 0;
+	frames = take_frames(part->session | TLS_OBJECT, part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT,
+			     part->position, false);
+	part->left = part->bytes;
+	part->bytes = 0;
+	part->head = 0;
+	part->copied = 0;
+	for (u32 i = 0; i < TLS_PIECES_MAX; i++) {
+		look_on(part, frames);
+		if (!part->left || part->copied >= config.whole_bytes)
+			break;
+		tell_next(part);
+	}
+	if (frames)
+		leave_frames(frames, part->position + part->bytes + part->left, !part->left);
+	/* The last one, and all that is left. */
+	part->bytes += part->left;
+	tell_next(part);
+	return 0;
 }
 
 static __always_inline void tell_clear_text(struct tls_part *part, struct tls_session *session)
@@ -310,12 +273,13 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 	if (unlikely(!session->whole && part->position == 0)) {
 		const struct buffer buffer = { .first = { .base = part->buffer, .length = bytes }, .count = 1 };
 
-		if (begins_with_preface(&buffer, bytes))
+		if (begins_http2(&buffer, bytes, true))
 			session->whole = 1;
 	}
 	part->frames = session->whole;
 	if (session->whole) {
-		tell_whole(part, session->received);
+		part->received = session->received;
+		tell_whole(part);
 		return;
 	}
 	part->head = bytes < limit ? bytes : limit;

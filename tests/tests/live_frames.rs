@@ -1,0 +1,157 @@
+//! Large bodies and messages over HTTP/2, as fast as they go: the content is not copied, so a small ring holds what is told
+//! of it; sizes and counts are exact all the same.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rstest::rstest;
+use serde::Deserialize;
+use tests::caller::Caller;
+use tests::ledger::{Entry, assert_agree};
+use tests::probe::{Probe, SpanLine};
+use tests::server::Server;
+use tests::venv::Venv;
+use tests::watch::can_run;
+
+const SPAN_LIMIT: Duration = Duration::from_secs(30);
+const BODY_BYTES: usize = 16 << 20;
+/// Half of them are sent a body, half send one.
+const REQUESTS: usize = 8;
+const CALLS: usize = 16;
+/// Holds one body at most, and the drain comes by a hundred times a second.
+const SMALL_RING: &str = "[kernel]\nring_bytes = 1048576\n[trace]\nheaders = ['x-number']\n";
+
+/// What a line of `apps/http2_bulk.py` says.
+#[derive(Deserialize)]
+struct HttpLine {
+    method: String,
+    target: String,
+    status: u16,
+    request_bytes: u64,
+    response_bytes: u64,
+    start_ns: u64,
+    last_ns: u64,
+}
+
+fn entry(line: &str) -> Entry {
+    let line: HttpLine = serde_json::from_str(line).unwrap();
+    Entry {
+        method: line.method,
+        target: line.target,
+        status: Some(line.status),
+        request_bytes: line.request_bytes,
+        response_bytes: line.response_bytes,
+        start_ns: line.start_ns,
+        last_ns: line.last_ns,
+        complete: true,
+        ..Entry::default()
+    }
+}
+
+/// What a line of `apps/grpc_app.py` says.
+#[derive(Debug, Deserialize)]
+struct CallLine {
+    number: String,
+    path: String,
+    status: u64,
+    requests: u64,
+    responses: u64,
+}
+
+/// Lets the caller go, watched with the server, and gives what it told and the spans of both: the server's, the caller's.
+fn watch(
+    server: &Server,
+    command: Command,
+    way: &str,
+    count: usize,
+) -> (Vec<String>, Vec<SpanLine>, Vec<SpanLine>) {
+    let caller = Caller::start(command).unwrap();
+    let config = server.folder().join("probe.toml");
+    std::fs::write(&config, SMALL_RING).unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let environment = [("STARDUST_PROBE_KERNEL_WAY", way)];
+    let probe = Probe::attach_in(&[server.pid(), caller.pid()], &arguments, &environment).unwrap();
+    let lines = caller.call().unwrap();
+    probe.wait_for_spans(2 * count, SPAN_LIMIT);
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert!(log.contains("nothing missed"), "{log}");
+    let (inbound, outbound) = spans.into_iter().partition(|span| span.kind == "server");
+    (lines, inbound, outbound)
+}
+
+fn bodies(server: &Server, certificate: Option<&Path>, way: &str) {
+    let mut command = Venv::open().unwrap().script("http2_bulk.py");
+    command.args([&server.endpoint.url(), &REQUESTS.to_string(), &BODY_BYTES.to_string()]).args(certificate);
+    let (lines, inbound, outbound) = watch(server, command, way, REQUESTS + 1);
+    let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
+    assert_eq!(entries.len(), REQUESTS + 1, "one more, before the others");
+    for spans in [inbound, outbound] {
+        assert_agree(&entries, &spans);
+        let large =
+            spans.iter().filter(|span| span.request_bytes.max(span.response_bytes) > BODY_BYTES as u64);
+        assert_eq!(large.count(), REQUESTS);
+        assert!(spans.iter().all(|span| span.protocol == "http2"));
+    }
+}
+
+/// Four at once: streams of one connection that are sent them, and connections that send them.
+#[rstest]
+#[case::by_tp_btf("auto")]
+#[case::by_syscalls("syscalls")]
+fn bodies_without_a_pause(#[case] way: &str) {
+    if !can_run() {
+        return;
+    }
+    bodies(&Server::hypercorn("fastapi_app:app").unwrap(), None, way);
+}
+
+#[test]
+fn bodies_inside_tls() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::hypercorn_tls("fastapi_app:app").unwrap();
+    bodies(&server, Some(&server.certificate_file()), "auto");
+}
+
+/// Streams of messages of four megabytes with small ones between them, and of many small ones, several at once.
+#[rstest]
+#[case("grpcio")]
+#[case("grpclib")]
+fn grpc_messages(#[case] library: &str) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::grpc(library).unwrap();
+    let mut command = Venv::open().unwrap().script("grpc_app.py");
+    let url = server.endpoint.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    command.args([library, "bulk", port, &CALLS.to_string()]);
+    let (lines, inbound, outbound) = watch(&server, command, "auto", CALLS);
+    let books: Vec<CallLine> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((books.len(), inbound.len(), outbound.len()), (CALLS, CALLS, CALLS));
+    let by_number = |spans: Vec<SpanLine>| -> BTreeMap<String, SpanLine> {
+        let number = |span: &SpanLine| span.headers["request.x-number"].as_str().unwrap().to_owned();
+        spans.into_iter().map(|span| (number(&span), span)).collect()
+    };
+    let (inbound, outbound) = (by_number(inbound), by_number(outbound));
+    for call in &books {
+        let (read, written) = (&inbound[&call.number], &outbound[&call.number]);
+        for span in [read, written] {
+            let number = |name: &str| span.attributes.get(name).and_then(serde_json::Value::as_u64);
+            let counts = [number("rpc.requests_per_rpc"), number("rpc.responses_per_rpc")];
+            assert_eq!(counts, [call.requests, call.responses].map(Some), "{span:?}");
+            assert_eq!(number("rpc.grpc.status_code"), Some(call.status));
+            assert_eq!((span.target.as_deref(), span.end.as_str()), (Some(&*call.path), "complete"));
+        }
+        assert_eq!(
+            (read.request_bytes, read.response_bytes),
+            (written.request_bytes, written.response_bytes),
+            "what one wrote the other read"
+        );
+    }
+}
