@@ -10,6 +10,7 @@ use crate::{shell, workspace};
 const TARGETS: &[(&str, &str)] = &[
     ("agent/crates/protocol/fuzz", "http1"),
     ("agent/crates/protocol/fuzz", "http2"),
+    ("agent/crates/protocol/fuzz", "grpc"),
     ("agent/crates/protocol/fuzz", "hpack"),
     ("agent/crates/protocol/fuzz", "tls"),
     ("agent/crates/protocol/fuzz", "database"),
