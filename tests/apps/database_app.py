@@ -7,6 +7,7 @@ clock and the code of its error, as the driver tells it.
 import asyncio
 import contextlib
 import importlib
+import os
 import ssl
 import time
 
@@ -57,7 +58,8 @@ def tls_context():
 @app.get("/load")
 def load():
     """Loads a driver before a view needs it, with the libraries that it brings along."""
-    importlib.import_module({"psycopg3": "psycopg"}.get(request.args["module"], request.args["module"]))
+    modules = {"psycopg3": "psycopg", "mysqlclient": "MySQLdb"}
+    importlib.import_module(modules.get(request.args["module"], request.args["module"]))
     return jsonify([])
 
 
@@ -96,6 +98,35 @@ def psycopg3():
             connection.execute("SELECT pg_sleep(0.2)")
         with ledger.operation("transaction"), connection.transaction():
             connection.execute("DELETE FROM log WHERE text = 'a'")
+    return jsonify(ledger.operations)
+
+
+@app.get("/copies")
+def copies():
+    """`COPY` both ways, and cut off in the middle by either side."""
+    import psycopg
+
+    ledger, state = Ledger(), lambda error: error.sqlstate
+    dsn = f"host=127.0.0.1 port={port()} user=app dbname=shop {sslmode()}"
+    with psycopg.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
+        with ledger.operation("in"), cursor.copy("COPY log (text) FROM STDIN") as copy:
+            for number in range(20_000):
+                copy.write_row((f"row {number}",))
+        with ledger.operation("out"), cursor.copy("COPY log (text) TO STDOUT") as copy:
+            assert sum(1 for _ in copy.rows()) == 20_000
+        with ledger.operation("query"), cursor.copy("COPY (SELECT n FROM numbers) TO STDOUT") as copy:
+            assert sum(1 for _ in copy.rows()) == 5000
+        with ledger.operation("given up", state), cursor.copy("COPY log (text) FROM STDIN") as copy:
+            copy.write_row(("half of it",))
+            raise psycopg.errors.QueryCanceled("enough")
+        with ledger.operation("refused", state), cursor.copy("COPY numbers (n) FROM STDIN") as copy:
+            copy.write("1\n2\nno number\n")
+        with ledger.operation("after"):
+            assert connection.execute("SELECT count(*) FROM log").fetchone() == (20_000,)
+        with ledger.operation("broken off", state):
+            with cursor.copy("COPY (SELECT 1 / (5 - n) FROM numbers) TO STDOUT") as copy:
+                for _ in copy:
+                    pass
     return jsonify(ledger.operations)
 
 
@@ -257,6 +288,47 @@ def redis_sync():
     return jsonify(ledger.operations)
 
 
+@app.get("/redis-channels")
+def redis_channels():
+    """Publishes to itself."""
+    import redis
+
+    ledger, version = Ledger(), int(request.args.get("protocol", 2))
+    how = {"ssl": True, "ssl_ca_certs": certificate()} if certificate() else {}
+    client = redis.Redis(host="127.0.0.1", port=port(), protocol=version, **how)
+    channels = client.pubsub()
+
+    def expect(*kinds):
+        for kind in kinds:
+            message = channels.get_message(timeout=5)
+            assert message["type"] == kind, message
+
+    with ledger.operation("subscribe"):
+        channels.subscribe("a", "b")
+        expect("subscribe", "subscribe")
+    with ledger.operation("patterns"):
+        channels.psubscribe("c*")
+        expect("psubscribe")
+    for number in range(5):
+        with ledger.operation("publish"):
+            # The one that is told after it is longer than what is copied of a call.
+            assert client.publish("a", "x" * 3000 * number) == 1
+        with ledger.operation("publish"):
+            assert client.publish("cd", "text") == 1
+        expect("message", "pmessage")
+    with ledger.operation("ping"):
+        channels.ping()
+        expect("pong")
+    with ledger.operation("leave"):
+        channels.unsubscribe("a")
+        expect("unsubscribe")
+    with ledger.operation("publish"):
+        assert client.publish("a", "nobody") == 0
+    channels.close()
+    client.close()
+    return jsonify(ledger.operations)
+
+
 @app.get("/redis-asyncio")
 def redis_asyncio():
     import redis.asyncio
@@ -302,6 +374,40 @@ def pymemcache():
     with ledger.operation("delete"):
         client.delete("user:1", noreply=False)
     client.close()
+    return jsonify(ledger.operations)
+
+
+@app.get("/meta-memcache")
+def meta_memcache():
+    """The meta commands."""
+    from meta_memcache import CacheClient, Key, ServerAddress, connection_pool_factory_builder
+
+    ledger = Ledger()
+    client = CacheClient.cache_client_from_servers(
+        servers=[ServerAddress("127.0.0.1", port())], connection_pool_factory_fn=connection_pool_factory_builder()
+    )
+    with ledger.operation("set"):
+        assert client.set(Key("user:1"), "a secret", ttl=100)
+    with ledger.operation("get"):
+        assert client.get(Key("user:1")) == "a secret"
+    with ledger.operation("missing"):
+        assert client.get(Key("user:2")) is None
+    with ledger.operation("large"):
+        # It compresses what it can.
+        large = os.urandom(100_000)
+        assert client.set(Key("large"), large, ttl=100)
+        assert client.get(Key("large")) == large
+    with ledger.operation("touch"):
+        assert client.touch(Key("user:1"), ttl=50)
+    with ledger.operation("count"):
+        assert client.delta_initialize(Key("count"), delta=1, initial_value=7, initial_ttl=100)
+        assert client.delta(Key("count"), delta=2)
+    with ledger.operation("delete"):
+        assert client.delete(Key("user:1"))
+    with ledger.operation("no reply"):
+        client.set(Key("user:3"), "x", ttl=100, no_reply=True)
+    with ledger.operation("many"):
+        assert len(client.multi_get([Key("large"), Key("user:3"), Key("none")])) == 3
     return jsonify(ledger.operations)
 
 

@@ -206,6 +206,41 @@ fn psycopg3(#[case] encrypted: bool) {
     assert!(large.response_bytes > 5000 * 50, "{large:?}");
 }
 
+/// `COPY` both ways, of a table and of a query, and cut off in the middle: by the client, by the server in what it reads,
+/// and in what it sends.
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn copies(#[case] encrypted: bool) {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let server = Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap();
+    let load = Request::get("/load?module=psycopg3");
+    assert_eq!(Connection::open(&server.endpoint).unwrap().exchange(load).unwrap().status, Some(200));
+    let asked = ask_server(server, &view("copies", &database, encrypted), &[]);
+    asked.check_encryption(encrypted);
+    asked.check(
+        "postgresql",
+        Some("shop"),
+        &[
+            ("in", "COPY log", None),
+            ("out", "COPY log", None),
+            ("query", "COPY SELECT numbers", None),
+            ("given up", "COPY log", Some("57014")),
+            ("refused", "COPY numbers", Some("22P02")),
+            ("after", "SELECT log", None),
+            ("broken off", "COPY SELECT numbers", Some("22012")),
+        ],
+    );
+    // A row that is sent takes what was written, behind five bytes of frame; the rest are a few short messages.
+    let rows = (0..20_000).map(|number| format!("row {number}\n").len() as u64).sum::<u64>();
+    let sizes: Vec<_> = asked.spans.iter().map(|span| (span.request_bytes, span.response_bytes)).collect();
+    assert!((rows..rows + rows / 10).contains(&sizes[0].0), "{sizes:?}");
+    assert!((rows + 5 * 20_000..rows + 5 * 20_000 + 200).contains(&sizes[1].1), "{sizes:?}");
+}
+
 #[rstest]
 #[case::clear(false)]
 #[case::tls(true)]
@@ -265,13 +300,13 @@ fn asyncpg(#[case] encrypted: bool) {
 #[case::pymysql("pymysql", false)]
 #[case::pymysql_tls("pymysql", true)]
 #[case::mysqlclient("mysqlclient", false)]
+#[case::mysqlclient_tls("mysqlclient", true)]
 fn mysql(#[case] driver: &str, #[case] encrypted: bool) {
     if !can_run() {
         return;
     }
     let database = Database::mariadb().unwrap();
-    let asked = ask(&view(driver, &database, encrypted), &[]);
-    asked.check_encryption(encrypted);
+    let asked = ask_loaded(driver, &database, encrypted);
     let expected = [
         ("", "SET", None),
         ("", "SET", None),
@@ -358,6 +393,40 @@ fn redis(#[case] encrypted: bool) {
     }
 }
 
+/// Messages of a subscription answer nothing; what asks for them, and what is published, does.
+#[rstest]
+#[case::resp2(2, false)]
+#[case::resp3(3, false)]
+#[case::resp2_tls(2, true)]
+#[case::resp3_tls(3, true)]
+fn redis_channels(#[case] version: u8, #[case] encrypted: bool) {
+    if !can_run() {
+        return;
+    }
+    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
+    let target = format!("{}&protocol={version}", view("redis-channels", &database, encrypted));
+    let mut asked = ask(&target, &[]);
+    asked.check_encryption(encrypted);
+    asked.leave_out_introductions();
+    let published = [("publish", "PUBLISH", None); 10];
+    let expected = [
+        &[("subscribe", "SUBSCRIBE", None), ("patterns", "PSUBSCRIBE", None)][..],
+        &published,
+        &[("ping", "PING", None), ("leave", "UNSUBSCRIBE", None), ("publish", "PUBLISH", None)],
+    ];
+    // One connection that subscribes, and one that publishes.
+    asked.spans.iter_mut().for_each(|span| span.peer = None);
+    asked.check("redis", Some("0"), &expected.concat());
+    let confirmed = asked.spans[0].response_bytes;
+    // Two arrays, or pushes, of three: `subscribe`, the channel, how many.
+    assert_eq!(
+        confirmed,
+        2 * "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n".len() as u64,
+        "{:?}",
+        asked.spans[0]
+    );
+}
+
 #[rstest]
 #[case::clear(false)]
 #[case::tls(true)]
@@ -400,6 +469,35 @@ fn pymemcache(#[case] encrypted: bool) {
             ("delete", "delete", None),
         ],
     );
+}
+
+/// The meta commands of memcached 1.6; the one that is not answered is waited for by what follows it.
+#[test]
+fn meta_memcache() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::memcached().unwrap();
+    let asked = ask(&view("meta-memcache", &database, false), &[]);
+    asked.check(
+        "memcached",
+        None,
+        &[
+            ("set", "ms", None),
+            ("get", "mg", None),
+            ("missing", "mg", None),
+            ("large", "ms", None),
+            ("large", "mg", None),
+            ("touch", "mg", None),
+            ("count", "ma", None),
+            ("count", "ma", None),
+            ("delete", "md", None),
+            ("", "BATCH", None),
+            ("many", "BATCH mg", None),
+        ],
+    );
+    let large = &asked.spans[4];
+    assert!(large.response_bytes > 100_000 && large.response_bytes < 100_100, "{large:?}");
 }
 
 /// Connections that were open before the probe came: the next whole command is seen, and what was said before is not

@@ -2,7 +2,7 @@
 //!
 //! An exchange is the commands that are sent before the first line of an answer to them has passed, as a batch if
 //! there are several. A command that says `noreply` is an exchange that ends as it was sent. Meta commands with
-//! the flag `q` are answered only sometimes; they end with the answer to the `mn` that follows them.
+//! the flag `q` are answered only sometimes; they end with the answer to the `mn` that follows them, and so does their batch.
 
 mod command;
 
@@ -30,6 +30,13 @@ struct Batch {
     quiet: bool,
     /// When the last command was sent.
     sent_ns: u64,
+}
+
+impl Batch {
+    /// Another command may belong to it: not behind the `mn` that ends commands which are answered only sometimes.
+    fn goes_on(&self) -> bool {
+        self.expected.back().is_some_and(|last| !self.quiet || *last != Answer::Noop)
+    }
 }
 
 /// A connection.
@@ -164,7 +171,7 @@ impl Parser {
                 self.server.set_upright();
             }
         }
-        let joins = self.open.last().is_some_and(|last| !last.answered && !last.state.expected.is_empty());
+        let joins = self.open.last().is_some_and(|last| !last.answered && last.state.goes_on());
         if !joins && !self.open.begin(Batch::default(), asks.start_ns, asks.position) {
             return self.let_go(LetGo::Overrun, sink);
         }

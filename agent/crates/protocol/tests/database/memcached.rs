@@ -72,6 +72,8 @@ fn meta_commands() {
             server("VA 2 kb\r\nhi\r\nMN\r\n"),
             client("md a\r\n"),
             server("HD\r\n"),
+            client("ms a 2 q\r\nhi\r\nmn\r\nmg a v\r\nmg b v\r\n"),
+            server("MN\r\nVA 2\r\nhi\r\nEN\r\n"),
         ],
         &[
             "ms `ms a ?` @1..1 #0",
@@ -92,6 +94,14 @@ fn meta_commands() {
             "md `md a` @9..9 #76",
             "answer @10",
             "end 6/4 @10 Framing",
+            "ms `ms a ?` @11..11 #82",
+            "+mn `mn` @11..11 #82",
+            "mg `mg a` @11..11 #100",
+            "+mg `mg b` @11..11 #100",
+            "answer @12",
+            "end 18/4 @12 Framing",
+            "answer @12",
+            "end 16/14 @12 Framing",
         ],
     );
     check("strange", Memcached, &[client("hello world\r\n")], &["let go Strange"]);
