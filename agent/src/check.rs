@@ -213,6 +213,10 @@ pub fn render(report: &Report) -> String {
         }
         if target.tls.is_empty() {
             line("tls", "no library that could be probed is loaded");
+            line(
+                "",
+                "one that is linked in without its symbols shows nothing: its connections and bytes are counted",
+            );
         }
         for TlsFile { file, sites, refused } in &target.tls {
             line("tls", file);

@@ -60,6 +60,11 @@ const BPFTOOL: Need = program("bpftool", ["bpftool", "bpftool", "bpftool", "bpf"
 const STRACE: Need = program("strace", ["strace", "strace", "strace", "strace"]);
 const TASKSET: Need = program("taskset", ["util-linux", "util-linux", "util-linux-misc", "util-linux"]);
 const OPENSSL: Need = program("openssl", ["openssl", "openssl", "openssl", "openssl"]);
+/// The library as it is linked into programs.
+const OPENSSL_STATIC: Need = Need {
+    sign: Sign::Header("openssl/ssl.h"),
+    packages: ["libssl-dev", "openssl-devel", "openssl-dev openssl-libs-static", "openssl"],
+};
 
 const POSTGRESQL: Need = Need {
     sign: Sign::ProgramBelow("initdb", "/usr/lib/postgresql"),
@@ -97,6 +102,7 @@ pub const TEST: &[Need] = &[
     PYTHON_HEADERS,
     PKG_CONFIG,
     CC,
+    OPENSSL_STATIC,
 ];
 /// To measure.
 pub const BENCH: &[Need] = &[WRK, H2LOAD, BPFTOOL, STRACE, TASKSET, OPENSSL, POSTGRESQL, REDIS];

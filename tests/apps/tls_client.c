@@ -1,0 +1,80 @@
+/* An HTTPS client with OpenSSL linked in: `tls_client PORT COUNT`.
+ *
+ * Says `ready`, waits for a line, asks COUNT times on one connection, one JSON object a line for each (method, target, status,
+ * start_ns, last_ns), then says `done`. It trusts any certificate.
+ */
+#include <arpa/inet.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+static unsigned long long now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+static void need(int holds, const char *what)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "cannot %s\n", what);
+	exit(1);
+}
+
+/* Reads a response with its body; gives the status. */
+static int read_response(SSL *tls)
+{
+	static char text[1 << 20];
+	int have = 0, status = 0, got;
+	char *end = NULL, *length;
+
+	do {
+		got = SSL_read(tls, text + have, sizeof(text) - 1 - have);
+		need(got > 0, "read");
+		have += got;
+		text[have] = 0;
+		end = end ? end : strstr(text, "\r\n\r\n");
+		length = strcasestr(text, "\r\ncontent-length:");
+	} while (!end || have < end + 4 - text + atoi(length ? strchr(length, ':') + 1 : "0"));
+	sscanf(text, "HTTP/1.1 %d", &status);
+	return status;
+}
+
+int main(int count_arguments, char **arguments)
+{
+	struct sockaddr_in peer = { .sin_family = AF_INET };
+	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	int plain = socket(AF_INET, SOCK_STREAM, 0);
+	char request[256];
+	SSL *tls;
+
+	need(count_arguments == 3 && context && plain >= 0, "begin");
+	puts("ready");
+	fflush(stdout);
+	need(getchar() == '\n', "wait for a line");
+	peer.sin_port = htons(atoi(arguments[1]));
+	inet_pton(AF_INET, "127.0.0.1", &peer.sin_addr);
+	need(connect(plain, (struct sockaddr *)&peer, sizeof(peer)) == 0, "connect");
+	tls = SSL_new(context);
+	need(SSL_set_fd(tls, plain) && SSL_connect(tls) == 1, "shake hands");
+	for (int number = 0; number < atoi(arguments[2]); number++) {
+		int length = snprintf(request, sizeof(request), "GET /items/%d HTTP/1.1\r\nHost: here\r\n\r\n", number);
+		unsigned long long start_ns = now_ns();
+		int status;
+
+		need(SSL_write(tls, request, length) == length, "write");
+		status = read_response(tls);
+		printf("{\"method\": \"GET\", \"target\": \"/items/%d\", \"status\": %d, \"start_ns\": %llu, \"last_ns\": %llu}\n",
+		       number, status, start_ns, now_ns());
+	}
+	SSL_shutdown(tls);
+	SSL_free(tls);
+	puts("done");
+	return 0;
+}

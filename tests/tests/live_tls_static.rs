@@ -1,0 +1,98 @@
+//! OpenSSL linked into a program: seen where the program has its symbols, said and counted where it has none.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tests::command::{probe, run};
+use tests::ledger::{Entry, assert_agree};
+use tests::probe::Probe;
+use tests::server::{Endpoint, Server};
+use tests::told_client::ToldClient;
+use tests::venv::apps_folder;
+use tests::watch::can_run;
+
+const SPAN_LIMIT: Duration = Duration::from_secs(10);
+const REQUESTS: usize = 50;
+
+/// The client with the library linked in; then without the names of its functions.
+struct Programs {
+    folder: TempDir,
+}
+
+impl Programs {
+    fn build() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut compile = Command::new("cc");
+        compile.args(["-O1", "-D_GNU_SOURCE", "-o"]).arg(folder.path().join("tls_client"));
+        compile.arg(apps_folder().join("tls_client.c")).args(["-l:libssl.a", "-l:libcrypto.a"]);
+        assert!(compile.status().unwrap().success(), "{compile:?}");
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(folder.path().join("stripped")).arg(folder.path().join("tls_client"));
+        assert!(strip.status().unwrap().success(), "{strip:?}");
+        Self { folder }
+    }
+
+    fn start(&self, name: &str, server: &Server) -> ToldClient {
+        let Endpoint::Tls(address) = &server.endpoint else { panic!("it speaks TLS") };
+        let mut command = Command::new(self.path(name));
+        command.args([address.port().to_string(), REQUESTS.to_string()]);
+        ToldClient::start(command).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// What `check` says of a process.
+fn check(client: &ToldClient) -> String {
+    run(probe(&["check", "--pid", &client.pid().to_string()]).unwrap()).unwrap().stdout
+}
+
+#[test]
+fn with_symbols() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
+    let programs = Programs::build();
+    let mut client = programs.start("tls_client", &server);
+    let said = check(&client);
+    assert!(said.contains("tls_client\n           SSL_read at "), "{said}");
+    let probe = Probe::attach(&[client.pid()], &[]).unwrap();
+    let entries: Vec<Entry> =
+        client.run().unwrap().into_iter().map(|entry| entry.named("GET /items/{id}")).collect();
+    assert_eq!(entries.len(), REQUESTS);
+    assert!(probe.wait_for_spans(REQUESTS, SPAN_LIMIT), "{}", probe.log());
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert_agree(&entries, &spans);
+    for span in &spans {
+        assert_eq!((span.kind.as_str(), span.scheme.as_str()), ("client", "https"));
+        assert_eq!(span.attributes["tls.protocol.version"], "1.3");
+    }
+    assert!(log.contains("nothing missed"), "{log}");
+}
+
+#[test]
+fn stripped() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
+    let programs = Programs::build();
+    let mut client = programs.start("stripped", &server);
+    let said = check(&client);
+    assert!(said.contains("linked in without its symbols shows nothing"), "{said}");
+    let probe = Probe::attach(&[client.pid()], &["--log-level", "debug"]).unwrap();
+    assert_eq!(client.run().unwrap().len(), REQUESTS);
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert!(spans.is_empty(), "{spans:#?}");
+    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
+    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    assert_eq!(counts["trace"]["tls_unbound_connections"], 1, "{counts}");
+    assert!(counts["trace"]["tls_unbound_bytes"].as_u64() > Some(REQUESTS as u64 * 200), "{counts}");
+}
