@@ -145,15 +145,15 @@ static __always_inline bool comes_second(const struct call_facts *facts, const s
 /* What was copied of a call is all of it: nothing is left out, but the next call may be a larger one. A function of its
  * own, so that the verifier looks at it once.
  */
-__noinline int follow_small(const struct placed_call *record)
+__noinline int follow_small(const struct placed_call *record, u32 *between)
 {
 	struct frames *frames;
 	u64 bytes;
 
-	if (!record)
+	if (!record || !between)
 		return 0;
 	bytes = record->call.head_bytes;
-	frames = take_frames(record->call.connection, record->call.direction, record->call.position, true);
+	frames = take_frames(record->call.connection, record->call.direction, record->call.position, true, between);
 	if (!frames)
 		return 0;
 	for (u32 i = 0; i < SMALL_WINDOWS; i++) {
@@ -164,7 +164,19 @@ __noinline int follow_small(const struct placed_call *record)
 		follow(frames, (const struct window *)&record->payload[done],
 		       bytes - done < WINDOW_BYTES ? bytes - done : WINDOW_BYTES);
 	}
-	leave_frames(frames, record->call.position + bytes, true);
+	leave_frames(frames, record->call.position + bytes, true, between);
+	return 0;
+}
+
+/* Mostly frames begin and end with the call. A function of its own, as the one before. */
+__noinline int follow_frames(const struct placed_call *record, u32 *between)
+{
+	if (!record || !between)
+		return 0;
+	if (*between == between_frames(record->call.position) && are_whole_frames(record->payload, record->call.head_bytes))
+		*between = between_frames(record->call.position + record->call.head_bytes);
+	else
+		follow_small(record, between);
 	return 0;
 }
 
@@ -189,7 +201,7 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 		return false;
 	}
 	if (unlikely(connection->whole) && copies && record->call.head_bytes == facts->result)
-		follow_small(record);
+		follow_frames(record, &connection->between[facts->direction & 1]);
 	submit(&record->call.header);
 	return true;
 }
@@ -250,7 +262,7 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 	if (facts.result > 0 && facts.has_buffer) {
 		scratch->walk.buffer = *buffer;
 		if (connection->whole)
-			return copy_whole(slot, facts.result);
+			return copy_whole(slot, facts.result, &connection->between[facts.direction & 1]);
 		copy_payload(slot, facts.result);
 	}
 	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {

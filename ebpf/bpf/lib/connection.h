@@ -25,6 +25,7 @@ struct connection {
 	u8 deferred; /* bytes that were to be sent wait in the process */
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
 	u8 whole; /* calls are copied whole, as far as they can be */
+	u32 between[2]; /* by direction: see between_frames */
 	/* Behind what each call looks at: with a slot's owner that is one cache line. */
 	struct endpoints ends;
 };
@@ -51,7 +52,7 @@ enum {
 struct connection_slot {
 	u64 owner; /* the socket's number; 0: free, and all of it zero */
 	struct connection connection;
-	u64 reserved[2];
+	u64 reserved;
 };
 _Static_assert(sizeof(struct connection_slot) == 128, "two cache lines");
 

@@ -131,13 +131,13 @@ __noinline bool copy_steps(u32 slot, struct frames *frames)
 }
 
 /* Copies a call's `total` bytes, found by `walk.buffer`; the record's other fields are filled in already. */
-__noinline int copy_whole(u32 slot, u64 total)
+__noinline int copy_whole(u32 slot, u64 total, u32 *between)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct frames *frames;
 	struct walk *walk;
 
-	if (!scratch)
+	if (!scratch || !between)
 		return 0;
 	walk = &scratch->walk;
 	walk->total = total;
@@ -148,11 +148,11 @@ __noinline int copy_whole(u32 slot, u64 total)
 	walk->position = scratch->call.position;
 	walk->segment_begin = 0;
 	walk->segment = 0;
-	frames = take_frames(scratch->call.connection, scratch->call.direction, walk->position, false);
+	frames = take_frames(scratch->call.connection, scratch->call.direction, walk->position, false, between);
 	for (u32 i = 0; i < PIECE_ROUNDS_MAX && copy_steps(slot, frames); i++)
 		;
 	if (frames)
-		leave_frames(frames, walk->position + total, walk->done == total);
+		leave_frames(frames, walk->position + total, walk->done == total, between);
 	emit_piece(scratch, total - walk->begin);
 	return 0;
 }

@@ -84,6 +84,7 @@ struct tls_part {
 	u64 left;
 	u64 copied;
 	bool frames; /* it is HTTP/2 */
+	bool is_even; /* see are_whole_frames */
 	bool may_fail; /* something may come first: see tell_part */
 };
 
@@ -114,7 +115,7 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 /* False: what is said of a failure comes first, nothing is written. A function of its own, so that the verifier looks at
  * it once.
  */
-__noinline int tell_part(const struct tls_part *part)
+__noinline int tell_part(struct tls_part *part)
 {
 	struct placed_tls_call *record;
 
@@ -133,6 +134,8 @@ __noinline int tell_part(const struct tls_part *part)
 		discard(&record->call.header);
 		return false;
 	}
+	if (part->frames && part->bytes <= SMALL_PAYLOAD_BYTES && record->call.head_bytes == part->bytes)
+		part->is_even = are_whole_frames(record->payload, part->bytes);
 	submit(&record->call.header);
 	return true;
 }
@@ -238,14 +241,14 @@ __noinline int look_on(struct tls_part *part, struct frames *frames)
 /* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes, but for what need not be
  * copied (frames.h).
  */
-__noinline int tell_whole(struct tls_part *part)
+__noinline int tell_whole(struct tls_part *part, u32 *between)
 {
 	struct frames *frames;
 
-	if (!part)
+	if (!part || !between)
 		return 0;
 	frames = take_frames(part->session | TLS_OBJECT, part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT,
-			     part->position, false);
+			     part->position, false, between);
 	part->left = part->bytes;
 	part->bytes = 0;
 	part->head = 0;
@@ -257,10 +260,38 @@ __noinline int tell_whole(struct tls_part *part)
 		tell_next(part);
 	}
 	if (frames)
-		leave_frames(frames, part->position + part->bytes + part->left, !part->left);
+		leave_frames(frames, part->position + part->bytes + part->left, !part->left, between);
 	/* The last one, and all that is left. */
 	part->bytes += part->left;
 	tell_next(part);
+	return 0;
+}
+
+/* Tells all of a small call. Mostly frames begin and end with it; what does not is followed afterwards. */
+__noinline int tell_small(struct tls_part *part, u32 *between)
+{
+	struct frames *frames;
+	u64 bytes;
+	bool is_read;
+
+	if (!part || !between)
+		return 0;
+	bytes = bounded(part->bytes, WINDOW_BYTES);
+	part->head = part->bytes;
+	part->is_even = false;
+	tell_next(part);
+	if (*between == between_frames(part->position - bytes) && part->is_even) {
+		*between = between_frames(part->position);
+		return 0;
+	}
+	frames = take_frames(part->session | TLS_OBJECT, part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT,
+			     part->position - bytes, true, between);
+	if (!frames)
+		return 0;
+	is_read = bpf_probe_read_user(&frames->window, bytes, (void *)part->buffer - bytes) == 0;
+	if (is_read)
+		follow(frames, &frames->window, bytes);
+	leave_frames(frames, part->position, is_read, between);
 	return 0;
 }
 
@@ -278,8 +309,13 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 	}
 	part->frames = session->whole;
 	if (session->whole) {
+		u32 *between = &session->between[part->call & 1];
+
 		part->received = session->received;
-		tell_whole(part);
+		if (bytes <= WINDOW_BYTES)
+			tell_small(part, between);
+		else
+			tell_whole(part, between);
 		return;
 	}
 	part->head = bytes < limit ? bytes : limit;
@@ -329,7 +365,8 @@ static __always_inline void settle_tls_call(struct tls_part *part, struct tls_se
 		tell_clear_text(part, session);
 	else if (session->calls < TLS_FIRST_CALLS)
 		tell_tls_call(part->id, part->call, session->id, part->entered_ns);
-	session->calls++;
+	if (session->calls < TLS_FIRST_CALLS)
+		session->calls++;
 }
 
 #endif

@@ -22,12 +22,12 @@ struct tls_session {
 	u64 received;
 	u64 sent;
 	u64 moved_ns; /* of what was told last, where the library moves the encrypted bytes */
-	u32 calls;
 	u32 wish_round; /* the round in which the table of wishes was last asked */
+	u32 between[2];	/* by enum tls_call_kind: see between_frames */
+	u8 calls; /* that were told, TLS_FIRST_CALLS at most */
 	u8 whole;	/* calls are told whole */
 	u8 ignored;	/* nothing more is told */
 	u8 carrier;	/* enum tls_carrier */
-	u8 reserved[5];
 };
 
 enum {
