@@ -246,10 +246,10 @@ impl Server {
     }
 
     /// A script in `tests/apps/routes`, run in this environment, on the port it is told.
-    pub fn routes(venv: &Venv, name: &str) -> anyhow::Result<Self> {
+    pub fn routes(venv: &Venv, name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(venv.program("python"));
-        command.arg(apps_folder().join("routes").join(name)).arg(port_of(&endpoint));
+        command.arg(apps_folder().join("routes").join(name)).args(arguments).arg(port_of(&endpoint));
         Self::start(command, endpoint)
     }
 

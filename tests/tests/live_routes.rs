@@ -162,9 +162,25 @@ fn requests_are_named_by_the_framework_s_rules(#[case] app: &str, #[case] cases:
     let interpreters = interpreters();
     assert!(!interpreters.is_empty(), "no Python 3.8 to 3.14 on this machine");
     for interpreter in interpreters {
-        let server = Server::routes(&Venv::of(&interpreter).unwrap(), app).unwrap();
+        let server = Server::routes(&Venv::of(&interpreter).unwrap(), app, &[]).unwrap();
         let spans = drive(&server, true, cases);
         compare(&interpreter.display().to_string(), &spans, cases);
+    }
+}
+
+/// No module holds the app.
+#[rstest]
+#[case::flask("flask", [("GET /users/7", "/users/<int:id>"), ("GET /shop/de/items/9", "/shop/<lang>/items/<int:item>")])]
+#[case::fastapi("fastapi", [("GET /users/7", "/users/{id:int}"), ("GET /shop/de/items/9", "/shop/{lang}/items/{item}")])]
+fn apps_of_factories_are_found(#[case] framework: &str, #[case] cases: [(&str, &str); 2]) {
+    if !can_run() {
+        return;
+    }
+    for interpreter in interpreters() {
+        let venv = Venv::of(&interpreter).unwrap();
+        let server = Server::routes(&venv, "factory_routes.py", &[framework]).unwrap();
+        let spans = drive(&server, true, &cases);
+        compare(&interpreter.display().to_string(), &spans, &cases);
     }
 }
 

@@ -4,6 +4,7 @@
 //! Where several apps could be the one that serves, nothing is.
 
 mod django;
+mod made;
 mod starlette;
 mod template;
 mod werkzeug;
@@ -34,8 +35,8 @@ pub enum NoRoutes {
     /// The list of modules cannot be read.
     #[error("its modules cannot be read")]
     Unreadable,
-    /// No known framework has an app in a variable of a module.
-    #[error("no module holds an app of a known framework")]
+    /// No app of a known framework is there.
+    #[error("no app of a known framework was found")]
     NoApp,
     /// Several apps are there: it is not known which serves.
     #[error("several apps are there, and it is not known which one serves")]
@@ -46,7 +47,7 @@ pub enum NoRoutes {
 }
 
 /// An app that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum App {
     Flask(u64),
     Starlette(u64),
@@ -96,8 +97,8 @@ pub fn read(memory: &impl Memory, runtime: u64, layout: &Layout) -> Result<Route
         Some(routes) => found.push(routes),
         None => unclear = true,
     };
-    let apps =
-        if has("flask.app") || has("starlette.applications") { apps(&objects, &modules) } else { Vec::new() };
+    let has_app = has("flask.app") || has("starlette.applications");
+    let apps = if has_app { apps(&objects, &modules, [interpreter, runtime]) } else { Vec::new() };
     let mounted: HashSet<u64> = apps
         .iter()
         .filter_map(|app| match app {
@@ -149,13 +150,14 @@ fn modules(objects: &Objects<'_>, loaded: &[(String, u64)]) -> Vec<Module> {
     loaded.iter().filter_map(read).collect()
 }
 
-/// Apps that stand in variables of modules.
-fn apps(objects: &Objects<'_>, modules: &[Module]) -> Vec<App> {
-    let mut kinds: HashMap<u64, Option<Make>> = HashMap::new();
-    let mut found = Vec::new();
-    for (_, value) in modules.iter().flat_map(|module| &module.entries) {
-        let Some(kind) = objects.type_of(*value) else { continue };
-        let app = *kinds.entry(kind).or_insert_with(|| -> Option<Make> {
+/// Types that were met, and which of them are apps'.
+#[derive(Default)]
+struct Kinds(HashMap<u64, Option<Make>>);
+
+impl Kinds {
+    /// The app that an object of this type is.
+    fn app(&mut self, objects: &Objects<'_>, address: u64, kind: u64) -> Option<App> {
+        let make = *self.0.entry(kind).or_insert_with(|| -> Option<Make> {
             if objects.is_a(kind, "flask.app", "Flask") {
                 Some(App::Flask)
             } else if objects.is_a(kind, "starlette.applications", "Starlette") {
@@ -164,13 +166,27 @@ fn apps(objects: &Objects<'_>, modules: &[Module]) -> Vec<App> {
                 None
             }
         });
-        if let Some(app) = app.map(|app| app(*value))
+        make.map(|make| make(address))
+    }
+}
+
+/// Apps that stand in variables of modules; or else those that stand in none.
+fn apps(objects: &Objects<'_>, modules: &[Module], states: [u64; 2]) -> Vec<App> {
+    let mut kinds = Kinds::default();
+    let mut found = Vec::new();
+    for (_, value) in modules.iter().flat_map(|module| &module.entries) {
+        let Some(kind) = objects.type_of(*value) else { continue };
+        if let Some(app) = kinds.app(objects, *value, kind)
             && !found.contains(&app)
         {
             found.push(app);
         }
     }
-    found
+    if found.is_empty() { made::apps(objects, modules, states, &mut kinds) } else { found }
+}
+
+fn find<'a>(modules: &'a [Module], name: &str) -> Option<&'a Module> {
+    modules.iter().find(|module| module.name == name)
 }
 
 impl Objects<'_> {

@@ -4,7 +4,7 @@
 use model::{Order, Piece, Routes, Rule, Target};
 
 use super::template::{converter_first, pieces};
-use super::{DEPTH_MAX, Module};
+use super::{DEPTH_MAX, Module, find};
 use crate::object::Objects;
 
 /// `None`: Django is loaded, but not set up. `Some(None)`: its rules are not what they should be.
@@ -30,10 +30,6 @@ pub(super) fn read(objects: &Objects<'_>, modules: &[Module]) -> Option<Option<R
             target: Target::Rules(rules),
         });
     Some(rules.map(|rule| Routes { order: Order::First, rules: vec![rule] }))
-}
-
-fn find<'a>(modules: &'a [Module], name: &str) -> Option<&'a Module> {
-    modules.iter().find(|module| module.name == name)
 }
 
 fn rules(objects: &Objects<'_>, modules: &[Module], patterns: u64, depth: usize) -> Option<Vec<Rule>> {
