@@ -5,9 +5,8 @@
 
 mod asked;
 mod layout;
+mod sites;
 mod words;
-
-use std::path::Path;
 
 use asked::Places;
 use ebpf::{Kernel, UserProbe, abi, record};
@@ -15,6 +14,7 @@ use python::Layout;
 use python::code::Codes;
 use python::object::Objects;
 use rustc_hash::FxHashMap;
+use sites::Sites;
 
 use crate::clock;
 use crate::config::When;
@@ -25,10 +25,8 @@ use crate::discover::pages::Pages;
 use crate::file_sites::FileSites;
 use crate::pipeline::News;
 use crate::policy::{Policy, Step, Terms};
-use crate::probe_site::{Image, NoSite, Site, Step as SiteStep};
+use crate::probe_site::Site;
 
-/// Runs once for each Python frame that an exception leaves; exported by every build (Python/traceback.c).
-const FUNCTION: &str = "PyTraceBack_Here";
 /// Older records are not put into words: it would make those behind them older still.
 const LATE_NS: u64 = 500_000_000;
 
@@ -40,7 +38,7 @@ pub struct Exceptions {
     terms: Terms,
     proc: Proc,
     followed: FxHashMap<u32, Followed>,
-    sites: FileSites<Vec<Site>>,
+    sites: FileSites<Sites>,
     /// What the kernel side was told last: some process is followed, and the probe is in some process.
     said: (bool, bool),
     late: u64,
@@ -72,7 +70,7 @@ impl Exceptions {
             terms,
             proc: Proc::default(),
             followed: FxHashMap::default(),
-            sites: FileSites::new(sites),
+            sites: FileSites::new(sites::of),
             said: (false, false),
             late: 0,
         }
@@ -171,10 +169,9 @@ impl Exceptions {
         }
     }
 
-    /// The first failure is to be told too, where it is reported.
+    /// The first failure is to be told too, where it is reported; and failures where what unwinds is too dear to see.
     fn report_terms(&self) -> Terms {
-        let when = if self.terms.when == When::Auto { When::Always } else { When::Off };
-        Terms { when, max_hits_per_s: REPORTS_MAX_PER_S, ..self.terms }
+        Terms { when: When::Always, max_hits_per_s: REPORTS_MAX_PER_S, ..self.terms }
     }
 
     /// Sees what is reported while what unwinds is not seen.
@@ -239,8 +236,8 @@ impl Exceptions {
             }
             Step::Dear { hits_per_s } => {
                 tracing::warn!(
-                    "{pid}: exceptions leave {hits_per_s} frames a second; too dear to look at, so they are not \
-                     (python.errors_max_frames_per_s)"
+                    "{pid}: exceptions leave {hits_per_s} frames a second; too dear to look at, so only those are seen \
+                     that are reported or handled while the answer is sent (python.errors_max_frames_per_s)"
                 );
                 process.probe = None;
             }
@@ -249,8 +246,7 @@ impl Exceptions {
 
     fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
         let (file, sites) = self.sites.of(pid, path)?;
-        let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
-        Ok(kernel.probe_exceptions(pid, &file.path, &offsets)?)
+        Ok(kernel.probe_exceptions(pid, &file.path, &sites.places())?)
     }
 }
 
@@ -260,19 +256,5 @@ pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<St
         return Err(reason);
     }
     let file = proc.mapped_file(pid, &interpreter.path).map_err(|error| error.to_string())?;
-    let sites = sites(&file.path).map_err(|error| error.to_string())?;
-    Ok(sites.iter().map(|site| format!("{FUNCTION} {site}")).collect())
-}
-
-/// Where the probe goes in a file: to the function if an instruction there is emulated, else to its calls.
-fn sites(file: &Path) -> Result<Vec<Site>, NoSite> {
-    let image = Image::load(file, &[FUNCTION])?;
-    let entry = image.entry(FUNCTION, 1)?;
-    if entry.step == SiteStep::Emulated {
-        return Ok(vec![entry]);
-    }
-    match image.call_sites(FUNCTION) {
-        Ok(calls) if !calls.is_empty() => Ok(calls.into_iter().map(|site| site.call).collect()),
-        _ => Ok(vec![entry]),
-    }
+    Ok(sites::of(&file.path).map_err(|error| error.to_string())?.words())
 }

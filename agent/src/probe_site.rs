@@ -12,6 +12,7 @@ mod decode;
 mod guard;
 mod image;
 mod kept;
+mod released;
 
 use std::fmt;
 
@@ -65,6 +66,8 @@ pub enum Why {
     Guard,
     /// The first emulated instruction that calls which gave something pass, and no others.
     Given,
+    /// Where the function lets go of what it took, if that was something.
+    Released,
     /// There is none before the result is lost: the instruction behind the call.
     NoEmulatedAfterCall,
     /// The result is to be seen when the function returns.
@@ -126,6 +129,7 @@ impl fmt::Display for Why {
             Self::Guard => "where it looks whether a tracer listens to its mark",
             Self::Passed => "first emulated instruction that each call passes",
             Self::Given => "first emulated instruction that only calls which gave something pass",
+            Self::Released => "only passed where there was something to let go of",
             Self::NoEmulatedAfterCall => "no emulated instruction before the result is lost",
             Self::Return => "the return from the function: nothing emulated is passed where the result is",
             Self::NotDecided => "instructions of this processor are not decoded",

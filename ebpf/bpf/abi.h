@@ -305,7 +305,7 @@ struct argument {
 
 /* An exception of Python. Addresses are the process's own. */
 struct exception {
-	u64 raised_ns; /* it left its first frame; 0: not seen, it is being handled */
+	u64 raised_ns; /* it was first seen to leave a frame; 0: not seen, it is being handled */
 	u64 left_ns;   /* it left its last frame so far */
 	u64 object;    /* 0: not made yet, or gone */
 	u64 kind;

@@ -2,7 +2,8 @@
  * time, and leaves the kernel only with an answer of 5xx or with a connection that is closed in the middle.
  *
  * PyTraceBack_Here (Python/traceback.c) runs once for each frame that an exception leaves, the innermost first, with
- * the frame as its argument. Where that is not looked at, what a process asks its interpreter about itself shows what it
+ * the frame as its argument. Exceptions that are caught in the frame that raised them are passed over: nothing but the
+ * code of that frame can have been ended by them. Where that function is not looked at, what a process asks its interpreter about itself shows what it
  * is handling: who reports a failure calls sys.exc_info or, since 3.11, sys.exception.
  */
 #ifndef STARDUST_PROBE_PYTHON_ERRORS_H
@@ -10,8 +11,8 @@
 
 #include "lib/answer.h"
 #include "lib/connection.h"
-#include "lib/exception.h"
 #include "lib/payload.h"
+#include "lib/raised.h"
 #include "lib/ring.h"
 
 enum {
@@ -59,54 +60,18 @@ static __always_inline bool answers_count(void)
 	return false;
 }
 
-/* An exception was made while `object` was handled, or because of it: which of those kept that is. An address may
- * have been another's before, so it goes by where its traceback ends.
- */
-static __always_inline void name_earlier(const struct exception_layout *layout, struct raised_exceptions *found, u64 object)
-{
-	const u64 traceback = object ? read_word(object + layout->exception_traceback) : 0;
-	const u64 frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
-	const u64 kind = object ? read_word(object + layout->object_kind) : 0;
-	const u64 code = frame ? read_word(interpreter_frame(layout, frame) + layout->frame_code) & ~3ULL : 0;
-	u64 last_ns = 0;
-	u32 last = EXCEPTIONS_MAX;
-
-	if (!object)
-		return;
-	for (u32 i = 0; i < EXCEPTIONS_MAX; i++) {
-		struct exception *exception = &found->exceptions[i];
-
-		if (i >= found->head.count)
-			break;
-		if (exception->object == object)
-			exception->object = 0;
-		if (code && exception->last_frame == frame && exception->kind == kind &&
-		    exception->left_ns > last_ns &&
-		    exception->code[place_of(exception->frames - 1) & (2 * END_FRAMES - 1)] == code) {
-			last_ns = exception->left_ns;
-			last = i;
-		}
-	}
-	if (last < EXCEPTIONS_MAX) {
-		found->exceptions[last].object = object;
-		found->exceptions[last].earlier = 1;
-	}
-}
-
-SEC("uprobe")
-int exception_left_frame(struct pt_regs *registers)
+/* An exception leaves a frame. `frame`: a PyFrameObject; 0: it has left that of its traceback's first link. */
+__noinline int unwind(u64 frame)
 {
 	const u64 id = bpf_get_current_pid_tgid();
 	const u32 tgid = id >> 32;
 	struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
-	const u64 frame = registers->ARGUMENT_FIRST;
-	u64 kind = 0, made = 0, value, traceback, inner, code, instruction, last_frame;
-	const u64 now_ns = bpf_ktime_get_ns();
+	u64 kind = 0, value, traceback, code, instruction, now_ns, state;
+	struct traceback_link link = {};
 	struct exception *exception;
 	struct raised_exceptions *found;
 	struct raised_key key;
 	u32 offset;
-	u64 state;
 	bool goes_on;
 
 	if (!layout)
@@ -125,30 +90,50 @@ int exception_left_frame(struct pt_regs *registers)
 		traceback = parts[2];
 	} else {
 		value = read_word(state + layout->raised);
-		kind = read_word(value + layout->object_kind);
-		traceback = read_word(value + layout->exception_traceback);
+		traceback = value ? read_word(value + layout->exception_traceback) : 0;
 	}
+	/* Most exceptions are caught where they were raised, and end nothing. The first frame of others is told by their
+	 * tracebacks when they leave the second.
+	 */
+	if (!traceback)
+		return 0;
+	read_link(layout, traceback, &link);
+	if (frame) {
+		const u64 inner = interpreter_frame(layout, frame);
+
+		code = read_word(inner + layout->frame_code);
+		instruction = read_word(inner + layout->frame_instruction);
+		if (layout->first_instruction)
+			offset = instruction - ((code & ~3ULL) + layout->first_instruction);
+		else
+			offset = (u32)instruction * layout->instruction_bytes;
+	} else {
+		if (!link.next)
+			return 0;
+		frame = link.frame;
+		offset = link.last_instruction;
+		code = read_word(interpreter_frame(layout, frame) + layout->frame_code);
+		traceback = link.next;
+		read_link(layout, traceback, &link);
+	}
+	if (!layout->raised_in_parts)
+		kind = read_word(value + layout->object_kind);
 	if (!kind)
 		return 0;
-	inner = interpreter_frame(layout, frame);
-	code = read_word(inner + layout->frame_code);
-	instruction = read_word(inner + layout->frame_instruction);
-	if (layout->first_instruction)
-		offset = instruction - ((code & ~3ULL) + layout->first_instruction);
-	else
-		offset = (u32)instruction * layout->instruction_bytes;
 	find_key(layout, state, id, &key);
-	found = find_raised(&key, true);
+	now_ns = bpf_ktime_get_ns();
+	found = find_raised(&key, now_ns);
 	if (!found)
 		return 0;
-	last_frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
-	exception = find_exception(found, last_frame, kind, value, &goes_on);
-	if (traceback && goes_on) {
+	exception = find_exception(found, &link, kind, value, &goes_on);
+	if (goes_on) {
 		/* The same, perhaps made only now. */
 		if (exception->object != value && value)
 			describe(layout, exception, value);
-	} else if (traceback && exception) {
-		/* Raised again; or another one at its address. */
+		if (is_alone(exception))
+			keep_those_before(layout, found, exception, now_ns);
+	} else if (exception && link.next) {
+		/* Raised again. */
 		exception->raised_ns = now_ns;
 		describe(layout, exception, value);
 		keep_chain(layout, exception, traceback);
@@ -156,20 +141,10 @@ int exception_left_frame(struct pt_regs *registers)
 		/* Another one at the address of one that is gone. */
 		if (exception)
 			exception->object = 0;
-		/* First, so that these keep their room. */
-		if (flags_of(layout, value, &made) & TYPE_EXCEPTION) {
-			const u64 context = read_word(value + layout->exception_context);
-			const u64 cause = read_word(value + layout->exception_cause);
-
-			name_earlier(layout, found, context);
-			if (cause != context)
-				name_earlier(layout, found, cause);
-		}
 		exception = make_room(found);
 		begin_exception(exception, kind, now_ns);
 		describe(layout, exception, value);
-		if (traceback)
-			keep_chain(layout, exception, traceback);
+		keep_chain(layout, exception, traceback);
 	}
 	keep_frame(exception, exception->frames, code, offset);
 	for (u32 i = 0; i < DISPATCH_CODES; i++)
@@ -178,6 +153,20 @@ int exception_left_frame(struct pt_regs *registers)
 	exception->last_frame = frame;
 	exception->left_ns = now_ns;
 	return 0;
+}
+
+/* At PyTraceBack_Here, or a call of it. */
+SEC("uprobe")
+int exception_left_frame(struct pt_regs *registers)
+{
+	return unwind(registers->ARGUMENT_FIRST);
+}
+
+/* In PyTraceBack_Here, where it lets the traceback go that the exception had before. */
+SEC("uprobe")
+int exception_left_another(struct pt_regs *registers)
+{
+	return unwind(0);
 }
 
 /* sys.exc_info or sys.exception is called (Python/sysmodule.c). */
@@ -198,7 +187,7 @@ int exception_asked_for(struct pt_regs *registers)
 	if (!is_handling(layout, state))
 		return 0;
 	find_key(layout, state, id, &key);
-	found = find_raised(&key, true);
+	found = find_raised(&key, now_ns);
 	if (!found)
 		return 0;
 	/* What was noted before is being handled still, or it is over. */
@@ -235,13 +224,16 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
 	struct raised_exceptions *found;
 	struct given_answer given = {};
+	bool is_made;
 	u64 state;
 
-	if (!layout)
+	/* Where nothing was kept yet, an answer that is fine ends nothing. */
+	if (!layout || (!may_fail && !layout->hits && !layout->asked))
 		return 0;
 	state = state_of_thread(layout);
 	find_key(layout, state, id, &given.by);
-	found = find_raised(&given.by, may_fail && (class == CLASS_FAILURE || is_handling(layout, state)));
+	is_made = may_fail && (class == CLASS_FAILURE || is_handling(layout, state));
+	found = find_raised(&given.by, is_made ? bpf_ktime_get_ns() : 0);
 	if (found) {
 		if (may_fail) {
 			if (state)
@@ -252,7 +244,7 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 		found->head.count = 0;
 		/* Contexts come and go, threads stay. */
 		if (given.by.running != (u32)id)
-			bpf_map_delete_elem(&raised, &given.by);
+			forget_raised(&given.by);
 	}
 	/* Where nothing is kept, nothing can come after the answer's beginning. */
 	if (layout->hits) {
@@ -337,7 +329,7 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	is_own = !is_answered || given->by.running == key.running;
 	if (is_answered)
 		key.running = given->by.running;
-	found = find_raised(&key, !is_answered);
+	found = find_raised(&key, is_answered ? 0 : bpf_ktime_get_ns());
 	if (!found)
 		return 0;
 	if (!is_answered && state)

@@ -5,12 +5,21 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use libbpf_rs::{MapCore, MapFlags, ProgramMut};
+use libbpf_rs::{Link, MapCore, MapFlags};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::abi::ExceptionLayout;
 use crate::kernel::{Kernel, LoadError, shared};
 use crate::user_probe::{UserProbe, place};
+
+/// An instruction of a file at which exceptions are seen to leave frames, counted from the file's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExceptionSite {
+    /// `PyTraceBack_Here`, its argument whole, or a call of it.
+    Frame(u64),
+    /// In it, behind all that it does, where only those pass that have left another frame before.
+    Further(u64),
+}
 
 impl Kernel {
     /// Says where a process's interpreter keeps exceptions: from here on those that it handles are reported with its
@@ -66,20 +75,32 @@ impl Kernel {
         }
     }
 
-    /// Puts the probe on these places of a file, counted from its start, in one process.
-    pub fn probe_exceptions(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
-        put(&self.skeleton.progs.exception_left_frame, pid, file, offsets)
+    /// Puts the probe on these places of a file, in one process.
+    pub fn probe_exceptions(
+        &self,
+        pid: u32,
+        file: &Path,
+        sites: &[ExceptionSite],
+    ) -> Result<UserProbe, LoadError> {
+        let programs = &self.skeleton.progs;
+        let attach = |site: &ExceptionSite| match *site {
+            ExceptionSite::Frame(offset) => place(&programs.exception_left_frame, pid, file, offset, false),
+            ExceptionSite::Further(offset) => {
+                place(&programs.exception_left_another, pid, file, offset, false)
+            }
+        };
+        all_of(sites.iter().map(attach), file)
     }
 
     /// Puts the probe of `sys.exc_info` and `sys.exception` on these places of a file, counted from its start, in one process.
     pub fn probe_exc_info(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
-        put(&self.skeleton.progs.exception_asked_for, pid, file, offsets)
+        let program = &self.skeleton.progs.exception_asked_for;
+        all_of(offsets.iter().map(|offset| place(program, pid, file, *offset, false)), file)
     }
 }
 
-fn put(program: &ProgramMut<'_>, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
-    let attach = |offset: &u64| place(program, pid, file, *offset, false);
-    let links = offsets.iter().map(attach).collect::<Result<_, _>>();
+fn all_of(links: impl Iterator<Item = libbpf_rs::Result<Link>>, file: &Path) -> Result<UserProbe, LoadError> {
+    let links = links.collect::<Result<_, _>>();
     let links = links.map_err(|source| LoadError::Attach {
         program: format!("the exceptions' probe to {}", file.display()),
         source,

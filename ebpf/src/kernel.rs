@@ -20,11 +20,10 @@ use crate::capability::{UserProbes, Way};
 use crate::ring::{self, Meeting, Ring};
 use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 
-/// The program that sees exceptions unwind.
-const EXCEPTIONS: [&str; 2] = ["exception_left_frame", "exception_asked_for"];
-/// Programs that go into one process, where they are told to.
-const PLACED: [&str; 6] =
-    [EXCEPTIONS[0], EXCEPTIONS[1], "context_given", "context_passed", "collection_begins", "collection_ends"];
+/// The programs that see exceptions unwind or be reported.
+const EXCEPTIONS: [&str; 3] = ["exception_left_frame", "exception_left_another", "exception_asked_for"];
+/// Others that go into one process, where they are told to.
+const PLACED: [&str; 4] = ["context_given", "context_passed", "collection_begins", "collection_ends"];
 
 /// The program that hears of the end of sockets.
 const FREES_CONNECTIONS: &str = "tcp_destroyed";
@@ -142,7 +141,11 @@ impl Kernel {
             .progs_mut()
             .filter(|program| program.autoload())
             .map(|program| (program.name().to_string_lossy().into_owned(), program))
-            .filter(|(name, _)| user_probes_of(name).is_none() && !PLACED.iter().any(|placed| placed == name))
+            .filter(|(name, _)| {
+                user_probes_of(name).is_none()
+                    && !EXCEPTIONS.contains(&name.as_str())
+                    && !PLACED.contains(&name.as_str())
+            })
             .collect();
         // What is kept of a connection must not outlive its socket: who frees it is there first, and goes last.
         programs.sort_by_key(|(name, _)| name != FREES_CONNECTIONS);

@@ -30,6 +30,8 @@ pub use capability::{Capabilities, Lockdown, UserProbes, Way};
 #[cfg(feature = "kernel")]
 pub use contexts::ContextSite;
 #[cfg(feature = "kernel")]
+pub use exceptions::ExceptionSite;
+#[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 #[cfg(feature = "kernel")]
 pub use ring::Ring;

@@ -84,4 +84,18 @@ mod tests {
             assert_eq!(told.first_instruction == 0, told.instruction_bytes != 0);
         }
     }
+
+    #[test]
+    fn what_the_program_reads_at_once_lies_together() {
+        // `struct traceback_link`, and the `*_HEAD_BYTES` of ebpf/bpf/lib/exception.h.
+        for layout in Layout::all() {
+            let told = of(layout, Slot { offset: 0x318 });
+            let next = told.traceback_next;
+            assert_eq!((told.traceback_frame, told.traceback_last_instruction), (next + 8, next + 16));
+            assert!(told.str_state + 4 <= 40 && told.str_length + 8 <= 40 && told.int_digits + 8 <= 40);
+            assert!(told.object_size + 8 <= 40 && told.tuple_items + 8 <= 40);
+            let parts = [told.exception_args, told.exception_context, told.exception_cause];
+            assert!(parts.iter().all(|part| part + 8 <= 72) && told.exception_suppress_context < 72);
+        }
+    }
 }

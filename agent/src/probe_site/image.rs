@@ -18,6 +18,7 @@ use object::{
 
 use super::decode::{Code64, arguments, text};
 use super::kept::{Operand, given_field, jump_targets, kept_arguments};
+use super::released::released;
 use super::{NoSite, Site, Step, Why};
 
 pub use given::{CHECK_SIGNALS, GivenCall, Gives};
@@ -229,6 +230,16 @@ impl Image {
         };
         let kept: Option<Vec<_>> = calls.iter().map(kept).collect();
         kept.filter(|kept| !kept.is_empty())
+    }
+
+    /// Where a function lets go of what another one, `taker`, gives it through its third argument, if that is something.
+    /// Empty if that cannot be told.
+    pub fn released(&self, symbol: &str, taker: &str) -> Vec<Site> {
+        let Ok(address) = self.address_of(symbol) else { return Vec::new() };
+        let Some(code) = self.function(address).filter(|_| self.decodable) else { return Vec::new() };
+        let is_it = |call: &Instruction| self.name_of(call.near_branch_target()) == Some(taker);
+        let jumps = released(code, is_it);
+        jumps.iter().filter_map(|jump| self.site(jump, Step::Emulated, Why::Released)).collect()
     }
 
     /// The place in its first argument from which a function takes what it gives, if it does nothing else.
