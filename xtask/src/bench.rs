@@ -41,7 +41,18 @@ pub struct Options {
     /// Only the servers whose name contains this.
     #[arg(long, value_name = "PART")]
     server: Option<String>,
+    /// With all of Python's exceptions and tasks looked at from the beginning, however dear that is.
+    #[arg(long)]
+    forced: bool,
 }
+
+/// `--forced`, as the probe's environment.
+const FORCED: [(&str, &str); 4] = [
+    ("STARDUST_PROBE_PYTHON_ERRORS", "always"),
+    ("STARDUST_PROBE_PYTHON_ERRORS_MAX_FRAMES_PER_S", "1000000"),
+    ("STARDUST_PROBE_PYTHON_LINEAGE", "always"),
+    ("STARDUST_PROBE_PYTHON_LINEAGE_MAX_COPIES_PER_S", "1000000"),
+];
 
 /// What was measured with one server.
 pub struct Measured {
@@ -69,6 +80,8 @@ pub struct Measured {
     pub kernel: kernel::Cost,
     /// And at calls of TLS libraries.
     pub tls: kernel::Account,
+    /// And where exceptions leave frames and contexts are copied.
+    pub python: kernel::Account,
     /// The probe's own CPU time per request in nanoseconds, user and system.
     pub probe_cpu_ns: Spread,
     /// The probe's memory after load, in bytes: now and at its highest.
@@ -92,8 +105,8 @@ pub fn run(options: &Options) -> Result<()> {
     let venv = python::environment("bench-venv", &sources.join("requirements.txt"))?;
     let scratch = workspace::target()?.join("bench");
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
-    let bench =
-        Bench { binary, sources, venv, scratch, interrupt, run_time: Duration::from_secs(options.seconds) };
+    let run_time = Duration::from_secs(options.seconds);
+    let bench = Bench { binary, sources, venv, scratch, interrupt, run_time, forced: options.forced };
     let mut all = Vec::new();
     for server in SERVERS {
         if options.server.as_deref().is_none_or(|part| server.name.contains(part)) {
@@ -119,6 +132,7 @@ struct Bench {
     scratch: PathBuf,
     interrupt: Interrupt,
     run_time: Duration,
+    forced: bool,
 }
 
 /// A run under the probe.
@@ -146,12 +160,12 @@ impl Bench {
             let loss = share_lost(&bare[pair], &probed[pair].sample);
             eprintln!("    pair {:>2}: throughput {:+.2} %", pair + 1, -100.0 * loss);
         }
-        let (kernel, tls) = self.kernel_cost(&target)?;
+        let (kernel, tls, python) = self.kernel_cost(&target)?;
         let idle_cpu = self.idle(&target)?;
         let both = || bare.iter().zip(&probed);
         Ok(Measured {
             server: server.name,
-            loss_max: server.loss_max(),
+            loss_max: server.loss_max(self.forced),
             pairs,
             bare_rate: Spread::of(bare.iter().map(Sample::per_second)),
             probed_rate: Spread::of(probed.iter().map(|run| run.sample.per_second())),
@@ -169,6 +183,7 @@ impl Bench {
             ],
             kernel,
             tls,
+            python,
             probe_cpu_ns: Spread::of(
                 probed.iter().map(|run| run.probe_cpu_ns as f64 / run.sample.requests as f64),
             ),
@@ -182,7 +197,9 @@ impl Bench {
     fn attach(&self, pid: u32) -> Result<Probe> {
         let state = self.scratch.join("state").display().to_string();
         let arguments = ["--format", "json", "--state-dir", &state].map(str::to_owned);
-        let probe = Probe::attach(&self.binary, pid, &arguments, Stdio::null(), false, &self.interrupt)?;
+        let variables = if self.forced { &FORCED[..] } else { &[] };
+        let silent = (Stdio::null(), false);
+        let probe = Probe::attach(&self.binary, pid, (&arguments, variables), silent, &self.interrupt)?;
         let mut pin = shell::as_root("taskset", []);
         pin.args(["--all-tasks", "--cpu-list", "--pid", load::CPU, &probe.pid().to_string()]);
         shell::run(pin.stdout(Stdio::null()))?;
@@ -205,19 +222,20 @@ impl Bench {
     }
 
     /// The kernel's own account of the programs' time, taken in runs of its own: it costs something itself.
-    fn kernel_cost(&self, target: &Target) -> Result<(kernel::Cost, kernel::Account)> {
+    fn kernel_cost(&self, target: &Target) -> Result<(kernel::Cost, kernel::Account, kernel::Account)> {
         let calls = kernel::socket_calls_per_request(target, self.run_time, &self.interrupt)?;
-        let (watched, tls) = self.kernel_account(target, target.pid())?;
+        let [watched, tls, python] = self.kernel_account(target, target.pid())?;
         // Attached to a process that does nothing: every call it sees is one that is not watched.
         let mut bystander = Command::new("sleep").arg("600").spawn().context("start a bystander")?;
         let unwatched = self.kernel_account(target, bystander.id());
         bystander.kill().context("end the bystander")?;
         bystander.wait().context("end the bystander")?;
-        Ok((kernel::Cost::of(&watched, &unwatched?.0, calls), tls))
+        let [unwatched, ..] = unwatched?;
+        Ok((kernel::Cost::of(&watched, &unwatched, calls), tls, python))
     }
 
-    /// Of the programs at socket calls, and at calls of TLS libraries.
-    fn kernel_account(&self, target: &Target, watched: u32) -> Result<(kernel::Account, kernel::Account)> {
+    /// Of the programs at socket calls, at calls of TLS libraries, and in Python.
+    fn kernel_account(&self, target: &Target, watched: u32) -> Result<[kernel::Account; 3]> {
         let _statistics = kernel::Statistics::on()?;
         let others = kernel::programs()?;
         let probe = self.attach(watched)?;
@@ -229,7 +247,7 @@ impl Bench {
             let before = kernel::sum_of(parts, &before, &others);
             kernel::sum_of(parts, &after, &others).since(&before, sample.requests)
         };
-        Ok((account(kernel::AT_SOCKET_CALLS), account(kernel::AT_TLS_CALLS)))
+        Ok([kernel::AT_SOCKET_CALLS, kernel::AT_TLS_CALLS, kernel::IN_PYTHON].map(account))
     }
 
     fn idle(&self, target: &Target) -> Result<f64> {

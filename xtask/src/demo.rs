@@ -64,7 +64,8 @@ pub fn run(options: &Options) -> Result<()> {
         arguments.extend(["--server".to_owned(), url.clone()]);
     }
     let terminal = Terminal::open()?;
-    let probe = Probe::attach(&binary, shop.pid(), &arguments, terminal.output, true, &stage.interrupt)?;
+    let probe =
+        Probe::attach(&binary, shop.pid(), (&arguments, &[]), (terminal.output, true), &stage.interrupt)?;
     traffic.start()?;
     let made = stage
         .interrupt

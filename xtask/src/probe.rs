@@ -29,16 +29,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Attaches to `pid` and waits until the probe says so. Its stderr is shown where `verbose`.
+    /// Attaches to `pid`, with these arguments and variables, and waits until the probe says so. Its stderr is shown
+    /// where `verbose`.
     pub fn attach(
         binary: &Path,
         pid: u32,
-        arguments: &[String],
-        output: Stdio,
-        verbose: bool,
+        (arguments, variables): (&[String], &[(&str, &str)]),
+        (output, verbose): (Stdio, bool),
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let mut command = shell::as_root(binary, []);
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let mut command = shell::as_root(binary, variables);
         command.arg("--pid").arg(pid.to_string()).args(arguments);
         command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
         let mut child =

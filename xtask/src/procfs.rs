@@ -1,8 +1,11 @@
-//! What `/proc` says of a process: its children, its CPU time, its memory (proc(5)).
+//! What the kernel says of a process: its children and its memory (proc(5)), its CPU time.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::time::ClockId;
+use nix::unistd::Pid;
 
 /// The direct children of a process.
 pub fn children(pid: u32) -> Vec<u32> {
@@ -19,17 +22,13 @@ pub fn last_descendant(pid: u32) -> u32 {
     children(pid).first().map_or(pid, |&child| last_descendant(child))
 }
 
-/// CPU time of all threads that live, in nanoseconds: `/proc/PID/task/*/schedstat`, where the kernel keeps
-/// the scheduler's own figure. `/proc/PID/stat` counts in ticks of 10 ms.
+/// CPU time of all threads of a process, those that have ended too, in nanoseconds: its CPU-time clock, which is the
+/// scheduler's own figure (`clock_getcpuclockid(3)`). `/proc/PID/stat` counts in ticks of 10 ms.
 pub fn cpu_ns(pid: u32) -> Result<u64> {
-    let folder = format!("/proc/{pid}/task");
-    let mut sum_ns = 0;
-    for task in fs::read_dir(&folder).with_context(|| format!("read {folder}"))?.flatten() {
-        // A thread may end between listing and reading.
-        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
-        sum_ns += text.split_whitespace().next().and_then(|run| run.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(sum_ns)
+    let gone = || format!("ask how long process {pid} has run");
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed())).with_context(gone)?;
+    let time = clock.now().with_context(gone)?;
+    Ok(Duration::from(time).as_nanos() as u64)
 }
 
 /// A field of `/proc/PID/status` that is given in kB, such as `VmRSS`, in bytes.
@@ -53,7 +52,10 @@ mod tests {
     #[test]
     fn our_own_process_is_readable() {
         let pid = std::process::id();
-        assert!(cpu_ns(pid).unwrap() > 0);
+        let before_ns = cpu_ns(pid).unwrap();
+        // What a thread has run stays when it has ended.
+        std::thread::spawn(|| (0..2_000_000_u64).map(std::hint::black_box).sum::<u64>()).join().unwrap();
+        assert!(cpu_ns(pid).unwrap() > before_ns + 100_000);
         assert!(memory_bytes(pid, "VmRSS").unwrap() > 100_000);
         assert!(memory_bytes(pid, "VmHWM").unwrap() >= memory_bytes(pid, "VmRSS").unwrap() / 2);
         assert!(memory_bytes(pid, "NoSuchField").is_err());

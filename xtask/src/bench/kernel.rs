@@ -79,6 +79,8 @@ pub struct Account {
 pub const AT_SOCKET_CALLS: &[&str] = &["recv", "send", "exit_"];
 /// Programs that run at instructions of TLS libraries.
 pub const AT_TLS_CALLS: &[&str] = &["user_tls"];
+/// Programs that run where exceptions leave frames and contexts are copied.
+pub const IN_PYTHON: &[&str] = &["exception_left", "context_"];
 
 /// Sums the programs with these parts in their names that were not there before.
 pub fn sum_of(parts: &[&str], now: &HashMap<u64, Program>, others: &HashMap<u64, Program>) -> Account {
