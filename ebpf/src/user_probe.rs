@@ -1,8 +1,9 @@
 //! Programs on instructions of user code.
 //!
-//! Invariant: a probe is where it was put or nowhere; it goes when its handle goes.
+//! Invariant: a probe is where it was put or nowhere; it goes when its handle goes, and nobody waits for that.
 
 use std::path::Path;
+use std::thread;
 
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
@@ -28,15 +29,31 @@ pub struct UserSite {
     pub cookie: u64,
 }
 
+/// Enough to close a link.
+const DETACH_STACK_BYTES: usize = 64 << 10;
+
 /// A program in place; dropped, it is taken off again.
 #[derive(Debug)]
 pub struct UserProbe {
-    _links: Vec<Link>,
+    links: Vec<Link>,
 }
 
 impl UserProbe {
     pub(crate) fn of(links: Vec<Link>) -> Self {
-        Self { _links: links }
+        Self { links }
+    }
+}
+
+impl Drop for UserProbe {
+    /// The instruction is what it was at once, but then the kernel waits until nobody can be in the program any more
+    /// (`uprobe_unregister_sync`, kernel/events/uprobes.c): a tenth of a second on a busy machine. One after the other, the
+    /// last one would go on being hit meanwhile. The process does not end before all of them have.
+    fn drop(&mut self) {
+        for link in self.links.drain(..) {
+            let detach = thread::Builder::new().name("detach".into()).stack_size(DETACH_STACK_BYTES);
+            // Without a thread it is dropped here.
+            drop(detach.spawn(move || drop(link)));
+        }
     }
 }
 
