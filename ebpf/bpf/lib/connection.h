@@ -4,7 +4,7 @@
  * Before that come, for TCP, slots: an array in which connections stand side by side in the order in which they were first
  * seen, and a table of places that tells which slot a socket has. A slot is found without a search and had without an
  * allocation; who finds its place or its slot taken uses socket storage. A slot is given back before the socket's address
- * is. Elsewhere a bounded LRU table is keyed by the socket's address; its inode number tells a reused address apart.
+ * is, and is the next one to be taken, as it is still in the cache. Elsewhere a bounded LRU table is keyed by the socket's address; its inode number tells a reused address apart.
  */
 #ifndef STARDUST_PROBE_CONNECTION_H
 #define STARDUST_PROBE_CONNECTION_H
@@ -73,6 +73,13 @@ struct {
 
 u64 last_connection_id;
 
+/* TCP connections whose state hangs on the socket: as long as there are none, a socket without a slot is not known. */
+u32 tcp_in_storage;
+
+/* The slot that was given back last, plus one; 0: none. */
+u32 last_free_slot;
+
+/* A slot's index plus one; 0: none. */
 u32 connection_places[CONNECTION_SLOTS];
 
 /* Raised by the agent each time it adds to the table, so that calls on other connections need not ask it. */
@@ -122,13 +129,22 @@ static __always_inline void read_ends(struct sock *sk, struct endpoints *ends, b
 	}
 }
 
+/* NULL for a stream that is not TCP. The helper that looks what else a socket may be takes as long as a guarded read. */
+static __always_inline const struct tcp_sock *tcp_sock_of(struct sock *sk)
+{
+	if (!bpf_ksym_exists(bpf_rdonly_cast))
+		return bpf_skc_to_tcp_sock(sk);
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	return bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
+}
+
 /* Whether the `result` bytes that just passed are the connection's first. The kernel's own counters tell for TCP;
  * a race with the network only makes the answer "no", which costs nothing but patience.
  */
 static __always_inline bool is_first(struct sock *sk, u32 direction, s64 result, bool typed)
 {
-	/* Gives NULL for anything but TCP. */
-	struct tcp_sock *tcp = typed ? bpf_skc_to_tcp_sock(sk) : (struct tcp_sock *)sk;
+	const struct tcp_sock *tcp = typed ? tcp_sock_of(sk) : (struct tcp_sock *)sk;
 	u32 read;
 
 	if (!tcp || FIELD(typed, sk, sk_protocol) != IPPROTO_TCP || result <= 0)
@@ -160,10 +176,9 @@ static __always_inline u32 *told_at(u64 number)
 	return &connection_places[number >> 11 & (CONNECTION_SLOTS - 1)];
 }
 
-static __always_inline struct connection_slot *slot_at(u32 id)
+static __always_inline struct connection_slot *slot_at(u32 index)
 {
-	const u32 index = id & (CONNECTION_SLOTS - 1);
-
+	index &= CONNECTION_SLOTS - 1;
 	return bpf_map_lookup_elem(&connection_slots, &index);
 }
 
@@ -172,11 +187,16 @@ static __always_inline struct connection_slot *find_slot(const struct sock *sk)
 {
 	struct connection_slot *slot;
 	u64 number;
+	u32 place;
 
 	if (!config.use_slots)
 		return 0;
 	number = number_of(sk);
-	slot = slot_at(*told_at(number));
+	place = *told_at(number);
+	/* A slot that is not its own has left the cache long ago. */
+	if (!place)
+		return 0;
+	slot = slot_at(place - 1);
 	return slot && slot->owner == number ? slot : 0;
 }
 
@@ -188,32 +208,42 @@ static __always_inline struct connection *find_connection(struct sock *sk)
 
 	if (slot)
 		return &slot->connection;
+	if (config.use_slots && !tcp_in_storage && sk->sk_protocol == IPPROTO_TCP)
+		return 0;
 	if (config.use_socket_storage)
 		return bpf_sk_storage_get(&connections, sk, 0, 0);
 	return bpf_map_lookup_elem(&connections_by_address, &address);
 }
 
-/* NULL: taken, or not for this socket. */
+/* NULL: another socket has it. */
+static __always_inline struct connection_slot *claim_slot(u32 index, u64 number)
+{
+	struct connection_slot *slot = slot_at(index);
+
+	return slot && __sync_val_compare_and_swap(&slot->owner, 0, number) == 0 ? slot : 0;
+}
+
+/* NULL: its place or its slot is taken. */
 static __always_inline struct connection *take_slot(const struct sock *sk, u32 id)
 {
-	struct connection_slot *slot, *other;
-	u32 *place, before;
-	u64 number;
+	const u64 number = number_of(sk);
+	u32 *place = told_at(number);
+	struct connection_slot *slot = 0;
+	u32 index = last_free_slot;
 
-	/* Not MPTCP: nothing tells of its sockets' end. */
-	if (!config.use_slots || sk->sk_protocol != IPPROTO_TCP)
+	if (*(volatile u32 *)place)
 		return 0;
-	number = number_of(sk);
-	place = told_at(number);
-	before = *(volatile u32 *)place;
-	other = slot_at(before);
-	/* What a socket that is gone has left there matters no more. */
-	if (!other || (other->owner && told_at(other->owner) == place))
+	if (index) {
+		last_free_slot = 0;
+		slot = claim_slot(--index, number);
+	}
+	if (!slot) {
+		index = id & (CONNECTION_SLOTS - 1);
+		slot = claim_slot(index, number);
+	}
+	if (!slot)
 		return 0;
-	slot = slot_at(id);
-	if (!slot || __sync_val_compare_and_swap(&slot->owner, 0, number) != 0)
-		return 0;
-	if (__sync_val_compare_and_swap(place, before, id) != before) {
+	if (__sync_val_compare_and_swap(place, 0, index + 1) != 0) {
 		slot->owner = 0;
 		return 0;
 	}
@@ -238,10 +268,14 @@ static __always_inline void begin_connection(struct connection *connection, u64 
 static __always_inline struct connection *open_connection(struct sock *sk, u64 inode)
 {
 	const u64 id = next_connection_id();
-	struct connection *connection = take_slot(sk, id);
+	/* Not MPTCP: nothing tells of its sockets' end. */
+	const bool may_have_slot = config.use_slots && sk->sk_protocol == IPPROTO_TCP;
+	struct connection *connection = may_have_slot ? take_slot(sk, id) : 0;
 	u64 address = (u64)sk;
 
 	if (!connection && config.use_socket_storage) {
+		if (may_have_slot)
+			__sync_fetch_and_add(&tcp_in_storage, 1);
 		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	} else if (!connection) {
 		struct connection empty = {};
@@ -262,10 +296,16 @@ static __always_inline void forget_connection(struct sock *sk)
 {
 	struct connection_slot *slot = find_slot(sk);
 	u64 address = (u64)sk;
+	u32 *place;
 
 	if (slot) {
+		place = told_at(slot->owner);
+		last_free_slot = *place;
+		*place = 0;
 		__builtin_memset(&slot->connection, 0, sizeof(slot->connection));
 		slot->owner = 0;
+	} else if (config.use_slots && tcp_in_storage && bpf_sk_storage_get(&connections, sk, 0, 0)) {
+		__sync_fetch_and_sub(&tcp_in_storage, 1);
 	}
 	/* Socket storage is freed by the kernel. */
 	if (!config.use_socket_storage)

@@ -3,6 +3,7 @@
 #ifndef STARDUST_PROBE_TIMING_H
 #define STARDUST_PROBE_TIMING_H
 
+#include "connection.h"
 #include "python.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -72,7 +73,7 @@ static __always_inline bool has_run_on(u32 tid, u64 added_up_at)
  */
 static __always_inline u64 sent_ns(struct sock *sk)
 {
-	const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	const struct tcp_sock *tcp = tcp_sock_of(sk);
 
 	return tcp && tcp->snd_nxt == tcp->write_seq ? tcp->tcp_clock_cache : 0;
 }
@@ -83,8 +84,7 @@ static __always_inline u64 sent_ns(struct sock *sk)
  */
 static __always_inline void read_arrival(struct sock *sk, bool begins, struct arrival *arrival)
 {
-	/* Gives NULL for anything but TCP. */
-	const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	const struct tcp_sock *tcp = tcp_sock_of(sk);
 
 	if (!tcp)
 		return;
