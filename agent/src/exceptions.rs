@@ -147,10 +147,12 @@ impl Exceptions {
     /// Puts the probe where it is to be, and takes it off where not.
     pub fn look(&mut self, kernel: &mut Kernel, now_ns: u64) {
         let mut followed = std::mem::take(&mut self.followed);
+        let mut begun = Vec::new();
         for (pid, process) in &mut followed {
             let hits = || kernel.exception_hits(*pid).unwrap_or(0);
             if let Some(step) = process.policy.look(now_ns, hits) {
                 self.take(kernel, *pid, process, step);
+                begun.extend(process.probe.is_some().then_some(*pid));
             }
             self.look_at_reports(kernel, *pid, process, now_ns);
             if process.remembered < process.dispatch.len() {
@@ -161,12 +163,21 @@ impl Exceptions {
             }
         }
         let kept = followed.values().any(|process| process.probe.is_some());
-        self.followed = followed;
-        let said = (!self.followed.is_empty(), kept);
+        let said = (!followed.is_empty(), kept);
         if self.said != said {
             self.said = said;
             kernel.say_exceptions(said.0, said.1);
         }
+        // Only now what unwinds is told.
+        for pid in begun {
+            tracing::info!("{pid}: looking at exceptions");
+            if let Some(process) = followed.get_mut(&pid)
+                && process.reports_probe.take().is_some()
+            {
+                process.reports = Policy::new(self.report_terms());
+            }
+        }
+        self.followed = followed;
     }
 
     /// The first failure is to be told too, where it is reported; and failures where what unwinds is too dear to see.
@@ -177,9 +188,6 @@ impl Exceptions {
     /// Sees what is reported while what unwinds is not seen.
     fn look_at_reports(&self, kernel: &Kernel, pid: u32, process: &mut Followed, now_ns: u64) {
         if process.probe.is_some() {
-            if process.reports_probe.take().is_some() {
-                process.reports = Policy::new(self.report_terms());
-            }
             return;
         }
         match process.reports.look(now_ns, || kernel.asked_for_exceptions(pid).unwrap_or(0)) {
@@ -219,10 +227,7 @@ impl Exceptions {
     fn take(&mut self, kernel: &Kernel, pid: u32, process: &mut Followed, step: Step) {
         match step {
             Step::Attach => match self.attach(kernel, pid, &process.path) {
-                Ok(probe) => {
-                    tracing::info!("{pid}: looking at exceptions");
-                    process.probe = Some(probe);
-                }
+                Ok(probe) => process.probe = Some(probe),
                 Err(why) => {
                     tracing::warn!("{pid}: exceptions are not seen: {why}");
                     process.policy.refused();
