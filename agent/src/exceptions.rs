@@ -30,6 +30,8 @@ use crate::probe_site::Site;
 /// Older records are not put into words: it would make those behind them older still.
 const LATE_NS: u64 = 500_000_000;
 
+/// So long both probes are in a process: what one has not seen whole, as it was unwinding just then, is reported yet.
+const OVERLAP_NS: u64 = 1_000_000_000;
 /// More reports in a second are everyday life: `contextlib` asks what is being handled, too.
 const REPORTS_MAX_PER_S: u64 = 100;
 
@@ -52,9 +54,11 @@ struct Followed {
     /// The interpreter's file, as the process knows it.
     path: String,
     probe: Option<UserProbe>,
+    /// When that was put in place last.
+    attached_ns: u64,
     /// Where `_PyRuntime` is.
     runtime: u64,
-    /// As long as that probe is not there: when the one that sees what is reported is, and that probe.
+    /// As long as that probe is not there, and a little longer: when the one that sees what is reported is, and that probe.
     reports: Policy,
     reports_probe: Option<UserProbe>,
     /// Code objects of what calls the service's code.
@@ -132,6 +136,7 @@ impl Exceptions {
                     policy: Policy::new(self.terms),
                     path: interpreter.path.clone(),
                     probe: None,
+                    attached_ns: 0,
                     runtime: interpreter.runtime,
                     reports: Policy::new(self.report_terms()),
                     reports_probe: None,
@@ -152,7 +157,10 @@ impl Exceptions {
             let hits = || kernel.exception_hits(*pid).unwrap_or(0);
             if let Some(step) = process.policy.look(now_ns, hits) {
                 self.take(kernel, *pid, process, step);
-                begun.extend(process.probe.is_some().then_some(*pid));
+                if process.probe.is_some() {
+                    process.attached_ns = now_ns;
+                    begun.push(*pid);
+                }
             }
             self.look_at_reports(kernel, *pid, process, now_ns);
             if process.remembered < process.dispatch.len() {
@@ -171,11 +179,6 @@ impl Exceptions {
         // Only now what unwinds is told.
         for pid in begun {
             tracing::info!("{pid}: looking at exceptions");
-            if let Some(process) = followed.get_mut(&pid)
-                && process.reports_probe.take().is_some()
-            {
-                process.reports = Policy::new(self.report_terms());
-            }
         }
         self.followed = followed;
     }
@@ -188,6 +191,11 @@ impl Exceptions {
     /// Sees what is reported while what unwinds is not seen.
     fn look_at_reports(&self, kernel: &Kernel, pid: u32, process: &mut Followed, now_ns: u64) {
         if process.probe.is_some() {
+            if now_ns.saturating_sub(process.attached_ns) >= OVERLAP_NS
+                && process.reports_probe.take().is_some()
+            {
+                process.reports = Policy::new(self.report_terms());
+            }
             return;
         }
         match process.reports.look(now_ns, || kernel.asked_for_exceptions(pid).unwrap_or(0)) {
