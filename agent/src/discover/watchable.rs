@@ -42,7 +42,7 @@ impl Proc {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, thread};
 
     use super::super::fake::{FakeProc, FakeProcess};
     use super::*;
@@ -72,10 +72,11 @@ mod tests {
         let proc = Proc::default();
         let own = std::process::id();
         assert_eq!(proc.watchable(own), Ok(()));
-        let threads = fs::read_dir(format!("/proc/{own}/task")).unwrap();
-        let mut ids = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        // Tests run on threads of their own.
-        let other = ids.find(|id| *id != own).unwrap();
-        assert_eq!(proc.watchable(other), Err(Unwatchable::Thread { of: own }));
+        // Asked on a thread that cannot end meanwhile, and is not the first.
+        let asked = thread::spawn(move || {
+            let link = fs::read_link("/proc/thread-self").unwrap();
+            proc.watchable(link.file_name().unwrap().to_str().unwrap().parse().unwrap())
+        });
+        assert_eq!(asked.join().unwrap(), Err(Unwatchable::Thread { of: own }));
     }
 }
