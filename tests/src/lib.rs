@@ -19,6 +19,7 @@ pub mod process;
 pub mod reported;
 pub mod server;
 pub mod stardust;
+pub mod streams;
 pub mod told_client;
 pub mod venv;
 pub mod watch;

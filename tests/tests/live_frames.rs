@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tests::caller::Caller;
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::{Probe, SpanLine};
 use tests::server::Server;
+use tests::streams::{by_number, entry, spans_of};
 use tests::venv::Venv;
 use tests::watch::can_run;
 
@@ -24,33 +24,6 @@ const REQUESTS: usize = 8;
 const CALLS: usize = 16;
 /// Holds one body at most, and the drain comes by a hundred times a second.
 const SMALL_RING: &str = "[kernel]\nring_bytes = 1048576\n[trace]\nheaders = ['x-number']\n";
-
-/// What a line of `apps/http2_bulk.py` says.
-#[derive(Deserialize)]
-struct HttpLine {
-    method: String,
-    target: String,
-    status: u16,
-    request_bytes: u64,
-    response_bytes: u64,
-    start_ns: u64,
-    last_ns: u64,
-}
-
-fn entry(line: &str) -> Entry {
-    let line: HttpLine = serde_json::from_str(line).unwrap();
-    Entry {
-        method: line.method,
-        target: line.target,
-        status: Some(line.status),
-        request_bytes: line.request_bytes,
-        response_bytes: line.response_bytes,
-        start_ns: line.start_ns,
-        last_ns: line.last_ns,
-        complete: true,
-        ..Entry::default()
-    }
-}
 
 /// What a line of `apps/grpc_app.py` says.
 #[derive(Debug, Deserialize)]
@@ -76,10 +49,7 @@ fn watch(
     let environment = [("STARDUST_PROBE_KERNEL_WAY", way)];
     let probe = Probe::attach_in(&[server.pid(), caller.pid()], &arguments, &environment).unwrap();
     let lines = caller.call().unwrap();
-    probe.wait_for_spans(2 * count, SPAN_LIMIT);
-    let (spans, log) = probe.stop_with_log().unwrap();
-    assert!(log.contains("nothing missed"), "{log}");
-    let (inbound, outbound) = spans.into_iter().partition(|span| span.kind == "server");
+    let (inbound, outbound) = spans_of(probe, 2 * count, SPAN_LIMIT).unwrap();
     (lines, inbound, outbound)
 }
 
@@ -87,7 +57,7 @@ fn bodies(server: &Server, certificate: Option<&Path>, way: &str) {
     let mut command = Venv::open().unwrap().script("http2_bulk.py");
     command.args([&server.endpoint.url(), &REQUESTS.to_string(), &BODY_BYTES.to_string()]).args(certificate);
     let (lines, inbound, outbound) = watch(server, command, way, REQUESTS + 1);
-    let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
+    let entries: Vec<Entry> = lines.iter().map(|line| entry(line).unwrap()).collect();
     assert_eq!(entries.len(), REQUESTS + 1, "one more, before the others");
     for spans in [inbound, outbound] {
         assert_agree(&entries, &spans);
@@ -134,11 +104,7 @@ fn grpc_messages(#[case] library: &str) {
     let (lines, inbound, outbound) = watch(&server, command, "auto", CALLS);
     let books: Vec<CallLine> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((books.len(), inbound.len(), outbound.len()), (CALLS, CALLS, CALLS));
-    let by_number = |spans: Vec<SpanLine>| -> BTreeMap<String, SpanLine> {
-        let number = |span: &SpanLine| span.headers["request.x-number"].as_str().unwrap().to_owned();
-        spans.into_iter().map(|span| (number(&span), span)).collect()
-    };
-    let (inbound, outbound) = (by_number(inbound), by_number(outbound));
+    let (inbound, outbound) = (by_number(inbound).unwrap(), by_number(outbound).unwrap());
     for call in &books {
         let (read, written) = (&inbound[&call.number], &outbound[&call.number]);
         for span in [read, written] {

@@ -13,6 +13,7 @@ use tests::caller::Caller;
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::{Probe, SpanLine};
 use tests::server::Server;
+use tests::streams::{by_number, entry, spans_of};
 use tests::venv::Venv;
 use tests::watch::{Watch, can_run, read};
 
@@ -24,46 +25,11 @@ const CALLS: usize = 96;
 const ROUND: usize = 8;
 const SLOW_US: f64 = 30_000.0;
 
-/// What a line of `apps/http2_client.py` says.
-#[derive(Deserialize)]
-struct HttpLine {
-    method: String,
-    target: String,
-    status: u16,
-    request_bytes: u64,
-    response_bytes: u64,
-    start_ns: u64,
-    last_ns: u64,
-}
-
-fn entry(line: &str) -> Entry {
-    let line: HttpLine = serde_json::from_str(line).unwrap();
-    Entry {
-        method: line.method,
-        target: line.target,
-        status: Some(line.status),
-        request_bytes: line.request_bytes,
-        response_bytes: line.response_bytes,
-        start_ns: line.start_ns,
-        last_ns: line.last_ns,
-        complete: true,
-        ..Entry::default()
-    }
-}
-
 /// `apps/http2_client.py`, waiting for the word.
 fn client(kind: &str, url: &str, count: usize) -> Caller {
     let mut command = Venv::open().unwrap().script("http2_client.py");
     command.args([kind, url, &count.to_string()]);
     Caller::start(command).unwrap()
-}
-
-/// The spans of each kind after the probe has seen so many.
-fn spans_of(probe: Probe, count: usize) -> (Vec<SpanLine>, Vec<SpanLine>) {
-    probe.wait_for_spans(count, SPAN_LIMIT);
-    let (spans, log) = probe.stop_with_log().unwrap();
-    assert!(log.contains("nothing missed"), "{log}");
-    spans.into_iter().partition(|span| span.kind == "server")
 }
 
 /// Fifty streams at once on one connection; the bytes are those of the frames.
@@ -75,9 +41,9 @@ fn a_server_of_streams() {
     let server = Server::hypercorn("fastapi_app:app").unwrap();
     let caller = client("h2", &server.endpoint.url(), 400);
     let probe = Probe::attach(&[server.pid()], &[]).unwrap();
-    let entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line)).collect();
+    let entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line).unwrap()).collect();
     assert_eq!(entries.len(), 400);
-    let (spans, calls) = spans_of(probe, 400);
+    let (spans, calls) = spans_of(probe, 400, SPAN_LIMIT).unwrap();
     assert_agree(&entries, &spans);
     assert!(calls.is_empty());
     for span in &spans {
@@ -98,8 +64,8 @@ fn a_client_of_streams() {
     let server = Server::hypercorn("fastapi_app:app").unwrap();
     let caller = client("httpx", &server.endpoint.url(), 200);
     let probe = Probe::attach(&[server.pid(), caller.pid()], &[]).unwrap();
-    let entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line)).collect();
-    let (inbound, outbound) = spans_of(probe, 400);
+    let entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line).unwrap()).collect();
+    let (inbound, outbound) = spans_of(probe, 400, SPAN_LIMIT).unwrap();
     assert_agree(&entries, &inbound);
     assert_agree(&entries, &outbound);
     let by_target = |spans: &[SpanLine]| -> BTreeMap<String, (u64, u64)> {
@@ -129,7 +95,7 @@ fn a_hundred_streams_at_once() {
     command.arg("--log-file").arg(&ledger);
     let report = read(&mut command).unwrap();
     assert!(report.contains("900 succeeded") && report.contains("900 2xx"), "{report}");
-    let (spans, _) = spans_of(probe, REQUESTS);
+    let (spans, _) = spans_of(probe, REQUESTS, SPAN_LIMIT).unwrap();
     assert_no_longer(&spans, &std::fs::read_to_string(ledger).unwrap());
     let entries: Vec<Entry> = (0..REQUESTS)
         .map(|number| Entry {
@@ -208,8 +174,8 @@ fn joined_midway() {
     let mut caller = client("warm", &server.endpoint.url(), 40);
     caller.line().unwrap();
     let probe = Probe::attach(&[server.pid()], &[]).unwrap();
-    let mut entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line)).collect();
-    let (mut spans, _) = spans_of(probe, entries.len());
+    let mut entries: Vec<Entry> = caller.call().unwrap().iter().map(|line| entry(line).unwrap()).collect();
+    let (mut spans, _) = spans_of(probe, entries.len(), SPAN_LIMIT).unwrap();
     spans.sort_by_key(|span| span.start_unix_ns);
     assert_eq!((entries.len(), spans.len()), (41, 41));
     // The first target was sent before, and is referred to now.
@@ -282,15 +248,9 @@ fn grpc(#[case] library: &str) {
     let lines = caller.call().unwrap();
     let books: Vec<CallLine> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(books.len(), CALLS);
-    let (inbound, outbound) = spans_of(probe, 2 * CALLS);
-    let by_number = |spans: Vec<SpanLine>| -> BTreeMap<String, SpanLine> {
-        let count = spans.len();
-        let number = |span: &SpanLine| span.headers["request.x-number"].as_str().unwrap().to_owned();
-        let map: BTreeMap<_, _> = spans.into_iter().map(|span| (number(&span), span)).collect();
-        assert_eq!((map.len(), count), (CALLS, CALLS), "each call once");
-        map
-    };
-    let (inbound, outbound) = (by_number(inbound), by_number(outbound));
+    let (inbound, outbound) = spans_of(probe, 2 * CALLS, SPAN_LIMIT).unwrap();
+    assert_eq!((inbound.len(), outbound.len()), (CALLS, CALLS), "each call once");
+    let (inbound, outbound) = (by_number(inbound).unwrap(), by_number(outbound).unwrap());
     for call in &books {
         let (read, written) = (&inbound[&call.number], &outbound[&call.number]);
         assert_is(read, call);
