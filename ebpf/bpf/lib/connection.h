@@ -4,7 +4,8 @@
  * Before that come, for TCP, slots: an array in which connections stand side by side in the order in which they were first
  * seen, and a table of places that tells which slot a socket has. A slot is found without a search and had without an
  * allocation; who finds its place or its slot taken uses socket storage. A slot is given back before the socket's address
- * is, and is the next one to be taken, as it is still in the cache. Elsewhere a bounded LRU table is keyed by the socket's address; its inode number tells a reused address apart.
+ * is, and is the next one to be taken, as it is still in the cache. Elsewhere a bounded LRU table is keyed by the socket's
+ * address; its inode number tells a reused address apart.
  */
 #ifndef STARDUST_PROBE_CONNECTION_H
 #define STARDUST_PROBE_CONNECTION_H
