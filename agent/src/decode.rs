@@ -119,6 +119,8 @@ fn tls_call<'a>(call: &TlsCall, head: &'a [u8], tail: &'a [u8]) -> Option<model:
         abi::TLS_CALL_WRITE => TlsCallKind::Write,
         abi::TLS_CALL_HANDSHAKE => TlsCallKind::Handshake,
         abi::TLS_CALL_FREE => TlsCallKind::Free,
+        abi::TLS_CALL_CLOSE => TlsCallKind::Close,
+        abi::TLS_CALL_CLOSE_BACK => TlsCallKind::CloseBack,
         _ => return None,
     };
     Some(model::TlsCall {

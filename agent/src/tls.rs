@@ -37,6 +37,9 @@ pub enum Kind {
     Return,
     /// Behind a call that reads or writes, and all that is to be known of it is had there.
     Behind(Behind),
+    /// The end of what is sent is told. So far behind the connection's address it stands what was said of that, in bytes,
+    /// if that is known.
+    Shutdown(Option<u64>),
     /// The connection's object is given up.
     Free,
 }
@@ -64,6 +67,11 @@ pub struct Plan {
 }
 
 impl Kind {
+    /// Whether it is about a call that reads or writes.
+    fn moves(self) -> bool {
+        !matches!(self, Self::Handshake | Self::Shutdown(_) | Self::Free)
+    }
+
     /// As the kernel programs know it.
     pub fn cookie(self) -> u64 {
         match self {
@@ -75,6 +83,9 @@ impl Kind {
             Self::Handshake => abi::TLS_SITE_HANDSHAKE,
             Self::Return => abi::TLS_SITE_RETURN,
             Self::Behind(behind) => behind.cookie(),
+            Self::Shutdown(state) => {
+                abi::TLS_SITE_SHUTDOWN | state.unwrap_or_default() << abi::TLS_SHUTDOWN_STATE
+            }
             Self::Free => abi::TLS_SITE_FREE,
         }
     }

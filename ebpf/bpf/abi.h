@@ -116,6 +116,7 @@ enum tls_site {
 	TLS_SITE_FREE = 7, /* (connection) */
 	TLS_SITE_WRITE_EX2 = 10, /* (connection, buffer, length, flags, where the length goes) */
 	TLS_SITE_BEHIND = 8, /* behind a call whose arguments can still be found: see tls_behind */
+	TLS_SITE_SHUTDOWN = 11, /* (connection); see TLS_SHUTDOWN_STATE */
 	TLS_SITE_GIVEN = 9, /* such a one that only calls which gave something pass; the result may be gone */
 };
 
@@ -136,6 +137,8 @@ enum tls_behind {
 	OPERAND_IN_MEMORY = 3,
 	OPERAND_ADDED = 4,
 	OPERAND_ADDED_BITS = 13,
+	/* In the cookie of TLS_SITE_SHUTDOWN: where in a connection it stands what was said of its end, in bytes; 0: not known. */
+	TLS_SHUTDOWN_STATE = 4,
 };
 
 /* Those that a function leaves as it found them (System V ABI for AMD64, section 3.2.1). */
@@ -154,6 +157,8 @@ enum tls_call_kind {
 	TLS_CALL_WRITE = 1,
 	TLS_CALL_HANDSHAKE = 2,
 	TLS_CALL_FREE = 3,
+	TLS_CALL_CLOSE = 4, /* it says that it sends no more, before the peer does */
+	TLS_CALL_CLOSE_BACK = 5, /* after the peer has */
 };
 
 /* Why something was not recorded, or not whole. One per-CPU slot each. */

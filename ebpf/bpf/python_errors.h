@@ -302,7 +302,7 @@ static __always_inline void before_answer(const struct buffer *buffer, const str
 	before_sending(&sending, all);
 }
 
-/* The process closes a connection that may be in the middle of a request. */
+/* The process closes a connection (or TLS_OBJECT) that may be in the middle of a request. */
 __noinline int close_connection(u64 connection, u64 received, u64 sent)
 {
 	const u64 id = bpf_get_current_pid_tgid();
@@ -348,15 +348,22 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	return 0;
 }
 
+/* Until exceptions are kept, only a connection (or TLS_OBJECT) on which nothing was ever answered is known to be in the middle
+ * of a request.
+ */
+static __always_inline void before_end(u64 connection, u64 received, u64 sent)
+{
+	if (config.exceptions && exceptions_are_known && received && (exceptions_are_kept || !sent))
+		close_connection(connection, received, sent);
+}
+
 static __always_inline void before_close(const struct connection *connection, u64 id)
 {
-	/* Packets change states too, on whatever thread they come in. Until exceptions are kept, only a connection on
-	 * which nothing was ever answered is known to be in the middle of a request. In HTTP/2 the server says so
-	 * otherwise.
+	/* Packets change states too, on whatever thread they come in. In HTTP/2 the server says so otherwise, and of what is
+	 * encrypted the library's object was closed before.
 	 */
-	if (config.exceptions && exceptions_are_known && !connection->whole && connection->tgid == (u32)(id >> 32) && connection->received &&
-	    (exceptions_are_kept || !connection->sent))
-		close_connection(connection->id, connection->received, connection->sent);
+	if (!connection->whole && !connection->ignored && connection->tgid == (u32)(id >> 32))
+		before_end(connection->id, connection->received, connection->sent);
 }
 
 #endif

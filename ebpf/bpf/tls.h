@@ -14,6 +14,12 @@ enum {
 	STACK_WORDS = 16,
 };
 
+/* include/openssl/ssl.h.in: the same since OpenSSL 0.9. */
+enum shutdown_state {
+	SHUTDOWN_SENT = 1,
+	SHUTDOWN_RECEIVED = 2,
+};
+
 /* bio_type (include/openssl/bio.h.in): the same since OpenSSL 0.9. */
 enum bio_type {
 	BIO_TYPE_MEM = 0x401,
@@ -220,6 +226,16 @@ static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registe
 	open_tls_slot(id);
 }
 
+/* Tells who says first that it sends no more: `at` is where the object keeps what was said so far. */
+static __always_inline void tell_shutdown(u64 id, const struct tls_session *session, u64 object, u64 at)
+{
+	u32 state = SHUTDOWN_SENT;
+
+	if (session->ignored || !at || bpf_probe_read_user(&state, sizeof(state), (void *)(object + at)) || state & SHUTDOWN_SENT)
+		return;
+	tell_tls_call(id, state & SHUTDOWN_RECEIVED ? TLS_CALL_CLOSE_BACK : TLS_CALL_CLOSE, session->id, ENTRY_IS_NOW);
+}
+
 static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -257,11 +273,18 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		if (session)
 			session->calls++;
 		break;
+	case TLS_SITE_SHUTDOWN:
 	case TLS_SITE_FREE:
 		object = (struct tls_object){ .address = registers->ARGUMENT_FIRST, .tgid = id >> 32 };
 		session = known_tls_session(&object);
 		if (!session)
 			break;
+		if (!session->whole)
+			before_end(session->id | TLS_OBJECT, session->received, session->sent);
+		if ((site & 15) == TLS_SITE_SHUTDOWN) {
+			tell_shutdown(id, session, object.address, site >> TLS_SHUTDOWN_STATE);
+			break;
+		}
 		tell_tls_call(id, TLS_CALL_FREE, session->id, ENTRY_IS_NOW);
 		forget_tls_session(&object);
 		break;

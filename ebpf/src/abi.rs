@@ -91,6 +91,10 @@ pub const TLS_SITE_HANDSHAKE: u64 = 5;
 pub const TLS_SITE_RETURN: u64 = 6;
 /// `enum tls_site`: the library's object is given up.
 pub const TLS_SITE_FREE: u64 = 7;
+/// `enum tls_site`: the end of what is sent is told.
+pub const TLS_SITE_SHUTDOWN: u64 = 11;
+/// `enum tls_behind`: in the cookie of that, where in a connection it stands what was said of its end, in bytes, from this bit on.
+pub const TLS_SHUTDOWN_STATE: u32 = 4;
 /// `enum tls_site`: behind a call that reads or writes, whose arguments can still be found. The rest of the cookie says
 /// where, by the `TLS_BEHIND_*` and `OPERAND_*` places.
 pub const TLS_SITE_BEHIND: u64 = 8;
@@ -141,6 +145,10 @@ pub const TLS_CALL_WRITE: u8 = 1;
 pub const TLS_CALL_HANDSHAKE: u8 = 2;
 /// `enum tls_call_kind`.
 pub const TLS_CALL_FREE: u8 = 3;
+/// `enum tls_call_kind`.
+pub const TLS_CALL_CLOSE: u8 = 4;
+/// `enum tls_call_kind`.
+pub const TLS_CALL_CLOSE_BACK: u8 = 5;
 /// `enum record_kind`.
 pub const RECORD_EXCEPTIONS: u16 = 7;
 /// `enum record_kind`.
@@ -846,6 +854,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_SITE_HANDSHAKE", TLS_SITE_HANDSHAKE),
     ("TLS_SITE_RETURN", TLS_SITE_RETURN),
     ("TLS_SITE_FREE", TLS_SITE_FREE),
+    ("TLS_SITE_SHUTDOWN", TLS_SITE_SHUTDOWN),
     ("TLS_SITE_BEHIND", TLS_SITE_BEHIND),
     ("TLS_SITE_GIVEN", TLS_SITE_GIVEN),
     ("TLS_BEHIND_WRITES", TLS_BEHIND_WRITES as u64),
@@ -858,6 +867,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("OPERAND_IN_MEMORY", OPERAND_IN_MEMORY as u64),
     ("OPERAND_ADDED", OPERAND_ADDED as u64),
     ("OPERAND_ADDED_BITS", OPERAND_ADDED_BITS as u64),
+    ("TLS_SHUTDOWN_STATE", TLS_SHUTDOWN_STATE as u64),
     ("KEPT_RBX", KEPT_RBX),
     ("KEPT_RBP", KEPT_RBP),
     ("KEPT_R12", KEPT_R12),
@@ -869,6 +879,8 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_CALL_WRITE", TLS_CALL_WRITE as u64),
     ("TLS_CALL_HANDSHAKE", TLS_CALL_HANDSHAKE as u64),
     ("TLS_CALL_FREE", TLS_CALL_FREE as u64),
+    ("TLS_CALL_CLOSE", TLS_CALL_CLOSE as u64),
+    ("TLS_CALL_CLOSE_BACK", TLS_CALL_CLOSE_BACK as u64),
     ("FAMILY_UNIX", FAMILY_UNIX as u64),
     ("FAMILY_INET", FAMILY_INET as u64),
     ("FAMILY_INET6", FAMILY_INET6 as u64),

@@ -1,5 +1,8 @@
-"""Failures without a framework. WSGI: `app`, ASGI: `asgi`; `failing_bare.py PORT` serves the standard library's."""
+"""Failures without a framework. WSGI: `app`, ASGI: `asgi`; `failing_bare.py PORT [CERTIFICATE KEY]` serves the standard
+library's.
+"""
 
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -40,4 +43,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*sys.argv[2:])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()

@@ -1,11 +1,13 @@
-"""Failures in FastAPI and Starlette. ASGI: `app`."""
+"""Failures in FastAPI and Starlette. ASGI: `app`; `streams`, where an answer has begun, and no middleware ends it."""
 
 import asyncio
 
 from failures import fail
 from fastapi import BackgroundTasks, FastAPI, Response
+from fastapi.responses import StreamingResponse
 
 app = FastAPI()
+streams = FastAPI()
 
 
 @app.middleware("http")
@@ -36,6 +38,15 @@ async def task(case):
         return fail(case)
 
     return await asyncio.gather(asyncio.create_task(child()))
+
+
+@streams.get("/stream/{case}")
+async def stream(case):
+    async def parts():
+        yield "begun"
+        yield fail(case)
+
+    return StreamingResponse(parts())
 
 
 @app.get("/background/{case}")

@@ -64,10 +64,13 @@ pub fn spans_by(
 
 /// The same, one connection each.
 pub fn spans(server: Server, errors: &str, paths: &[&str]) -> anyhow::Result<Vec<SpanLine>> {
-    spans_by(server, errors, paths, |server, path| {
-        // Some connections are to be cut.
-        let _ = Connection::open(&server.endpoint).and_then(|mut open| open.exchange(Request::get(path)));
-    })
+    spans_by(server, errors, paths, ask_alone)
+}
+
+/// Sends a request on a connection of its own.
+pub fn ask_alone(server: &Server, path: &str) {
+    // Some connections are to be cut.
+    let _ = Connection::open(&server.endpoint).and_then(|mut open| open.exchange(Request::get(path)));
 }
 
 /// Paths and what their spans say, where `around` are the functions around the view, the innermost last: they stand for

@@ -4,31 +4,41 @@
 
 use rstest::rstest;
 use tests::caller::Caller;
-use tests::failures::{FASTAPI, NONE_LEFT, assert_said, spans, spans_by, with};
+use tests::failures::{FASTAPI, NONE_LEFT, ask_alone, assert_said, interpreters, spans_by, with};
+use tests::probe::SpanLine;
 use tests::server::Server;
 use tests::venv::Venv;
 use tests::watch::can_run;
 
 const FLASK: &str = "wsgi_app full_dispatch_request full_dispatch_request dispatch_request";
 
-fn run(server: Server, errors: &str, around: &str, cases: &[(&str, &str)]) {
-    let cases = with(around, cases);
-    let paths: Vec<_> = cases.iter().map(|(path, _)| path.as_str()).collect();
-    assert_said(&spans(server, errors, &paths).unwrap(), &cases);
+fn run(server: Server, errors: &str, around: &str, cases: &[(&str, &str)]) -> Vec<SpanLine> {
+    run_by(server, errors, around, cases, ask_alone)
 }
 
-/// The same over HTTP/2, on one connection.
-fn run_http2(server: Server, errors: &str, around: &str, cases: &[(&str, &str)]) {
+fn run_by(
+    server: Server,
+    errors: &str,
+    around: &str,
+    cases: &[(&str, &str)],
+    ask: impl FnMut(&Server, &str),
+) -> Vec<SpanLine> {
     let cases = with(around, cases);
     let paths: Vec<_> = cases.iter().map(|(path, _)| path.as_str()).collect();
+    let spans = spans_by(server, errors, &paths, ask).unwrap();
+    assert_said(&spans, &cases);
+    spans
+}
+
+/// Over HTTP/2, on one connection.
+fn run_http2(server: Server, errors: &str, around: &str, cases: &[(&str, &str)]) {
     let mut command = Venv::open().unwrap().script("http2_asker.py");
     command.args(["in_turn", &server.endpoint.url()]);
     if server.certificate_file().exists() {
         command.arg(server.certificate_file());
     }
     let mut client = Caller::start(command).unwrap();
-    let ask = |_: &Server, path: &str| drop(client.ask(path).unwrap());
-    assert_said(&spans_by(server, errors, &paths, ask).unwrap(), &cases);
+    run_by(server, errors, around, cases, |_, path| drop(client.ask(path).unwrap()));
 }
 
 #[rstest]
@@ -70,6 +80,66 @@ fn workers_inside_tls(#[case] arguments: &[&str], #[case] errors: &str) {
         ("/fail/chained", "500 failures.NoStock: cannot look up | @ view fail chained"),
     ];
     run(server, errors, FLASK, &cases);
+}
+
+/// The answer has begun when what makes it fails: the server cuts the connection.
+#[rstest]
+#[case::sync(&[])]
+#[case::threads(&["--threads", "4"])]
+#[case::gevent(&["--worker-class", "gevent"])]
+fn workers_that_cut_connections(#[case] arguments: &[&str], #[values(false, true)] tls: bool) {
+    if !can_run() {
+        return;
+    }
+    let app = "failing_flask:app";
+    let server = if tls { Server::gunicorn_tls(app, arguments) } else { Server::gunicorn(app, arguments) };
+    let cut = "200 KeyError: 'missing' | @ nested inner";
+    let cases = [("/stream/nested", cut), ("/stream/caught", "200"), ("/stream/nested", cut)];
+    let spans = run(server.unwrap(), "always", "handle_request __next__ _iter_encoded parts fail", &cases);
+    let ends: Vec<_> = spans.iter().map(|span| span.end.as_str()).collect();
+    assert_eq!(ends, ["server_closed", "complete", "server_closed"]);
+}
+
+#[rstest]
+#[case::clear(None)]
+#[case::asyncio(Some("asyncio"))]
+#[case::uvloop(Some("uvloop"))]
+fn tasks_that_cut_connections(#[case] tls: Option<&str>) {
+    if !can_run() {
+        return;
+    }
+    let app = "failing_fastapi:streams";
+    let server = tls
+        .map_or_else(|| Server::uvicorn(app, "h11"), |event_loop| Server::uvicorn_tls(app, event_loop))
+        .unwrap();
+    let cut = "200 KeyError: 'missing' | @ nested inner";
+    let cases = [("/stream/nested", cut), ("/stream/caught", "200"), ("/stream/nested", cut)];
+    let spans = run(server, "always", "_run_coro wrap stream_response parts fail", &cases);
+    let ends: Vec<_> = spans.iter().map(|span| span.end.as_str()).collect();
+    assert_eq!(ends, ["server_closed", "complete", "server_closed"]);
+}
+
+/// The standard library's server closes the connection of a request that failed, and nothing was ever sent on it.
+#[rstest]
+fn every_interpreter_that_cuts_connections_inside_tls(#[values("auto", "always")] errors: &str) {
+    if !can_run() {
+        return;
+    }
+    for interpreter in interpreters() {
+        println!("{}", interpreter.display());
+        let server = Server::script_tls_of(&interpreter, "failing_bare.py").unwrap();
+        let around =
+            "process_request_thread finish_request __init__ handle handle_one_request do_GET answer fail";
+        let none_left = format!("- {NONE_LEFT} | @ plain leaf");
+        let cases = [
+            ("/a/plain", none_left.as_str()),
+            ("/a/nested", "- KeyError: 'missing' | @ nested inner"),
+            ("/a/caught", "200"),
+            ("/a/explicit", "503"),
+            ("/a/chained", "- failures.NoStock: cannot look up | @ chained"),
+        ];
+        run(server, errors, around, &cases);
+    }
 }
 
 /// 500 is an entry of HPACK's own table, 503 is written out and then refers to that.

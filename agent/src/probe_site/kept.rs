@@ -141,7 +141,7 @@ pub(super) fn given_field(function: Code64<'_>) -> Option<u64> {
         }
         let mut before = instructions[..at].iter().rev();
         let Some(last) = before.find(|one| writes(&mut info, one, Register::RAX)) else { continue };
-        let loads = last.code() == Code::Mov_r64_rm64
+        let loads = matches!(last.code(), Code::Mov_r64_rm64 | Code::Mov_r32_rm32)
             && last.op1_kind() == OpKind::Memory
             && last.memory_index() == Register::None
             && last.memory_base() != Register::RIP;

@@ -8,19 +8,23 @@ use crate::discover::{FileId, MappedFile};
 use crate::probe_site::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 11] = [
     "SSL_read",
     "SSL_write",
     "SSL_read_ex",
     "SSL_write_ex",
     "SSL_write_ex2",
     "SSL_do_handshake",
+    "SSL_shutdown",
     "SSL_free",
     BIO,
+    STATE,
     CHECK_SIGNALS,
 ];
 /// It gives the BIO that a connection reads from, and so tells where that is.
 const BIO: &str = "SSL_get_rbio";
+/// It gives what was said of a connection's end.
+const STATE: &str = "SSL_get_shutdown";
 /// Arguments of the functions that read and write, the place for the length aside.
 const ARGUMENTS: usize = 3;
 
@@ -34,7 +38,16 @@ enum Role {
     /// It calls the functions of a library.
     Caller,
     /// It has the functions: the library, or a program that the library is linked into.
-    Library { sites: Vec<Placed>, refused: Vec<String>, bio_bytes: Option<u64> },
+    Library { sites: Vec<Placed>, refused: Vec<String>, fields: Fields },
+}
+
+/// How far behind a connection's address the library keeps something, where that can be had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Fields {
+    /// The BIO that it reads from.
+    bio_bytes: Option<u64>,
+    /// What was said of its end.
+    state_bytes: Option<u64>,
 }
 
 /// A call that reads or writes, whose arguments can be had behind it.
@@ -74,11 +87,11 @@ impl Planner {
         let usable = |role: &Role| matches!(role, Role::Module { sites, .. } if !sites.is_empty());
         let by_module = roles.iter().any(|(_, role)| usable(role));
         let by_others = roles.iter().any(|(_, role)| matches!(role, Role::Caller));
-        let bio_bytes = bio_of(roles.iter().map(|(_, role)| *role));
+        let fields = fields_of(roles.iter().map(|(_, role)| *role));
         let mut plans = Vec::new();
         for (file, role) in &roles {
             let (sites, refused) = match role {
-                Role::Module { sites, kept, refused } => (shortened(sites, kept, bio_bytes), refused),
+                Role::Module { sites, kept, refused } => (shortened(sites, kept, fields), refused),
                 Role::Library { sites, refused, .. } if by_others || !by_module => (sites.clone(), refused),
                 _ => continue,
             };
@@ -88,25 +101,31 @@ impl Planner {
     }
 }
 
-/// Where the process's TLS library keeps the BIO that a connection reads from, if there is one library.
-fn bio_of<'a>(roles: impl Iterator<Item = &'a Role>) -> Option<u64> {
+/// What is known of the process's TLS library, if there is one library.
+fn fields_of<'a>(roles: impl Iterator<Item = &'a Role>) -> Fields {
     let mut found = roles.filter_map(|role| match role {
-        Role::Library { bio_bytes, .. } => Some(*bio_bytes),
+        Role::Library { fields, .. } => Some(*fields),
         _ => None,
     });
-    found.next().flatten().filter(|_| found.next().is_none())
+    found.next().filter(|_| found.next().is_none()).unwrap_or_default()
 }
 
 /// One site behind each call instead of two about it, where that does for all that read and write.
-fn shortened(sites: &[Placed], kept: &[Kept], bio_bytes: Option<u64>) -> Vec<Placed> {
+fn shortened(sites: &[Placed], kept: &[Kept], Fields { bio_bytes, state_bytes }: Fields) -> Vec<Placed> {
+    let mut sites = sites.to_vec();
+    for placed in &mut sites {
+        if let Kind::Shutdown(state) = &mut placed.kind {
+            *state = state_bytes;
+        }
+    }
     let behind = |kept: &Kept| {
         let behind = Behind::new(kept.writes, (kept.object, kept.buffer), kept.moved, bio_bytes?)?;
         Some(Placed { function: kept.function, kind: Kind::Behind(behind), site: kept.site.clone() })
     };
     let behind: Option<Vec<_>> = kept.iter().map(behind).collect();
-    let Some(behind) = behind.filter(|behind| !behind.is_empty()) else { return sites.to_vec() };
-    let others = sites.iter().filter(|placed| matches!(placed.kind, Kind::Handshake | Kind::Free));
-    behind.into_iter().chain(others.cloned()).collect()
+    let Some(behind) = behind.filter(|behind| !behind.is_empty()) else { return sites };
+    sites.retain(|placed| !placed.kind.moves());
+    behind.into_iter().chain(sites).collect()
 }
 
 fn role(file: &MappedFile) -> Role {
@@ -114,8 +133,9 @@ fn role(file: &MappedFile) -> Role {
     let Ok(image) = Image::load(&file.path, &FUNCTIONS) else { return Role::None };
     let reads = |has: &dyn Fn(&str) -> bool| has("SSL_read") || has("SSL_read_ex");
     if reads(&|name| image.defines(name)) {
-        let (sites, refused) = library(&image);
-        Role::Library { sites, refused, bio_bytes: image.given_field(BIO) }
+        let fields = Fields { bio_bytes: image.given_field(BIO), state_bytes: image.given_field(STATE) };
+        let (sites, refused) = library(&image, fields);
+        Role::Library { sites, refused, fields }
     } else if reads(&|name| image.imports(name)) {
         let name = file.shown.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("_ssl.") {
@@ -139,6 +159,7 @@ fn module(image: &Image) -> (Vec<Placed>, Vec<String>) {
         ("SSL_read_ex", Kind::ReadEx),
         ("SSL_write_ex", Kind::WriteEx),
         ("SSL_do_handshake", Kind::Handshake),
+        ("SSL_shutdown", Kind::Shutdown(None)),
         ("SSL_free", Kind::Free),
     ] {
         if !image.imports(function) {
@@ -193,7 +214,7 @@ fn kept_of<const COUNT: usize>(image: &Image, function: &'static str, writes: bo
 /// OpenSSL 1.1.1 and later: each function hands its arguments on to one that both forms share and that tells the
 /// length through its fourth argument (`ssl_read_internal` and `ssl_write_internal` in `ssl/ssl_lib.c`). From 3.3 on the
 /// one that writes has flags before that, and `SSL_write_ex` is `SSL_write_ex2` without any.
-fn library(image: &Image) -> (Vec<Placed>, Vec<String>) {
+fn library(image: &Image, fields: Fields) -> (Vec<Placed>, Vec<String>) {
     let (mut sites, mut refused) = (Vec::new(), Vec::new());
     let (write_ex, kind) = if image.defines("SSL_write_ex2") {
         ("SSL_write_ex2", Kind::WriteEx2)
@@ -211,7 +232,11 @@ fn library(image: &Image) -> (Vec<Placed>, Vec<String>) {
         }
     }
     if !sites.is_empty() {
-        for (function, kind) in [("SSL_do_handshake", Kind::Handshake), ("SSL_free", Kind::Free)] {
+        for (function, kind) in [
+            ("SSL_do_handshake", Kind::Handshake),
+            ("SSL_shutdown", Kind::Shutdown(fields.state_bytes)),
+            ("SSL_free", Kind::Free),
+        ] {
             match image.entry(function, 1) {
                 Ok(site) => sites.push(Placed { function, kind, site }),
                 Err(error) => refused.push(refusal(function, &error)),
@@ -227,7 +252,7 @@ fn refusal(function: &str, error: &NoSite) -> String {
 
 fn place(function: &'static str, kind: Kind, call: CallSite, sites: &mut Vec<Placed>) {
     sites.push(Placed { function, kind, site: call.call });
-    if !matches!(kind, Kind::Handshake | Kind::Free) {
+    if kind.moves() {
         sites.push(Placed { function, kind: Kind::Return, site: call.after });
     }
 }
@@ -287,7 +312,8 @@ mod tests {
             "{sites:?}"
         );
         assert_eq!((count(Kind::Return), count(Kind::Handshake)), (0, 1));
-        assert!(count(Kind::Free) >= 1);
+        let says_how = |placed: &Placed| matches!(placed.kind, Kind::Shutdown(Some(_)));
+        assert!(count(Kind::Free) >= 1 && sites.iter().any(says_how), "{sites:?}");
     }
 
     #[test]
@@ -305,6 +331,7 @@ mod tests {
         ] {
             assert!(kinds.contains(&wanted), "{wanted:?} in {kinds:?}");
         }
+        assert!(kinds.iter().any(|(_, kind)| matches!(kind, Kind::Shutdown(Some(_)))), "{kinds:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Servers that speak TLS themselves. Their folder holds `cert.pem`, which a client must trust.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -51,6 +51,17 @@ impl Server {
         let (folder, [_, certificate, _, key]) = Self::tls_folder("", "")?;
         let mut command = Venv::open()?.script("grpc_app.py");
         command.args(["grpcio", "serve", &port_of(&endpoint), &certificate, &key]);
+        command.current_dir(apps_folder());
+        Self::start_in(command, endpoint, folder)
+    }
+
+    /// A script in `tests/apps` that needs nothing but the standard library, run by this interpreter, on the port it is
+    /// told, with this certificate and key.
+    pub fn script_tls_of(interpreter: &Path, name: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free_tls()?;
+        let (folder, [_, certificate, _, key]) = Self::tls_folder("", "")?;
+        let mut command = Command::new(interpreter);
+        command.arg(apps_folder().join(name)).args([&port_of(&endpoint), &certificate, &key]);
         command.current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }

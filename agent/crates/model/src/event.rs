@@ -174,6 +174,10 @@ pub enum TlsCallKind {
     Write,
     /// It takes a step of the handshake. The event stands at its beginning.
     Handshake,
+    /// It says that it sends no more, before the peer has said so.
+    Close,
+    /// The same after the peer has.
+    CloseBack,
     /// It gives the object up.
     Free,
 }

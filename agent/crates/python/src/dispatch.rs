@@ -34,6 +34,7 @@ const DISPATCH: &[&str] = &[
     "/starlette/_exception_handler.py",
     "/starlette/applications.py",
     "/starlette/middleware/",
+    "/starlette/responses.py",
     "/starlette/routing.py",
     "/tornado/http1connection.py",
     "/tornado/web.py",
@@ -173,6 +174,8 @@ mod tests {
                 ],
                 true,
             ),
+            // What makes an answer, part by part.
+            ("x.E", &["/srv/shop.py", "SITE/starlette/responses.py", "SITE/starlette/responses.py"], true),
             // A bare application.
             ("x.E", &["/srv/app.py", "SITE/uvicorn/protocols/http/h11_impl.py"], true),
             ("x.E", &["/srv/app.py", "LIB/wsgiref/handlers.py"], true),

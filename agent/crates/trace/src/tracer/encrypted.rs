@@ -1,6 +1,6 @@
 //! Encrypted connections: their clear text is brought to them, and told from their encrypted bytes.
 
-use model::{Bearer, Exceptions, Fault, Outcome, Span, SpanKind, TlsCallKind};
+use model::{Bearer, Exceptions, Fault, Outcome, Span, SpanKind, TcpState, TlsCallKind};
 
 use super::{
     ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, TlsSessionId, Tracer,
@@ -46,6 +46,10 @@ impl Tracer {
         call: &TlsCall<'_>,
         out: &mut Vec<Span>,
     ) {
+        if matches!(call.kind, TlsCallKind::Close | TlsCallKind::CloseBack) {
+            self.tls_closes(at_ns, call, out);
+            return;
+        }
         let moved = call.payload.map_or(0, |payload| payload.len);
         let joined =
             self.binding.library_call((at_ns, thread), call.session, call.kind, (call.entered_ns, moved));
@@ -66,6 +70,21 @@ impl Tracer {
             }
             None => self.binding.hold(call.session, Held::of(&passage)),
         }
+    }
+
+    /// One side sends no more, which is known before its socket is closed: as good as if it were.
+    fn tls_closes(&mut self, at_ns: u64, call: &TlsCall<'_>, out: &mut Vec<Span>) {
+        let connection = self.binding.connection_of(call.session);
+        let Some(connection) = connection.and_then(|id| self.connections.map.get_mut(&id)) else { return };
+        connection.last_ns = at_ns;
+        let before = out.len();
+        if let Some(conversation) = connection.conversation() {
+            match call.kind {
+                TlsCallKind::CloseBack => conversation.end_of_stream(at_ns, &mut self.assembler, out),
+                _ => conversation.state(at_ns, (TcpState::FinWait1, 0), &mut self.assembler, out),
+            }
+        }
+        connection.describe(&mut out[before..]);
     }
 
     /// What waited for its connection goes on.

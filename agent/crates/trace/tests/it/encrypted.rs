@@ -6,7 +6,7 @@ use trace::Settings;
 use crate::conversation::{MS, Socket, World, socket};
 
 use Direction::{Received, Sent};
-use TlsCallKind::{Handshake, Read, Write};
+use TlsCallKind::{Close, CloseBack, Handshake, Read, Write};
 
 /// A handshake of OpenSSL 3.0: see `crates/protocol/tests/tls`.
 const TLS_1_3: &[u8] = include_bytes!("../../../protocol/tests/tls/recorded/tls_1_3_ok.bin");
@@ -192,6 +192,25 @@ fn a_certificate_that_a_client_refuses_is_its_error() {
     assert_eq!(world.tracer.counts().tls_failed_handshakes, 1);
     world.state(&socket, TcpState::Established, TcpState::Close, 0);
     assert_eq!(world.tracer.counts().tls_unbound_connections, 0);
+}
+
+/// The other side answers, and closes its socket before.
+#[test]
+fn who_says_first_that_it_sends_no_more_has_closed() {
+    const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab";
+    for (kind, end) in [(Close, End::ServerClosed), (CloseBack, End::ClientClosed)] {
+        let (mut world, socket, mut session) = (world(), socket(1), Session::new(7));
+        accept(&mut world, &socket, &mut session);
+        world.bytes(&socket, Received, &record(GET));
+        session.call(&mut world, &socket, Read, GET);
+        session.call(&mut world, &socket, Write, HALF);
+        world.bytes(&socket, Sent, &record(HALF));
+        session.call(&mut world, &socket, kind, b"");
+        world.state(&socket, TcpState::Established, TcpState::CloseWait, 0);
+        world.state(&socket, TcpState::CloseWait, TcpState::LastAck, 0);
+        let ends: Vec<_> = world.spans.iter().map(|span| span.end).collect();
+        assert_eq!(ends, [end], "{kind:?}");
+    }
 }
 
 /// The client of a database that speaks in the clear first, and then its clear text inside TLS.
