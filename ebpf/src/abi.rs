@@ -182,7 +182,7 @@ pub const IDENTITY_LOOP: u8 = 4;
 pub const IDENTITY_ENTERED: u8 = 5;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
-pub const COUNTER_NAMES: [&str; 13] = [
+pub const COUNTER_NAMES: [&str; 14] = [
     "ring_full",
     "ring_full_bytes",
     "payload_unreadable",
@@ -196,6 +196,7 @@ pub const COUNTER_NAMES: [&str; 13] = [
     "identity_unreadable",
     "tls_sessions_full",
     "tls_carriers_unknown",
+    "exceptions_displaced",
 ];
 /// Where the counters of calls without content begin.
 pub const COUNTER_WITHOUT_CONTENT: u32 = 16;
@@ -889,5 +890,5 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("COUNTER_WITHOUT_CONTENT", COUNTER_WITHOUT_CONTENT as u64),
     ("COUNTERS", COUNTERS as u64),
     ("CALL_KINDS", CALL_NAMES.len() as u64),
-    ("COUNTER_TLS_CARRIERS_UNKNOWN", COUNTER_NAMES.len() as u64 - 1),
+    ("COUNTER_EXCEPTIONS_DISPLACED", COUNTER_NAMES.len() as u64 - 1),
 ];

@@ -40,6 +40,17 @@ async def task(case):
     return await asyncio.gather(asyncio.create_task(child()))
 
 
+@app.get("/crowd/{many}")
+async def crowd(many: int):
+    async def child():
+        try:
+            fail("nested")
+        except KeyError:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(child() for _ in range(many)))
+
+
 @streams.get("/stream/{case}")
 async def stream(case):
     async def parts():

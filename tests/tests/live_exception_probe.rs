@@ -70,6 +70,37 @@ fn the_guard_ends_what_is_too_dear() {
     watch.probe.stop().unwrap();
 }
 
+/// Each task keeps what it raised until all have. What has to give way is counted.
+#[rstest]
+#[case::few(100, false)]
+#[case::more_than_have_room(4096, true)]
+fn what_is_displaced_is_counted(#[case] tasks: u32, #[case] some: bool) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn("failing_fastapi:app", "h11").unwrap();
+    let variables = [
+        ("STARDUST_PROBE_PYTHON_ERRORS", "always"),
+        ("STARDUST_PROBE_PYTHON_ERRORS_MAX_FRAMES_PER_S", "1000000"),
+        ("STARDUST_PROBE_LOG_LEVEL", "debug"),
+    ];
+    let watch = Watch::within(server, &[], &variables).unwrap();
+    wait_for(&watch, &format!("{}: looking at exceptions", watch.server.pid()));
+    let request = Request::get(&format!("/crowd/{tasks}"));
+    assert_eq!(
+        Connection::open(&watch.server.endpoint).unwrap().exchange(request).unwrap().status,
+        Some(200)
+    );
+    assert!(watch.probe.wait_for_spans(1, READY_LIMIT));
+    let (_, log) = watch.probe.stop_with_log().unwrap();
+    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
+    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let displaced = counts["kernel"]["exceptions_displaced"].as_u64().unwrap_or(0);
+    assert_eq!(displaced >= 3000, some, "{counts}");
+    assert_eq!(displaced > 0, some, "{counts}");
+    assert_eq!(log.contains("missed: exceptions_displaced"), some, "{log}");
+}
+
 /// On kept connections, many at a time: each request has what it raised itself.
 #[rstest]
 #[case::threads(false)]

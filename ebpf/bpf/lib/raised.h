@@ -69,12 +69,15 @@ static __always_inline u32 first_place(u64 owner)
 	return (owner * 0x9e3779b97f4a7c15ULL >> 32) % RAISED_SETS * RAISED_WAYS;
 }
 
-/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. */
+/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. What goes, and what finds no room, is counted:
+ * nobody knows whether it was over.
+ */
 static __always_inline struct raised_exceptions *find_raised(const struct raised_key *key, u64 now_ns)
 {
 	const u64 owner = owner_key(key);
 	const u32 first = first_place(owner);
 	struct raised_exceptions *found;
+	struct raised_owner *own;
 	u64 oldest_ns = ~0ULL, before = 0;
 	u32 place = first;
 	bool is_own = false;
@@ -93,20 +96,31 @@ static __always_inline struct raised_exceptions *find_raised(const struct raised
 			place = first + i;
 		}
 	}
-	if (!is_own && (!now_ns || __sync_val_compare_and_swap(&raised_owners[place].key, before, owner) != before))
+	if (!is_own && !now_ns)
 		return 0;
+	own = &raised_owners[place & (RAISED_SETS * RAISED_WAYS - 1)];
+	if (!is_own && __sync_val_compare_and_swap(&own->key, before, owner) != before) {
+		count(COUNTER_EXCEPTIONS_DISPLACED);
+		return 0;
+	}
 	found = bpf_map_lookup_elem(&raised, &place);
 	/* Never true; the verifier cannot know. */
 	if (!found)
 		return 0;
 	if (!is_own) {
+		if (before && found->head.count && is_watched(found->head.header.tgid))
+			count_many(COUNTER_EXCEPTIONS_DISPLACED, found->head.count);
 		found->head.count = 0;
 		found->head.header.tgid = key->tgid;
 	}
 	if (now_ns)
-		raised_owners[place].used_ns = now_ns;
+		own->used_ns = now_ns;
 	/* A part of its number may be another process's. */
-	return found->head.header.tgid == key->tgid ? found : 0;
+	if (likely(found->head.header.tgid == key->tgid))
+		return found;
+	if (now_ns)
+		count(COUNTER_EXCEPTIONS_DISPLACED);
+	return 0;
 }
 
 static __always_inline void forget_raised(const struct raised_key *key)
@@ -128,9 +142,12 @@ static __always_inline void forget_raised(const struct raised_key *key)
  * those with the most frames, then the older ones: what is raised and caught while an error page is made must not take
  * their place.
  */
+#define RANK_DISPATCHED (1U << 31)
+#define RANK_EARLIER (1U << 30)
+
 static __always_inline u32 rank_of(const struct exception *exception)
 {
-	return exception->frames + (exception->dispatched ? 1U << 31 : 0) + (exception->earlier ? 1U << 30 : 0);
+	return exception->frames + (exception->dispatched ? RANK_DISPATCHED : 0) + (exception->earlier ? RANK_EARLIER : 0);
 }
 
 /* Room for one more: a free one, else that of the exception with the lowest rank. */
@@ -152,6 +169,9 @@ static __always_inline struct exception *make_room(struct raised_exceptions *fou
 				index = i;
 			}
 		}
+		/* What is known to have been more than everyday life. */
+		if (lowest >= RANK_EARLIER)
+			count(COUNTER_EXCEPTIONS_DISPLACED);
 	}
 	return &found->exceptions[index & (EXCEPTIONS_MAX - 1)];
 }
