@@ -218,7 +218,7 @@ static __always_inline void report_raised(struct raised_exceptions *found, u64 c
  */
 __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 stream)
 {
-	const bool may_fail = class == CLASS_FAILURE || class == CLASS_UNKNOWN;
+	const bool may_fail = may_be_failure(class);
 	const u64 id = bpf_get_current_pid_tgid();
 	const u32 tgid = id >> 32;
 	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
@@ -278,8 +278,7 @@ static __always_inline void before_sending(const struct sending *sending, bool a
 		found.class = head[9];
 	else if (sending->frames && head[3] != FRAME_DATA)
 		find_block(sending->start, sending->bytes, &found);
-	if (found.class == CLASS_FAILURE || found.class == CLASS_UNKNOWN ||
-	    (all && found.class && found.class != CLASS_INTERIM))
+	if (may_be_failure(found.class) || (all && found.class && found.class != CLASS_INTERIM))
 		answer(sending->connection, found.class, sending->received, sending->sent, found.stream);
 }
 

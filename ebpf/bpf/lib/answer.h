@@ -27,7 +27,14 @@ enum status_class {
 	CLASS_INTERIM = '1',
 	CLASS_FINE = '2',
 	CLASS_FAILURE = '5',
+	CLASS_FURTHER_ON = '>', /* it is not in the bytes at hand */
 };
+
+/* Whether there may be something to say about an answer. */
+static __always_inline bool may_be_failure(u32 class)
+{
+	return class == CLASS_FAILURE || class == CLASS_UNKNOWN;
+}
 
 /* What the first field of a block of an HTTP/2 answer says (RFC 7541 section 6, appendices A and B): servers begin with
  * the status (RFC 9113 section 8.3).
@@ -50,6 +57,14 @@ static __always_inline u32 class_of_block(u8 first, u8 second, u8 third)
 	return third >> 2 == 0x1b ? CLASS_FAILURE : third >> 3 == 1 ? CLASS_INTERIM : CLASS_FINE;
 }
 
+/* What the header of a frame of HTTP/2 and the bytes behind it say. */
+static __always_inline u32 class_of_frame(const u8 *head)
+{
+	if (head[3] != FRAME_HEADERS || head[4] & (FRAME_PADDED | FRAME_PRIORITY))
+		return CLASS_FURTHER_ON;
+	return class_of_block(head[9], head[10], head[11]);
+}
+
 /* Whether what was copied of a send may be the start of an answer that says of a failure: then what is known of the
  * failure goes first. `frames`: it is HTTP/2.
  */
@@ -64,10 +79,8 @@ static __always_inline bool is_failure(const u8 *head, u32 bytes, bool frames)
 	if (!frames || head[3] == FRAME_DATA)
 		return false;
 	/* What comes before a block is looked at more closely then. */
-	if (head[3] != FRAME_HEADERS || head[4] & (FRAME_PADDED | FRAME_PRIORITY))
-		return true;
-	class = class_of_block(head[9], head[10], head[11]);
-	return class == CLASS_FAILURE || class == CLASS_UNKNOWN;
+	class = class_of_frame(head);
+	return class == CLASS_FURTHER_ON || may_be_failure(class);
 }
 
 /* An answer in what is sent. */
@@ -93,13 +106,14 @@ __noinline int find_block(u64 start, u64 bytes, struct beginning *found)
 		if (head[3] != FRAME_HEADERS)
 			continue;
 		found->stream = (u32)(head[5] & 0x7f) << 24 | (u32)head[6] << 16 | (u32)head[7] << 8 | head[8];
-		if (head[4] & (FRAME_PADDED | FRAME_PRIORITY)) {
-			block += head[4] & FRAME_PADDED ? 1 : 0;
-			block += head[4] & FRAME_PRIORITY ? PRIORITY_BYTES : 0;
-			if (bpf_probe_read_user(&head[FRAME_HEADER_BYTES], 3, (void *)(start + block)))
-				return 0;
-		}
-		found->class = class_of_block(head[9], head[10], head[11]);
+		found->class = class_of_frame(head);
+		if (found->class != CLASS_FURTHER_ON)
+			return 0;
+		block += head[4] & FRAME_PADDED ? 1 : 0;
+		block += head[4] & FRAME_PRIORITY ? PRIORITY_BYTES : 0;
+		found->class = CLASS_NONE;
+		if (!bpf_probe_read_user(&head[FRAME_HEADER_BYTES], 3, (void *)(start + block)))
+			found->class = class_of_block(head[9], head[10], head[11]);
 		return 0;
 	}
 	return 0;
