@@ -15,6 +15,7 @@ pub mod discover;
 mod exceptions;
 pub mod exit;
 mod file_sites;
+mod followed_probe;
 mod frame;
 mod interpreters;
 mod lineage;

@@ -1,36 +1,40 @@
 //! The probes that see contexts of Python being copied: put where calls of tasks are without a request that could have
 //! one, and taken off where they are of no use or too dear.
-//!
-//! Invariant: the pipeline takes copies to be seen only while every probe is in place: it hears of them after they were put,
-//! and before they are taken off.
 
 mod sites;
 
-use ebpf::{ContextSite, Kernel, UserProbe};
+use ebpf::{ContextSite, Kernel};
 use rustc_hash::FxHashMap;
 use trace::CopyCounts;
 
-use crate::clock;
 use crate::config::When;
 use crate::discover::interpreter::Interpreter;
-use crate::file_sites::FileSites;
+use crate::followed_probe::{FollowedProbe, Kind};
 use crate::frame::Frame;
 use crate::pipeline::{News, Pipeline};
 use crate::policy::{Policy, Step, Terms};
 pub use sites::{CopySite, places};
 
+const KIND: Kind<Vec<CopySite>> = Kind {
+    find: sites::of,
+    put: |kernel, pid, file, sites| {
+        let places: Vec<ContextSite> = sites.iter().map(CopySite::place).collect();
+        kernel.probe_contexts(pid, file, &places)
+    },
+    seen: |pid, since_ns| Frame::CopiesSeen { pid, since_ns },
+    what: "which task starts which",
+};
+
 /// The processes whose calls may need it.
 pub struct Lineage {
     terms: Terms,
-    followed: FxHashMap<u32, Followed>,
-    sites: FileSites<Vec<CopySite>>,
+    probe: FollowedProbe<Vec<CopySite>>,
+    uses: FxHashMap<u32, Uses>,
 }
 
-struct Followed {
-    policy: Policy,
-    /// The interpreter's file, as the process knows it.
-    path: String,
-    probe: Option<UserProbe>,
+/// What the probe was good for in a process.
+#[derive(Default)]
+struct Uses {
     copies: u64,
     /// It has told of some call whose it is, since it was last put in place.
     was_of_use: bool,
@@ -39,73 +43,59 @@ struct Followed {
 impl Lineage {
     /// For no process yet.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, followed: FxHashMap::default(), sites: FileSites::new(sites::of) }
+        Self { terms, probe: FollowedProbe::new(KIND), uses: FxHashMap::default() }
     }
 
     /// Takes note of what happened to processes.
     pub fn hear(&mut self, news: &[News], pipeline: &mut Pipeline) {
         for new in news {
-            if let News::Started(pid) | News::Gone(pid) = new
-                && let Some(mut followed) = self.followed.remove(pid)
-            {
-                take_off(&mut followed, *pid, pipeline);
+            if let News::Started(pid) | News::Gone(pid) = new {
+                self.uses.remove(pid);
             }
         }
+        self.probe.hear(news, pipeline);
     }
 
     /// An interpreter is running in a process.
     pub fn found(&mut self, pid: u32, interpreter: &Interpreter) {
-        if self.terms.when == When::Off || self.followed.contains_key(&pid) || interpreter.refusal().is_some()
-        {
+        if self.terms.when == When::Off || interpreter.refusal().is_some() {
             return;
         }
-        let followed = Followed {
-            policy: if interpreter.switching.event_loop {
-                Policy::new(self.terms)
-            } else {
-                // Until its calls say that it runs one.
-                Policy::later(self.terms)
-            },
-            path: interpreter.path.clone(),
-            probe: None,
-            copies: 0,
-            was_of_use: false,
-        };
-        self.followed.insert(pid, followed);
+        // A process runs an event loop, or is to say by its calls first that it does.
+        let begin = if interpreter.switching.event_loop { Policy::new } else { Policy::later };
+        self.probe.follow(pid, &interpreter.path, || begin(self.terms));
     }
 
     /// What copies were good for since the last time, in a process.
     pub fn note(&mut self, pid: u32, counts: CopyCounts, now_ns: u64) {
-        let Some(followed) = self.followed.get_mut(&pid) else { return };
-        followed.copies += counts.copies;
+        let Some(policy) = self.probe.policy(pid) else { return };
+        let uses = self.uses.entry(pid).or_default();
+        uses.copies += counts.copies;
         if counts.unclaimed > 0 {
-            followed.policy.need();
+            policy.need();
         }
         if counts.found > 0 {
-            followed.was_of_use = true;
-            followed.policy.use_at(now_ns);
+            uses.was_of_use = true;
+            policy.use_at(now_ns);
         }
     }
 
     /// Puts the probes where they are to be, and takes them off where not.
     pub fn look(&mut self, kernel: &Kernel, pipeline: &mut Pipeline, now_ns: u64) {
-        let mut followed = std::mem::take(&mut self.followed);
-        for (pid, process) in &mut followed {
-            let copies = process.copies;
-            let Some(step) = process.policy.look(now_ns, || copies) else { continue };
-            if step == Step::Attach {
-                self.put(kernel, *pid, process, pipeline);
-                continue;
-            }
-            take_off(process, *pid, pipeline);
+        let copies = |pid| self.uses.get(&pid).map_or(0, |uses| uses.copies);
+        for (pid, step) in self.probe.look(kernel, pipeline, now_ns, copies) {
+            let uses = self.uses.entry(pid).or_default();
             match step {
+                Step::Attach => uses.was_of_use = false,
                 Step::Dear { hits_per_s } => tracing::warn!(
                     "{pid}: {hits_per_s} contexts are copied a second; too dear to look at, so it is not seen which \
                      task starts which (python.lineage_max_copies_per_s)"
                 ),
-                Step::Attach | Step::Quiet => {
-                    if !process.was_of_use {
-                        process.policy.rest(now_ns);
+                Step::Quiet => {
+                    if !uses.was_of_use
+                        && let Some(policy) = self.probe.policy(pid)
+                    {
+                        policy.rest(now_ns);
                     }
                     tracing::info!(
                         "{pid}: no call needed it for a while, it is no longer looked at which task starts which"
@@ -113,35 +103,5 @@ impl Lineage {
                 }
             }
         }
-        self.followed = followed;
-    }
-
-    fn put(&mut self, kernel: &Kernel, pid: u32, process: &mut Followed, pipeline: &mut Pipeline) {
-        match self.attach(kernel, pid, &process.path) {
-            Ok(probe) => {
-                process.probe = Some(probe);
-                process.was_of_use = false;
-                pipeline.feed(&Frame::CopiesSeen { pid, since_ns: clock::monotonic_ns().ok() });
-                tracing::info!("{pid}: looking at which task starts which");
-            }
-            Err(why) => {
-                tracing::warn!("{pid}: it is not seen which task starts which: {why}");
-                process.policy.refused();
-            }
-        }
-    }
-
-    fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
-        let (file, sites) = self.sites.of(pid, path)?;
-        let places: Vec<ContextSite> = sites.iter().map(CopySite::place).collect();
-        Ok(kernel.probe_contexts(pid, &file.path, &places)?)
-    }
-}
-
-/// The pipeline hears of it first: what is copied afterwards is not seen.
-fn take_off(process: &mut Followed, pid: u32, pipeline: &mut Pipeline) {
-    if let Some(probe) = process.probe.take() {
-        pipeline.feed(&Frame::CopiesSeen { pid, since_ns: None });
-        drop(probe);
     }
 }

@@ -1,0 +1,127 @@
+//! A kind of probe that is put into some processes and taken off again, and the pipeline that is told since when what it
+//! sees is seen.
+//!
+//! Invariant: the pipeline takes it to be seen only while every probe is in place: it hears of it after they were put, and
+//! before they are taken off.
+
+use std::path::Path;
+
+use ebpf::{Kernel, LoadError, UserProbe};
+use rustc_hash::FxHashMap;
+
+use crate::clock;
+use crate::file_sites::FileSites;
+use crate::frame::Frame;
+use crate::pipeline::{News, Pipeline};
+use crate::policy::{Policy, Step};
+use crate::probe_site::NoSite;
+
+/// A kind of probe: where it goes in a file, how it is put there in one process, and what the pipeline is told.
+pub struct Kind<S> {
+    /// Looks through a file for its places.
+    pub find: fn(&Path) -> Result<S, NoSite>,
+    /// Puts it there.
+    pub put: fn(&Kernel, u32, &Path, &S) -> Result<UserProbe, LoadError>,
+    /// Of a process what is seen is seen since then; None: no longer.
+    pub seen: fn(u32, Option<u64>) -> Frame<'static>,
+    /// What is seen, in words: `which task starts which`.
+    pub what: &'static str,
+}
+
+/// The probes of one kind.
+pub struct FollowedProbe<S> {
+    kind: Kind<S>,
+    sites: FileSites<S>,
+    processes: FxHashMap<u32, Process>,
+}
+
+/// A process that may get one.
+struct Process {
+    policy: Policy,
+    /// The file, as the process knows it.
+    path: String,
+    probe: Option<UserProbe>,
+}
+
+impl<S> FollowedProbe<S> {
+    /// For no process yet.
+    pub fn new(kind: Kind<S>) -> Self {
+        let sites = FileSites::new(kind.find);
+        Self { kind, sites, processes: FxHashMap::default() }
+    }
+
+    /// Takes note of what happened to processes.
+    pub fn hear(&mut self, news: &[News], pipeline: &mut Pipeline) {
+        for new in news {
+            if let News::Started(pid) | News::Gone(pid) = new
+                && let Some(mut process) = self.processes.remove(pid)
+            {
+                process.take_off(*pid, &self.kind, pipeline);
+            }
+        }
+    }
+
+    /// A process may need the probe, in the file that it knows by this path. `policy`: when, if it is not followed already.
+    pub fn follow(&mut self, pid: u32, path: &str, policy: impl FnOnce() -> Policy) {
+        let fresh = || Process { policy: policy(), path: path.to_owned(), probe: None };
+        self.processes.entry(pid).or_insert_with(fresh);
+    }
+
+    /// When the probe is in a process that is followed.
+    pub fn policy(&mut self, pid: u32) -> Option<&mut Policy> {
+        Some(&mut self.processes.get_mut(&pid)?.policy)
+    }
+
+    /// Puts the probes where they are to be, and takes them off where not. `hits`: of the probe in a process so far. Gives
+    /// what was done.
+    pub fn look(
+        &mut self,
+        kernel: &Kernel,
+        pipeline: &mut Pipeline,
+        now_ns: u64,
+        hits: impl Fn(u32) -> u64,
+    ) -> Vec<(u32, Step)> {
+        let mut done = Vec::new();
+        for (pid, process) in &mut self.processes {
+            let Some(step) = process.policy.look(now_ns, || hits(*pid)) else { continue };
+            if step == Step::Attach {
+                process.put(*pid, (&self.kind, &mut self.sites), kernel, pipeline);
+            } else {
+                process.take_off(*pid, &self.kind, pipeline);
+            }
+            done.push((*pid, step));
+        }
+        done
+    }
+}
+
+impl Process {
+    fn put<S>(
+        &mut self,
+        pid: u32,
+        (kind, sites): (&Kind<S>, &mut FileSites<S>),
+        kernel: &Kernel,
+        pipeline: &mut Pipeline,
+    ) {
+        let placed = sites.of(pid, &self.path);
+        match placed.and_then(|(file, sites)| Ok((kind.put)(kernel, pid, &file.path, sites)?)) {
+            Ok(probe) => {
+                self.probe = Some(probe);
+                pipeline.feed(&(kind.seen)(pid, clock::monotonic_ns().ok()));
+                tracing::info!("{pid}: looking at {}", kind.what);
+            }
+            Err(why) => {
+                tracing::warn!("{pid}: it is not seen {}: {why}", kind.what);
+                self.policy.refused();
+            }
+        }
+    }
+
+    /// The pipeline hears of it first: what happens afterwards is not seen.
+    fn take_off<S>(&mut self, pid: u32, kind: &Kind<S>, pipeline: &mut Pipeline) {
+        if let Some(probe) = self.probe.take() {
+            pipeline.feed(&(kind.seen)(pid, None));
+            drop(probe);
+        }
+    }
+}
