@@ -112,6 +112,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		connection = find_connection(sk);
 		/* A socket whose connect failed may be used for another. */
 		if (connection) {
+			set_let_go(sk, false);
 			__builtin_memset(connection, 0, sizeof(*connection));
 			begin_connection(connection, next_connection_id(), inode);
 		} else {

@@ -2,8 +2,8 @@
  *
  * Where the kernel lets tracing programs use socket storage, the state hangs on the socket itself and goes with it.
  * Before that come, for TCP, slots: an array in which connections stand side by side in the order in which they were first
- * seen, and a table of places that tells which slot a socket has. A slot is found without a search and had without an
- * allocation; who finds its place or its slot taken uses socket storage. A slot is given back before the socket's address
+ * seen, and a table of places that tells which slot a socket has, and whether its bytes are let go. A slot is found without a
+ * search and had without an allocation; who finds its place or its slot taken uses socket storage. A slot is given back before the socket's address
  * is, and is the next one to be taken, as it is still in the cache. Elsewhere a bounded LRU table is keyed by the socket's
  * address; its inode number tells a reused address apart.
  */
@@ -48,6 +48,7 @@ struct {
 enum {
 	CONNECTION_SLOTS_BITS = 14,
 	CONNECTION_SLOTS = 1 << CONNECTION_SLOTS_BITS,
+	SOCKET_BITS = 11, /* in so many bits of an address no two sockets begin */
 };
 
 struct connection_slot {
@@ -80,8 +81,11 @@ u32 tcp_in_storage;
 /* The slot that was given back last, plus one; 0: none. */
 u32 last_free_slot;
 
-/* A slot's index plus one; 0: none. */
-u32 connection_places[CONNECTION_SLOTS];
+/* Which socket has which slot: see place_word. 0: none. */
+u64 connection_places[CONNECTION_SLOTS];
+
+/* In a place: the bytes of its connection are let go. */
+#define PLACE_IGNORED (1ULL << CONNECTION_SLOTS_BITS)
 
 /* Raised by the agent each time it adds to the table, so that calls on other connections need not ask it. */
 volatile u32 wish_round;
@@ -170,11 +174,33 @@ static __always_inline u64 number_of(const struct sock *sk)
 }
 
 /* Where a socket's slot is told: the connection's number, cut short. A TCP socket takes somewhat more than 2 KiB: those that
- * the kernel made side by side have places side by side.
+ * the kernel made side by side have places side by side, and no two have the same number but for its last bits.
  */
-static __always_inline u32 *told_at(u64 number)
+static __always_inline u64 *told_at(u64 number)
 {
-	return &connection_places[number >> 11 & (CONNECTION_SLOTS - 1)];
+	return &connection_places[number >> SOCKET_BITS & (CONNECTION_SLOTS - 1)];
+}
+
+/* What is told there: the number but for its last bits, so that no slot has to be looked at to know whose it is, and the
+ * slot's index. Addresses have more bits in front, all alike, than fall off here.
+ */
+static __always_inline u64 place_word(u64 number, u32 index)
+{
+	return number >> SOCKET_BITS << (CONNECTION_SLOTS_BITS + 1) | index;
+}
+
+/* Whether connections have slots at all. */
+static __always_inline bool are_slots_used(void)
+{
+	return config.use_slots && bpf_core_type_size(struct tcp_sock) >= 1 << SOCKET_BITS;
+}
+
+/* Gives what is told of a socket, or 0. */
+static __always_inline u64 read_place(const struct sock *sk)
+{
+	const u64 number = number_of(sk), place = *(volatile u64 *)told_at(number);
+
+	return (place ^ place_word(number, 0)) >> (CONNECTION_SLOTS_BITS + 1) ? 0 : place;
 }
 
 static __always_inline struct connection_slot *slot_at(u32 index)
@@ -186,19 +212,30 @@ static __always_inline struct connection_slot *slot_at(u32 index)
 /* NULL: it has none. */
 static __always_inline struct connection_slot *find_slot(const struct sock *sk)
 {
-	struct connection_slot *slot;
-	u64 number;
-	u32 place;
+	u64 place;
 
-	if (!config.use_slots)
+	if (!are_slots_used())
 		return 0;
-	number = number_of(sk);
-	place = *told_at(number);
-	/* A slot that is not its own has left the cache long ago. */
-	if (!place)
-		return 0;
-	slot = slot_at(place - 1);
-	return slot && slot->owner == number ? slot : 0;
+	place = read_place(sk);
+	return place ? slot_at(place) : 0;
+}
+
+/* Whether it is known, without a look at its slot, that the bytes of a connection are let go. */
+static __always_inline bool is_let_go(const struct sock *sk)
+{
+	return are_slots_used() && read_place(sk) & PLACE_IGNORED;
+}
+
+/* The connection's bytes are let go from now on, or not any more. */
+static __always_inline void set_let_go(const struct sock *sk, bool let_go)
+{
+	u64 place;
+
+	if (!are_slots_used())
+		return;
+	place = read_place(sk);
+	if (place && !(place & PLACE_IGNORED) == let_go)
+		__sync_val_compare_and_swap(told_at(number_of(sk)), place, place ^ PLACE_IGNORED);
 }
 
 /* NULL: not known. */
@@ -209,7 +246,7 @@ static __always_inline struct connection *find_connection(struct sock *sk)
 
 	if (slot)
 		return &slot->connection;
-	if (config.use_slots && !tcp_in_storage && sk->sk_protocol == IPPROTO_TCP)
+	if (are_slots_used() && !tcp_in_storage && sk->sk_protocol == IPPROTO_TCP)
 		return 0;
 	if (config.use_socket_storage)
 		return bpf_sk_storage_get(&connections, sk, 0, 0);
@@ -228,11 +265,11 @@ static __always_inline struct connection_slot *claim_slot(u32 index, u64 number)
 static __always_inline struct connection *take_slot(const struct sock *sk, u32 id)
 {
 	const u64 number = number_of(sk);
-	u32 *place = told_at(number);
+	u64 *place = told_at(number);
 	struct connection_slot *slot = 0;
 	u32 index = last_free_slot;
 
-	if (*(volatile u32 *)place)
+	if (*(volatile u64 *)place)
 		return 0;
 	if (index) {
 		last_free_slot = 0;
@@ -244,7 +281,7 @@ static __always_inline struct connection *take_slot(const struct sock *sk, u32 i
 	}
 	if (!slot)
 		return 0;
-	if (__sync_val_compare_and_swap(place, 0, index + 1) != 0) {
+	if (__sync_val_compare_and_swap(place, 0, place_word(number, index)) != 0) {
 		slot->owner = 0;
 		return 0;
 	}
@@ -270,7 +307,7 @@ static __always_inline struct connection *open_connection(struct sock *sk, u64 i
 {
 	const u64 id = next_connection_id();
 	/* Not MPTCP: nothing tells of its sockets' end. */
-	const bool may_have_slot = config.use_slots && sk->sk_protocol == IPPROTO_TCP;
+	const bool may_have_slot = are_slots_used() && sk->sk_protocol == IPPROTO_TCP;
 	struct connection *connection = may_have_slot ? take_slot(sk, id) : 0;
 	u64 address = (u64)sk;
 
@@ -297,15 +334,15 @@ static __always_inline void forget_connection(struct sock *sk)
 {
 	struct connection_slot *slot = find_slot(sk);
 	u64 address = (u64)sk;
-	u32 *place;
+	u64 *place;
 
 	if (slot) {
-		place = told_at(slot->owner);
-		last_free_slot = *place;
+		place = told_at(number_of(sk));
+		last_free_slot = (*place & (CONNECTION_SLOTS - 1)) + 1;
 		*place = 0;
 		__builtin_memset(&slot->connection, 0, sizeof(slot->connection));
 		slot->owner = 0;
-	} else if (config.use_slots && tcp_in_storage && bpf_sk_storage_get(&connections, sk, 0, 0)) {
+	} else if (are_slots_used() && tcp_in_storage && bpf_sk_storage_get(&connections, sk, 0, 0)) {
 		__sync_fetch_and_sub(&tcp_in_storage, 1);
 	}
 	/* Socket storage is freed by the kernel. */

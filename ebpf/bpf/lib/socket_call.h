@@ -89,6 +89,11 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 			note_refused(sk);
 		return 0;
 	}
+	if (result > 0 && is_let_go(sk)) {
+		note_socket_call(id, direction);
+		count(COUNTER_IGNORED_CALLS);
+		return 0;
+	}
 	/* All that is wanted of the task, before the ways part: the verifier's every look at it takes long. */
 	facts.id = id;
 	facts.thread = thread_pointer(task);
@@ -122,6 +127,7 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 		connection->ends_known = 1;
 	}
 	if (unlikely(is_ignored(connection, result > 0))) {
+		set_let_go(sk, true);
 		count(COUNTER_IGNORED_CALLS);
 		return 0;
 	}
