@@ -58,6 +58,8 @@ struct Streams {
     opened: Option<u32>,
     /// Bytes before this position of the direction in hand were missed.
     unseen_before: u64,
+    /// Answers may have been missed since anything was last seen of any.
+    answers_missed: bool,
     /// A direction does not hold HTTP/2.
     strange: bool,
 }
@@ -77,6 +79,7 @@ impl Multiplex {
                 calls: VecDeque::new(),
                 opened: None,
                 unseen_before: 0,
+                answers_missed: origin == Origin::Midway,
                 strange: false,
             },
             positions: [None; 2],

@@ -18,6 +18,7 @@ mod ends;
 mod exceptions;
 mod front_server;
 mod http2;
+mod left_out_at_random;
 mod losses;
 mod losses_at_random;
 mod pairing;

@@ -19,6 +19,9 @@ impl Streams {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) {
+        if !matches!(part, Part::Lost | Part::NotHttp) && std::mem::take(&mut self.answers_missed) {
+            self.open.values_mut().for_each(Stream::doubt);
+        }
         match part {
             Part::Head { stream, head, start_ns, end_ns, position, bytes, end_stream } => {
                 if !self.open.contains_key(&stream) {
@@ -28,6 +31,9 @@ impl Streams {
                 open.exchange.touch(end_ns);
                 if is_interim(&head, end_stream) {
                     return;
+                }
+                if head.status.is_some() {
+                    open.trust();
                 }
                 if open.begins_with(&head) {
                     // Whatever was taken for its beginning before was an interim response.
@@ -74,6 +80,7 @@ impl Streams {
             Part::Lost => {
                 // The end of any of them may have been among what was missed.
                 self.abandon(End::ProbeLost, assembler, out);
+                self.answers_missed = true;
                 self.note(&Part::Lost, assembler);
             }
             part @ Part::NotHttp => self.note(&part, assembler),

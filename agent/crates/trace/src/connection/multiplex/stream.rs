@@ -17,6 +17,8 @@ pub(super) struct Stream {
     pub(super) response: Message,
     /// The final response has begun.
     pub(super) answered: bool,
+    /// See [`Stream::doubt`].
+    in_doubt: bool,
     /// How many bytes of content it is to have, if its head tells.
     pub(super) length: Option<u64>,
     /// What gRPC says of the outcome.
@@ -78,6 +80,7 @@ impl Stream {
             request: Message::new(from_start),
             response: Message::new(true),
             answered: false,
+            in_doubt: false,
             length: None,
             grpc_status: None,
         }
@@ -111,8 +114,22 @@ impl Stream {
         self.answered && self.length.is_some() && self.length == self.response.content
     }
 
+    /// The response may have begun, and even have ended, among what was missed.
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt = true;
+        self.response.lose();
+    }
+
+    /// The response begins here.
+    pub(super) fn trust(&mut self) {
+        if std::mem::take(&mut self.in_doubt) {
+            self.response = Message::new(true);
+        }
+    }
+
     /// The exchange is over; `end_ns` is when its last byte passed.
     pub(super) fn finish(mut self, end: End, end_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        let end = if self.in_doubt { End::ProbeLost } else { end };
         let span = &mut self.exchange.span;
         span.request_bytes = self.request.bytes;
         span.response_bytes = self.response.bytes;
@@ -124,8 +141,10 @@ impl Stream {
             }
         }
         if span.protocol == Protocol::Grpc {
-            let counts = [self.request.messages.count(), self.response.messages.count()];
-            grpc::settle(span, self.grpc_status, counts);
+            // What was lost at the end of a direction is not noticed before something follows.
+            let has_ended = end != End::Complete || self.exchange.request_done;
+            let requests = self.request.messages.count().filter(|_| has_ended);
+            grpc::settle(span, self.grpc_status, [requests, self.response.messages.count()]);
         }
         assembler.finish(self.exchange, end, end_ns, out);
     }
