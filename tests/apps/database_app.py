@@ -411,6 +411,144 @@ def meta_memcache():
     return jsonify(ledger.operations)
 
 
+def until_end(receive):
+    """Reads what still comes on a connection that is being killed; gives how much."""
+    total = 0
+    with contextlib.suppress(ConnectionError):
+        while read := receive(65536):
+            total += len(read)
+    return total
+
+
+@app.get("/killed-postgresql")
+def killed_postgresql():
+    """Sessions that are ended from outside: in the middle of rows, of a COPY either way, and while one waits."""
+    import threading
+
+    import psycopg
+
+    ledger, state = Ledger(), lambda error: error.sqlstate
+    dsn = f"host=127.0.0.1 port={port()} user=app dbname=shop {sslmode()}"
+    other = psycopg.connect(dsn, autocommit=True)
+
+    def kill(victim):
+        other.execute("SELECT pg_terminate_backend(%s)", (victim.info.backend_pid,))
+
+    victim = psycopg.connect(dsn, autocommit=True)
+    with ledger.operation("out", state), victim.cursor() as cursor:
+        with cursor.copy("COPY (SELECT repeat('x', 1000) FROM numbers a, numbers b LIMIT 200000) TO STDOUT") as copy:
+            copy.read()
+            # Until the server waits for someone to read: if it is killed then, it says nothing more.
+            time.sleep(0.5)
+            kill(victim)
+            time.sleep(0.5)
+            for _ in copy:
+                pass
+    victim = psycopg.connect(dsn, autocommit=True)
+    with ledger.operation("in", state), victim.cursor() as cursor, cursor.copy("COPY log (text) FROM STDIN") as copy:
+        # More than the driver keeps back.
+        for _ in range(2):
+            copy.write("rows that are never kept\n" * 4000)
+        time.sleep(0.3)
+        kill(victim)
+        time.sleep(0.3)
+    victim = psycopg.connect(dsn, autocommit=True)
+    killer = threading.Timer(0.3, kill, (victim,))
+    killer.start()
+    with ledger.operation("wait", state):
+        victim.execute("SELECT pg_sleep(10)")
+    killer.join()
+    other.close()
+    return jsonify(ledger.operations)
+
+
+@app.get("/killed-mysql")
+def killed_mysql():
+    """Connections that are killed: in the middle of rows, and while one waits."""
+    import threading
+
+    import pymysql
+    from pymysql.cursors import SSCursor
+
+    ledger, code = Ledger(), lambda error: error.args[0]
+    how = {"ssl_ca": certificate()} if certificate() else {"ssl_disabled": True}
+
+    def connect():
+        return pymysql.connect(host="127.0.0.1", port=port(), user="app", database="shop", **how)
+
+    other = connect()
+
+    def kill(victim):
+        with other.cursor() as cursor:
+            cursor.execute(f"KILL {victim.thread_id()}")
+
+    victim = connect()
+    with ledger.operation("rows", code):
+        cursor = SSCursor(victim)
+        cursor.execute("SELECT repeat('x', 1000) FROM numbers a, numbers b LIMIT 100000")
+        cursor.fetchone()
+        kill(victim)
+        while cursor.fetchone():
+            pass
+    victim = connect()
+    killer = threading.Timer(0.3, kill, (victim,))
+    killer.start()
+    with ledger.operation("wait", code), victim.cursor() as cursor:
+        cursor.execute("SELECT sleep(10)")
+    killer.join()
+    other.close()
+    return jsonify(ledger.operations)
+
+
+@app.get("/killed-redis")
+def killed_redis():
+    """Connections that are killed: in the middle of a value, and while one waits."""
+    import redis
+
+    ledger = Ledger()
+    how = {"ssl": True, "ssl_ca_certs": certificate()} if certificate() else {}
+    other = redis.Redis(host="127.0.0.1", port=port(), **how)
+    other.set("large", b"x" * 50_000_000)
+
+    def killed(*command):
+        victim = redis.Redis(host="127.0.0.1", port=port(), **how).connection_pool.get_connection()
+        victim.send_command("CLIENT", "ID")
+        number = victim.read_response()
+        with ledger.operation(command[0]):
+            victim.send_command(*command)
+            time.sleep(0.3)
+            other.client_kill_filter(_id=number)
+            until_end(victim._sock.recv)
+        victim.disconnect()
+
+    killed("GET", "large")
+    killed("BLPOP", "nothing", "0")
+    other.close()
+    return jsonify(ledger.operations)
+
+
+@app.get("/killed-memcached")
+def killed_memcached():
+    """The server itself is killed in the middle of an answer."""
+    import signal
+    import socket
+
+    ledger = Ledger()
+    connection = socket.create_connection(("127.0.0.1", port()))
+    if certificate():
+        connection = tls_context().wrap_socket(connection, server_hostname="127.0.0.1")
+    connection.sendall(b"set large 0 0 1000000\r\n" + b"x" * 1_000_000 + b"\r\n")
+    assert connection.recv(100) == b"STORED\r\n"
+    with ledger.operation("get"):
+        connection.sendall(b"get " + b" ".join([b"large"] * 100) + b"\r\n")
+        connection.recv(100)
+        time.sleep(0.3)
+        os.kill(int(request.args["pid"]), signal.SIGKILL)
+        until_end(connection.recv)
+    connection.close()
+    return jsonify(ledger.operations)
+
+
 KEPT = {}
 
 

@@ -35,7 +35,7 @@ CREATE TABLE numbers (n INT);
 pub struct Database {
     /// Its port on 127.0.0.1.
     pub port: u16,
-    _process: ProcessTree,
+    process: ProcessTree,
     folder: TempDir,
 }
 
@@ -75,11 +75,16 @@ impl Home {
     fn serve(self, command: Command, port: u16, answers: impl Fn() -> bool) -> anyhow::Result<Database> {
         let mut process = ProcessTree::spawn(command, self.folder.path().join("log"))?;
         process.wait_until(START_LIMIT, answers)?;
-        Ok(Database { port, _process: process, folder: self.folder })
+        Ok(Database { port, process, folder: self.folder })
     }
 }
 
 impl Database {
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What a client that speaks TLS to it must trust.
     pub fn certificate_file(&self) -> PathBuf {
         self.folder.path().join("cert.pem")

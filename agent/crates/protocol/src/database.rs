@@ -130,6 +130,8 @@ pub enum EndBy {
     Presumed,
     /// The command is one that is not answered.
     NoAnswer,
+    /// The connection ended in the middle.
+    Cut,
     /// Bytes were missed and the end with them.
     Lost,
 }
@@ -219,7 +221,18 @@ impl Parser {
         }
     }
 
-    /// The framing of the answer that is passing was lost: whether it has ended is not known.
+    /// The connection is over: what waits for an answer is told as far as it has come. Nothing follows.
+    pub fn cut(&mut self, sink: &mut Sink<'_>) {
+        match self {
+            Self::Postgresql(parser) => parser.cut(sink),
+            Self::Mysql(parser) => parser.cut(sink),
+            Self::Redis(parser) => parser.cut(sink),
+            Self::Memcached(parser) => parser.cut(sink),
+        }
+    }
+
+    /// The framing of the answer that is passing was lost, and it may have ended with what passed last: whether it has is
+    /// not known.
     pub fn is_in_doubt(&self) -> bool {
         match self {
             Self::Postgresql(parser) => parser.is_in_doubt(),

@@ -113,6 +113,11 @@ impl Parser {
         }
     }
 
+    /// See [`database::Parser::cut`](crate::database::Parser::cut).
+    pub(crate) fn cut(&mut self, sink: &mut Sink<'_>) {
+        self.open.cut(self.server.reach(), sink);
+    }
+
     /// The framing of the answer that is passing was lost: whether it has ended is not known.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.server.is_lost()

@@ -87,9 +87,21 @@ impl Parser {
         }
     }
 
+    /// See [`database::Parser::cut`](crate::database::Parser::cut).
+    pub(crate) fn cut(&mut self, sink: &mut Sink<'_>) {
+        if !self.subscribed
+            && let Some((start_ns, position)) = self.replies.under_way()
+        {
+            self.open.answer(start_ns, position, sink);
+        }
+        self.open.cut(self.server.reach(), sink);
+    }
+
     /// The framing of the answer that is passing was lost: whether it has ended is not known.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        self.server.is_lost()
+        // All that a server says ends with a line.
+        let may_have_ended = self.server.last_bytes.is_none_or(|last| last == *b"\r\n");
+        self.server.is_lost() && (may_have_ended || self.open.len() > 1)
     }
 
     fn push_client(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {

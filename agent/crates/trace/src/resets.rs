@@ -1,7 +1,8 @@
 //! Connections that have just been reset. Invariant: the call that was under way then is heard before the reset is.
 //!
 //! The answer to a write may come while the write still runs: always so on one host, where the peer's side of the
-//! connection runs within it. So the socket is closed before the call returns, whose bytes have passed nevertheless.
+//! connection runs within it. So the socket is closed before the call returns, whose bytes have passed nevertheless. And
+//! what had come before the reset can still be read: the answer of a server that hung up before it had read everything.
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,7 @@ use model::{ConnectionId, SocketState, TcpState};
 
 use crate::connection::{ECONNRESET, EPIPE};
 
-/// How long a call may take to return after its socket was reset.
+/// How long a call may take to return after its socket was reset, or to read what had come before.
 const HOLD_NS: u64 = 5_000_000;
 /// Most resets held back.
 const MAX_HELD: usize = 1024;

@@ -142,6 +142,10 @@ impl Tracer {
         let before = out.len();
         let let_go = connection.call((at_ns, thread), call, &mut self.assembler, out);
         connection.describe(&mut out[before..]);
+        // What came before the reset can still be read.
+        let was_sent = call.direction == Direction::Sent;
+        let may_go_on =
+            connection.open_exchanges() > 0 && (was_sent || matches!(call.outcome, model::Outcome::Bytes(_)));
         let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
         if connection.asks_for_whole_calls() && self.whole.len() < self.assembler.policy.max_connections {
             self.whole.push(id);
@@ -150,7 +154,7 @@ impl Tracer {
             self.note_let_go(id);
         }
         self.mark_unclosed(id, unclosed);
-        if let Some((reset_ns, state)) = self.resets.of(id) {
+        if !may_go_on && let Some((reset_ns, state)) = self.resets.of(id) {
             self.settle(reset_ns, &state, out);
         }
     }

@@ -80,6 +80,8 @@ pub(crate) struct Lane {
     state: State,
     /// The message that is over has its end in what was missed.
     unseen_end: bool,
+    /// What the last call ended with, if that was copied.
+    pub(crate) last_bytes: Option<[u8; 2]>,
 }
 
 const UPRIGHT: State = State::Header { header: [0; MAX_HEADER_BYTES], have: 0, start_ns: 0 };
@@ -88,7 +90,7 @@ impl Lane {
     /// `upright`: the first byte begins a message.
     pub(crate) fn new(upright: bool) -> Self {
         let state = if upright { UPRIGHT } else { State::Lost };
-        Self { at: upright.then_some(0), last_ns: 0, state, unseen_end: false }
+        Self { at: upright.then_some(0), last_ns: 0, state, unseen_end: false, last_bytes: None }
     }
 
     /// What is new in a chunk, and what was missed before it.
@@ -96,6 +98,7 @@ impl Lane {
         let known = self.at.unwrap_or(chunk.position);
         let Some(input) = Input::after(known, chunk) else { return (None, Missed::Nothing) };
         self.at = Some(input.position.saturating_add(input.left()));
+        self.last_bytes = input.ending().last_chunk().copied();
         let missing = chunk.position.saturating_sub(known);
         (Some(input), self.miss(missing))
     }

@@ -109,6 +109,13 @@ impl<S> Open<S> {
         }
     }
 
+    /// The connection is over: what is open is told as far as it has come.
+    pub(crate) fn cut(&mut self, end: (u64, u64), sink: &mut Sink<'_>) {
+        while !self.queue.is_empty() {
+            self.finish(end, EndBy::Cut, sink);
+        }
+    }
+
     /// Answers passed that nobody saw, from this moment and place on: they may be those to what is open, and to commands
     /// that were not seen either.
     pub(crate) fn miss(&mut self, end: (u64, u64), sink: &mut Sink<'_>) {

@@ -58,6 +58,8 @@ pub(crate) struct TextLane {
     pub(crate) last_ns: u64,
     state: State,
     text: Text,
+    /// What the last call ended with, if that was copied.
+    pub(crate) last_bytes: Option<[u8; 2]>,
 }
 
 const NOTHING: Text =
@@ -67,7 +69,7 @@ impl TextLane {
     /// `upright`: the first byte begins a line.
     pub(crate) fn new(upright: bool) -> Self {
         let state = if upright { State::Line } else { State::Lost };
-        Self { at: upright.then_some(0), last_ns: 0, state, text: NOTHING }
+        Self { at: upright.then_some(0), last_ns: 0, state, text: NOTHING, last_bytes: None }
     }
 
     /// What is new in a chunk, and what was missed before it.
@@ -75,6 +77,7 @@ impl TextLane {
         let known = self.at.unwrap_or(chunk.position);
         let Some(input) = Input::after(known, chunk) else { return (None, Missed::Nothing) };
         self.at = Some(input.position.saturating_add(input.left()));
+        self.last_bytes = input.ending().last_chunk().copied();
         (Some(input), self.miss(chunk.position.saturating_sub(known)))
     }
 

@@ -44,6 +44,11 @@ pub(super) struct Reply {
 }
 
 impl Replies {
+    /// Where the reply that is passing began, and when, if it was asked for.
+    pub(super) fn under_way(&self) -> Option<(u64, u64)> {
+        (self.begun && !self.reply.pushed).then_some((self.reply.start_ns, self.reply.position))
+    }
+
     /// A line has been read. `Err`: nothing that a server may send.
     pub(super) fn line(&mut self, line: &Text, from: &mut TextLane) -> Result<Option<Reply>, ()> {
         if !self.begun {

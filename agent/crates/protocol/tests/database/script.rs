@@ -91,6 +91,9 @@ pub fn run(script: &[u8]) {
     }
     play.send(Sender::Client, usize::MAX);
     play.send(Sender::Server, usize::MAX);
+    let Play { mut parser, mut witness, .. } = play;
+    parser.cut(&mut |part| witness.see(&part));
+    assert!(witness.open.is_empty(), "an exchange that never ends");
 }
 
 /// Follows the parts.

@@ -120,23 +120,15 @@ impl Database {
             }
             Part::AnswerBegins { at_ns } => {
                 if let Some(asked) = self.open.front_mut() {
-                    let start_ns = asked.exchange.span.start_ns;
-                    asked.exchange.span.ttfb_ns = Some(at_ns.saturating_sub(start_ns));
-                    asked.exchange.touch(at_ns);
+                    asked.answer_begins(at_ns);
                 }
             }
             Part::AnswerEnds { end_ns, request_bytes, response_bytes, error, by } => {
                 let Some(mut asked) = self.open.pop_front() else { return Verdict::Stay };
-                let span = &mut asked.exchange.span;
-                (span.request_bytes, span.response_bytes) = (request_bytes, response_bytes);
-                if let Some(code) = error {
-                    span.fault = Some(Fault::Answer);
-                    span.set("db.response.status_code", code.as_str());
-                    span.set("error.type", code);
-                }
+                asked.answer((request_bytes, response_bytes), error);
                 let end = match by {
                     EndBy::Framing | EndBy::Presumed | EndBy::NoAnswer => End::Complete,
-                    EndBy::Lost => End::ProbeLost,
+                    EndBy::Lost | EndBy::Cut => End::ProbeLost,
                 };
                 asked.finish(end, end_ns, assembler, out);
             }
@@ -163,6 +155,23 @@ impl Database {
 }
 
 impl Asked {
+    fn answer_begins(&mut self, at_ns: u64) {
+        let start_ns = self.exchange.span.start_ns;
+        self.exchange.span.ttfb_ns = Some(at_ns.saturating_sub(start_ns));
+        self.exchange.touch(at_ns);
+    }
+
+    /// What the answer says of itself.
+    fn answer(&mut self, (request_bytes, response_bytes): (u64, u64), error: Option<String>) {
+        let span = &mut self.exchange.span;
+        (span.request_bytes, span.response_bytes) = (request_bytes, response_bytes);
+        if let Some(code) = error {
+            span.fault = Some(Fault::Answer);
+            span.set("db.response.status_code", code.as_str());
+            span.set("error.type", code);
+        }
+    }
+
     fn finish(mut self, end: End, end_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
         self.batch.describe(&mut self.exchange.span);
         assembler.finish(*self.exchange, end, end_ns, out);
@@ -248,7 +257,19 @@ impl Conversation for Database {
     /// An answer whose framing was lost may have ended before: then nobody knows how.
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>) {
         let mut in_doubt = self.parser.as_ref().is_some_and(Parser::is_in_doubt);
-        for asked in std::mem::take(&mut self.open) {
+        let mut open = std::mem::take(&mut self.open);
+        let mut ended = 0;
+        if let Some(parser) = &mut self.parser {
+            parser.cut(&mut |part| match (part, open.get_mut(ended)) {
+                (Part::AnswerBegins { at_ns }, Some(asked)) => asked.answer_begins(at_ns),
+                (Part::AnswerEnds { request_bytes, response_bytes, error, .. }, Some(asked)) => {
+                    asked.answer((request_bytes, response_bytes), error);
+                    ended += 1;
+                }
+                _ => {}
+            });
+        }
+        for asked in open {
             let end = if std::mem::take(&mut in_doubt) { End::ProbeLost } else { end };
             let last_ns = asked.exchange.last_ns;
             asked.finish(end, last_ns, assembler, out);

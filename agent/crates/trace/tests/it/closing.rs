@@ -114,6 +114,15 @@ fn clients() {
         ),
         (&[Writes(GET), Fails(Received, RESET), State(Close, RESET)], &["- reset Reset 28/0 0/-"]),
         (&[Writes(GET), Fails(Sent, PIPE), Reads(OK)], &["200 complete - 28/40 2/2"]),
+        // What the server said before it hung up is read after the reset.
+        (
+            &[Writes(GET), State(CloseWait, 0), State(Close, PIPE), Fails(Sent, PIPE), Reads(OK)],
+            &["200 complete - 28/40 4/4"],
+        ),
+        (
+            &[Writes(GET), State(CloseWait, 0), State(Close, PIPE), Fails(Sent, PIPE), Eof],
+            &["- server_closed Incomplete 28/0 0/-"],
+        ),
         (&[Writes(GET), State(Close, TIMED_OUT)], &["- timed_out TimedOut 28/0 0/-"]),
         (
             &[Writes(GET), Reads("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"), Eof],

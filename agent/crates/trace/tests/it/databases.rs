@@ -38,7 +38,7 @@ fn commands_are_client_spans() {
         [
             "client GET - complete - 25/13 6/5",
             "client PIPELINE INCR - complete Answer 42/34 1/1",
-            "client BLPOP - server_closed Incomplete 0/0 0/-",
+            "client BLPOP - server_closed Incomplete 22/0 0/-",
         ]
     );
     assert_eq!((counts.exchanges, counts.not_http, counts.gaps), (3, 0, 0));
