@@ -91,6 +91,14 @@ EXIT_OF(sendmsg, DIRECTION_SENT)
 EXIT_OF(sendfile64, DIRECTION_SENT)
 EXIT_OF(splice, DIRECTION_SENT)
 
+/* Whether nothing more passes between the process and a TCP socket that it closes: close shuts both directions before it
+ * sends its farewell (__tcp_close in net/ipv4/tcp.c), as SHUT_RDWR does.
+ */
+static __always_inline bool is_through(const struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD(sk, sk_shutdown) == SHUTDOWN_BOTH;
+}
+
 /* include/trace/events/sock.h, since 4.16. Runs in the process for connect and close, anywhere else for packets. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
@@ -137,11 +145,16 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	}
 	if (is_ignored(connection, false))
 		return 0;
-	if (!opens && new != STATE_CLOSE_WAIT)
-		before_close(connection, id);
 	/* A closed socket has lost its port. */
 	if (!connection->ends_known && new != STATE_CLOSE)
 		read_ends(sk, &connection->ends, true);
+	if (!opens && new != STATE_CLOSE_WAIT)
+		before_close(connection, id);
+	/* Its end is told once, and at once: a record less for each connection. */
+	if ((new == STATE_FIN_WAIT1 || new == STATE_LAST_ACK) && is_through(sk)) {
+		connection->ignored = WISH_IGNORE;
+		new = STATE_CLOSE;
+	}
 	state = reserve(sizeof(*state));
 	if (!state)
 		return 0;

@@ -146,6 +146,7 @@ struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type;
 	u16 sk_protocol;
+	u8 sk_shutdown;
 	int sk_err;
 	struct socket *sk_socket;
 };
@@ -244,6 +245,11 @@ enum tcp_state {
 
 enum socket_type {
 	SOCK_STREAM = 1,
+};
+
+/* include/net/sock.h */
+enum shutdown_mask {
+	SHUTDOWN_BOTH = 3,
 };
 
 enum ip_protocol {
