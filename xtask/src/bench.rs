@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the probe costs a server at full load, and itself.
 //!
 //! Invariant: bare and probed runs alternate on one running server, so that what else the machine does
-//! falls on both alike.
+//! falls on both alike, and each probed run is held against the bare ones before and after it.
 
 mod databases;
 mod figures;
@@ -26,6 +26,8 @@ use servers::{SERVERS, Server, Target};
 
 /// How long the idle probe is watched.
 const IDLE: Duration = Duration::from_secs(10);
+/// How often a server that is not at full load is asked.
+const QUIET_PER_SECOND: u32 = 20;
 /// Load before anything is measured: imports, caches, clock frequency.
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -90,6 +92,8 @@ pub struct Measured {
     pub highest_bytes: u64,
     /// Share of one CPU that the probe takes while nothing happens.
     pub idle_cpu: f64,
+    /// And while the server is asked [`QUIET_PER_SECOND`] times in a second; `None` for servers that are not asked so.
+    pub quiet_cpu: Option<f64>,
 }
 
 /// Measures every server and fails where a limit is broken.
@@ -148,34 +152,29 @@ impl Bench {
         shell::step(&format!("{}: {pairs} pairs of {} s", server.name, self.run_time.as_secs()));
         let target = server.start(&self.venv, &self.sources, &self.scratch, &self.interrupt)?;
         load::run(&target, WARM_UP, &self.interrupt)?;
-        let (mut bare, mut probed) = (Vec::new(), Vec::new());
+        let mut bare = vec![load::run(&target, self.run_time, &self.interrupt)?];
+        let mut probed = Vec::new();
         for pair in 0..pairs {
-            if pair % 2 == 0 {
-                bare.push(load::run(&target, self.run_time, &self.interrupt)?);
-                probed.push(self.probed(&target)?);
-            } else {
-                probed.push(self.probed(&target)?);
-                bare.push(load::run(&target, self.run_time, &self.interrupt)?);
-            }
-            let loss = share_lost(&bare[pair], &probed[pair].sample);
+            probed.push(self.probed(&target)?);
+            bare.push(load::run(&target, self.run_time, &self.interrupt)?);
+            let loss = lost(Sample::per_second, &bare[pair..], &probed[pair].sample);
             eprintln!("    pair {:>2}: throughput {:+.2} %", pair + 1, -100.0 * loss);
         }
         let (kernel, tls, python) = self.kernel_cost(&target)?;
         let idle_cpu = self.idle(&target)?;
-        let both = || bare.iter().zip(&probed);
+        let quiet_cpu = self.quiet(&target)?;
+        let both = || bare.windows(2).zip(&probed);
         Ok(Measured {
             server: server.name,
             loss_max: server.loss_max(self.forced),
             pairs,
             bare_rate: Spread::of(bare.iter().map(Sample::per_second)),
             probed_rate: Spread::of(probed.iter().map(|run| run.sample.per_second())),
-            loss: Spread::of(both().map(|(bare, probed)| share_lost(bare, &probed.sample))),
+            loss: Spread::of(both().map(|(bare, probed)| lost(Sample::per_second, bare, &probed.sample))),
             bare_cpu_ns: Spread::of(bare.iter().map(Sample::cpu_ns_per_request)),
             probed_cpu_ns: Spread::of(probed.iter().map(|run| run.sample.cpu_ns_per_request())),
             added_cpu: Spread::of(
-                both().map(|(bare, probed)| {
-                    probed.sample.cpu_ns_per_request() / bare.cpu_ns_per_request() - 1.0
-                }),
+                both().map(|(bare, probed)| -lost(Sample::cpu_ns_per_request, bare, &probed.sample)),
             ),
             busy: [
                 Spread::of(bare.iter().map(Sample::busy)).median,
@@ -190,6 +189,7 @@ impl Bench {
             resident_bytes: probed.iter().map(|run| run.resident_bytes).max().unwrap_or(0),
             highest_bytes: probed.iter().map(|run| run.highest_bytes).max().unwrap_or(0),
             idle_cpu,
+            quiet_cpu,
         })
     }
 
@@ -251,18 +251,45 @@ impl Bench {
     }
 
     fn idle(&self, target: &Target) -> Result<f64> {
+        self.share_of_cpu(target, || self.interrupt.rest(IDLE))
+    }
+
+    fn quiet(&self, target: &Target) -> Result<Option<f64>> {
+        let Some(address) = load::quiet_address(target) else { return Ok(None) };
+        let ask = || load::ask_now_and_then(address, QUIET_PER_SECOND, IDLE, &self.interrupt);
+        self.share_of_cpu(target, ask).map(Some)
+    }
+
+    /// What of one CPU the probe takes while `meanwhile` runs.
+    fn share_of_cpu(&self, target: &Target, meanwhile: impl Fn() -> Result<()>) -> Result<f64> {
         let probe = self.attach(target.pid())?;
         let pid = probe.pid();
         // By then it has looked its processes over.
         self.interrupt.rest(IDLE)?;
         let (start, before_ns) = (Instant::now(), procfs::cpu_ns(pid)?);
-        self.interrupt.rest(IDLE)?;
+        meanwhile()?;
         let share = procfs::cpu_ns(pid)?.saturating_sub(before_ns) as f64 / start.elapsed().as_nanos() as f64;
         probe.stop()?;
         Ok(share)
     }
 }
 
-fn share_lost(bare: &Sample, probed: &Sample) -> f64 {
-    1.0 - probed.per_second() / bare.per_second()
+/// The share of a figure that a probed run has less than the two bare runs before and after it, in the mean: so what changes
+/// steadily on the machine meanwhile falls out.
+fn lost(figure: impl Fn(&Sample) -> f64, bare: &[Sample], probed: &Sample) -> f64 {
+    1.0 - figure(probed) / f64::midpoint(figure(&bare[0]), figure(&bare[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_gets_steadily_slower_costs_nothing() {
+        let run = |requests| Sample { requests, seconds: 1.0, cpu_ns: 0 };
+        let bare = [run(1000), run(900)];
+        for (requests, share) in [(950, 0.0), (931, 0.02), (969, -0.02)] {
+            assert!((lost(Sample::per_second, &bare, &run(requests)) - share).abs() < 1e-9, "{requests}");
+        }
+    }
 }

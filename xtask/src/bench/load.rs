@@ -1,8 +1,10 @@
 //! Full load from `wrk`, or over HTTP/2 from `h2load`, on a CPU of its own.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -83,6 +85,29 @@ pub fn run(target: &Target, time: Duration, interrupt: &Interrupt) -> Result<Sam
         bail!("the server answered no request");
     }
     Ok(Sample { requests, seconds, cpu_ns })
+}
+
+/// Where a server can be asked in the clear over HTTP/1.1; `None`: it cannot.
+pub fn quiet_address(target: &Target) -> Option<&str> {
+    let Load::Wrk = target.load else { return None };
+    target.url.strip_prefix("http://")?.split('/').next()
+}
+
+/// Asks so often in a second, for `time`, on a new connection each time.
+pub fn ask_now_and_then(address: &str, per_second: u32, time: Duration, interrupt: &Interrupt) -> Result<()> {
+    let start = Instant::now();
+    for n in 1.. {
+        let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).context("ask")?;
+        stream.read_to_end(&mut Vec::new()).context("read the answer")?;
+        let due = Duration::from_secs(1) * n / per_second;
+        if due > time {
+            break;
+        }
+        interrupt.rest(due.saturating_sub(start.elapsed()))?;
+    }
+    Ok(())
 }
 
 fn command(target: &Target, time: Duration) -> Result<Command> {

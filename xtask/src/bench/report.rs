@@ -15,14 +15,14 @@ pub fn table(all: &[Measured]) -> String {
     let mut text = String::from(
         "\n| server | pairs | bare req/s | probed req/s | throughput lost, median (p25..p75) | server CPU µs per \
          request, bare → probed | added, median (p25..p75) | worker busy, bare / probed | kernel ns per socket call, watched / not | socket \
-         calls per request | TLS probe hits per request, ns each | Python probe hits per request, ns each | probe CPU µs per request | probe RSS now / highest MB | probe idle CPU |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         calls per request | TLS probe hits per request, ns each | Python probe hits per request, ns each | probe CPU µs per request | probe RSS now / highest MB | probe CPU, idle | asked 20 times a second |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for measured in all {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {:.0} | {:.0} | {} | {:.1} → {:.1} | {} | {:.1} / {:.1} % | {:.0} / {:.0} | {:.1} | {:.1}, {:.0} | {:.1}, {:.0} | {:.2} | {:.1} / {:.1} | {:.3} % |",
+            "| {} | {} | {:.0} | {:.0} | {} | {:.1} → {:.1} | {} | {:.1} / {:.1} % | {:.0} / {:.0} | {:.1} | {:.1}, {:.0} | {:.1}, {:.0} | {:.2} | {:.1} / {:.1} | {:.3} % | {} |",
             measured.server,
             measured.pairs,
             measured.bare_rate.median,
@@ -44,6 +44,7 @@ pub fn table(all: &[Measured]) -> String {
             measured.resident_bytes as f64 / 1e6,
             measured.highest_bytes as f64 / 1e6,
             measured.idle_cpu * 100.0,
+            measured.quiet_cpu.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0)),
         );
     }
     text
@@ -105,6 +106,7 @@ mod tests {
             resident_bytes: 20_000_000,
             highest_bytes: 25_000_000,
             idle_cpu: 0.0005,
+            quiet_cpu: Some(0.0034),
         }
     }
 
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(
             row,
             "| a server | 3 | 2000 | 1990 | 0.50 % (0.50..0.50) | 500.0 → 503.0 | 0.60 % (0.60..0.60) | 99.5 / 99.0 % | 800 / 40 \
-             | 3.0 | 0.0, 0 | 0.0, 0 | 6.00 | 20.0 / 25.0 | 0.050 % |"
+             | 3.0 | 0.0, 0 | 0.0, 0 | 6.00 | 20.0 / 25.0 | 0.050 % | 0.34 % |"
         );
     }
 }
