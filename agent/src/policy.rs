@@ -6,6 +6,8 @@
 use crate::config::When;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// How long hits go uncounted: asking for their number takes a system call.
+const UNCOUNTED_NS: u64 = 100_000_000;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Away { wanted: bool },
-    There { used_ns: u64, looked_ns: u64, hits: u64 },
+    There { used_ns: u64, looked_ns: u64, counted_ns: u64, hits: u64 },
     Banned { until_ns: u64 },
 }
 
@@ -86,7 +88,8 @@ impl Policy {
         match self.state {
             State::Away { wanted: false } => None,
             State::Away { wanted: true } => {
-                self.state = State::There { used_ns: now_ns, looked_ns: now_ns, hits: hits() };
+                self.state =
+                    State::There { used_ns: now_ns, looked_ns: now_ns, counted_ns: now_ns, hits: hits() };
                 Some(Step::Attach)
             }
             State::Banned { until_ns } => {
@@ -95,7 +98,8 @@ impl Policy {
                 }
                 None
             }
-            State::There { used_ns, looked_ns, hits: before } => {
+            State::There { counted_ns, .. } if now_ns.saturating_sub(counted_ns) < UNCOUNTED_NS => None,
+            State::There { used_ns, looked_ns, hits: before, .. } => {
                 let passed_ns = now_ns.saturating_sub(looked_ns);
                 let hits = hits();
                 let more = hits.saturating_sub(before);
@@ -109,6 +113,7 @@ impl Policy {
                     return Some(Step::Dear { hits_per_s: hits_per_s.try_into().unwrap_or(u64::MAX) });
                 }
                 if passed_ns < SECOND_NS {
+                    self.state = State::There { used_ns, looked_ns, counted_ns: now_ns, hits: before };
                     return None;
                 }
                 let quiet_ns = now_ns.saturating_sub(used_ns);
@@ -116,7 +121,7 @@ impl Policy {
                     self.state = State::Away { wanted: false };
                     return Some(Step::Quiet);
                 }
-                self.state = State::There { used_ns, looked_ns: now_ns, hits };
+                self.state = State::There { used_ns, looked_ns: now_ns, counted_ns: now_ns, hits };
                 None
             }
         }
@@ -185,8 +190,9 @@ mod tests {
     fn it_does_not_wait_for_the_end_of_a_second_that_is_too_dear_already() {
         let mut policy = policy(When::Always);
         assert_eq!(policy.look(0, || 500), Some(Step::Attach));
-        assert_eq!(policy.look(S / 100, || 1500), None);
-        assert_eq!(policy.look(S / 50, || 1501), Some(Step::Dear { hits_per_s: 50_050 }));
+        assert_eq!(policy.look(S / 11, || 9999), None, "it was counted a moment ago");
+        assert_eq!(policy.look(S / 10, || 1500), None);
+        assert_eq!(policy.look(S / 5, || 1501), Some(Step::Dear { hits_per_s: 5005 }));
         assert_eq!(policy.look(S, || 1501), None);
     }
 
