@@ -55,7 +55,11 @@ pub struct TraceId(pub Arc<str>);
 impl TraceId {
     /// 32 lower-case hex digits.
     pub fn from_u128(id: u128) -> Self {
-        Self(format!("{id:032x}").into())
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = id
+            .to_be_bytes()
+            .map(|byte| [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
+        Self(digits.as_flattened().iter().collect::<String>().into())
     }
 }
 
@@ -309,5 +313,17 @@ impl Span {
     /// Last byte of the response: wall time, Unix nanoseconds.
     pub fn end_unix_ns(&self) -> u64 {
         self.start_unix_ns.saturating_add(self.duration_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_written_with_all_its_zeros() {
+        for id in [1, 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, u128::MAX] {
+            assert_eq!(*TraceId::from_u128(id).0, format!("{id:032x}"));
+        }
     }
 }
