@@ -1,7 +1,7 @@
 //! The live source: reads the kernel's ring, looks into `/proc` where the kernel cannot tell, and feeds the pipeline.
 //!
 //! Invariant: one thread owns the pipeline; it sleeps until the drain interval is over or the ring
-//! fills up; when nothing goes on, until the next record comes.
+//! fills up; when little goes on, until an interval after the next record has come.
 
 mod activity;
 mod reader;
@@ -27,7 +27,6 @@ use crate::interpreters::Interpreters;
 use crate::lineage::Lineage;
 use crate::pipeline::{Intake, Pipeline};
 use crate::routes::RouteReader;
-use crate::sys;
 use crate::tls::Probes;
 use activity::Activity;
 use reader::Reader;
@@ -37,8 +36,6 @@ pub use tally::Tally;
 const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
 /// How often connections that only a look can tell closed are looked at.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
-/// How long it sleeps at most: for wishes, and to notice that it is told to stop.
-const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a back end asks for, and where to say what became of it.
 #[derive(Debug)]
@@ -111,24 +108,9 @@ fn drain(
     let mut interpreters = Interpreters::default();
     let mut active = Activity::default();
     let ended = loop {
-        let wait = if active.is_idle() {
-            if active.falls_idle() {
-                sys::trim_memory();
-            }
-            let is_sure = kernel.wake_on_next_record();
-            reader.feed(pipeline);
-            match active.has_news(pipeline) {
-                true => Duration::ZERO,
-                false if is_sure => IDLE_INTERVAL,
-                false => interval,
-            }
-        } else {
-            interval
-        };
-        reader.ring.wait(wait);
+        active.sleep(kernel, &mut reader, pipeline, interval);
         reader.feed(pipeline);
         let now_ns = clock::monotonic_ns()?;
-        active.note(pipeline, now_ns);
         if now_ns >= next_look_ns {
             next_look_ns = now_ns + LOOK_INTERVAL_NS;
             let closed = look(pipeline);
@@ -183,6 +165,9 @@ fn drain(
         for pid in pipeline.tracer().encrypted_processes() {
             inside.libraries.look_at(kernel, pid, now_ns);
         }
+        pipeline.flush();
+        let waits = pipeline.tracer().unclosed().next().is_some() || pipeline.tracer().holds_back();
+        active.note(kernel, pipeline.intake(), waits || inside.routes.is_reading(), now_ns);
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.
             let _ = wish.outcome.send(apply(pipeline, wish.remote));

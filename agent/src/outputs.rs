@@ -13,7 +13,7 @@ use report::stardust;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
@@ -26,8 +26,6 @@ use crate::live::Wish;
 const CONSOLE_LIMIT: Duration = Duration::from_secs(1);
 /// For the last reports; the exporter itself gives up a little earlier.
 const STARDUST_LIMIT: Duration = Duration::from_millis(3700);
-/// How soon a reader that left is noticed.
-const CLOSED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What is open.
 #[derive(Default)]
@@ -110,9 +108,9 @@ impl Outputs {
 
     /// Waits until the reader of stdout is gone; for ever where there is none.
     pub async fn closed(&self) {
-        let mut ticks = interval(CLOSED_INTERVAL);
-        while !self.is_closed() {
-            ticks.tick().await;
+        match &self.console {
+            Some((console, _)) => console.closed().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Intake {
     pub records: u64,
     /// Those of them that tell of copied contexts: event loops make some when nothing else goes on.
     pub copies: u64,
+    /// Those that tell of processes that begin, change or end.
+    pub lives: u64,
     /// Records that were none.
     pub malformed: u64,
     /// Events that broke an invariant of the tracer: a fault of the probe.
@@ -75,6 +77,8 @@ pub struct Pipeline {
     recording_failed: Option<std::io::Error>,
     clock: WallClock,
     spans: Vec<Span>,
+    /// Exporters were given spans since the last flush.
+    is_unflushed: bool,
     intake: Intake,
 }
 
@@ -95,6 +99,7 @@ impl Pipeline {
             recording_failed: None,
             clock: WallClock::default(),
             spans: Vec::new(),
+            is_unflushed: false,
             intake: Intake::default(),
         })
     }
@@ -200,6 +205,9 @@ impl Pipeline {
             _ if !self.processes.contains_key(&event.pid) => self.look_at(event.pid),
             _ => {}
         }
+        if matches!(event.body, Body::Fork { .. } | Body::Exec | Body::Exit { .. }) {
+            self.intake.lives += 1;
+        }
         self.keep(&Frame::Record(bytes));
         if let Body::Fork { child } = event.body {
             self.inherit(event.pid, child, event.at_ns);
@@ -285,6 +293,7 @@ impl Pipeline {
 
     fn report(&mut self) {
         self.intake.spans += self.spans.len() as u64;
+        self.is_unflushed |= !self.spans.is_empty();
         for span in self.spans.drain(..) {
             if let Some(news) = &mut self.news
                 && has_failed_here(&span)
@@ -293,6 +302,13 @@ impl Pipeline {
                 news.push(News::Failed { pid: span.process.pid, told });
             }
             self.exporters.iter().for_each(|exporter| exporter.record(&span));
+        }
+    }
+
+    /// Lets the exporters send what they were given: nothing more comes for some milliseconds.
+    pub fn flush(&mut self) {
+        if std::mem::take(&mut self.is_unflushed) {
+            self.exporters.iter().for_each(|exporter| exporter.flush());
         }
     }
 

@@ -47,6 +47,8 @@ pub struct RouteReader {
     processes: FxHashMap<u32, Watched>,
     /// `None`: routes are not read.
     thread: Option<(SyncSender<Place>, Receiver<Look>)>,
+    /// How many looks the thread was asked for that it has not given yet.
+    asked: usize,
     next_ns: u64,
 }
 
@@ -67,7 +69,7 @@ impl RouteReader {
     /// Starts the thread, if routes are to be read.
     pub fn start(wanted: bool) -> std::io::Result<Self> {
         let thread = wanted.then(spawn).transpose()?;
-        Ok(Self { processes: FxHashMap::default(), thread, next_ns: u64::MAX })
+        Ok(Self { processes: FxHashMap::default(), thread, asked: 0, next_ns: u64::MAX })
     }
 
     /// Reads the routes of processes that are not watched yet, so that their first requests have them.
@@ -113,11 +115,17 @@ impl RouteReader {
         }
     }
 
+    /// Whether the thread is at it.
+    pub fn is_reading(&self) -> bool {
+        self.asked > 0
+    }
+
     /// Has the thread look at what is due, and takes what it has read: routes that are new.
     pub fn look(&mut self, is_watched: impl Fn(u32) -> bool, now_ns: u64) -> Vec<(u32, Arc<Routes>)> {
         let Some((places, looks)) = &self.thread else { return Vec::new() };
         let mut news = Vec::new();
         for (pid, read) in looks.try_iter() {
+            self.asked -= 1;
             let Some(watched) = self.processes.get_mut(&pid) else { continue };
             news.extend(watched.take(read, now_ns).map(|routes| (pid, routes)));
             self.next_ns = self.next_ns.min(watched.due_ns.unwrap_or(u64::MAX));
@@ -132,6 +140,7 @@ impl RouteReader {
             if due_ns <= now_ns {
                 match places.try_send(watched.place) {
                     Ok(()) => {
+                        self.asked += 1;
                         watched.due_ns = None;
                         watched.not_before_ns = now_ns + watched.again_ns;
                         continue;
@@ -223,8 +232,8 @@ mod tests {
     fn reader() -> (RouteReader, Receiver<Place>, mpsc::Sender<Look>) {
         let (place, places) = mpsc::sync_channel(1);
         let (look, looks) = mpsc::channel();
-        let reader =
-            RouteReader { processes: FxHashMap::default(), thread: Some((place, looks)), next_ns: u64::MAX };
+        let thread = Some((place, looks));
+        let reader = RouteReader { processes: FxHashMap::default(), thread, asked: 0, next_ns: u64::MAX };
         (reader, places, look)
     }
 
@@ -254,11 +263,13 @@ mod tests {
         };
         assert_eq!(asked(&mut reader, 0), (0, Some(1)));
         assert_eq!(asked(&mut reader, S), (0, None), "it is being read");
+        assert!(reader.is_reading());
         look.send((1, Err(NoRoutes::NoApp))).unwrap();
         assert_eq!(asked(&mut reader, S), (0, None));
         assert_eq!(asked(&mut reader, 2 * S), (0, Some(1)));
         look.send((1, Ok(routes("/a")))).unwrap();
         assert_eq!(asked(&mut reader, 3 * S), (1, None));
+        assert!(!reader.is_reading());
         // What is unknown leads to another look, but not at once, and later each time.
         reader.missed(1);
         assert_eq!(asked(&mut reader, 22 * S), (0, None));

@@ -32,7 +32,8 @@ int BPF_PROG(process_executed, struct task_struct *task)
 		return 0;
 	forget_interpreter(tgid);
 	fill_header(&record.header, RECORD_EXEC, sizeof(record), tgid, task->pid);
-	emit(&record.header, sizeof(record));
+	/* What it is now can only be looked up as long as it lives. */
+	emit_now(&record.header, sizeof(record));
 	return 0;
 }
 

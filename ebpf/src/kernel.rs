@@ -218,11 +218,24 @@ impl Kernel {
         Ring::new(&maps.ring_memory, &maps.wakeups, meeting)
     }
 
-    /// Has the next record wake the reader; true: that was so already. If not, a record may have come just before, and be
-    /// seen only some microseconds after: look once more some time later, before sleeping long.
-    pub fn wake_on_next_record(&mut self) -> bool {
+    /// Has the next record wake the reader. One may have come just before, and be seen only some microseconds after: look
+    /// once more some time later, before sleeping.
+    pub fn wake_on_next_record(&mut self) {
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            shared(&mut bss.ring_reader.sleeps).store(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether the next record still will wake the reader: none has since that was asked for.
+    pub fn wakes_on_next_record(&mut self) -> bool {
         let bss = self.skeleton.maps.bss_data.as_deref_mut();
-        bss.is_some_and(|bss| shared(&mut bss.ring_reader.sleeps).swap(1, Ordering::SeqCst) == 1)
+        bss.is_some_and(|bss| shared(&mut bss.ring_reader.sleeps).load(Ordering::SeqCst) == 1)
+    }
+
+    /// Whether a record has come since the last call that is to be read at once, not with those that come after it.
+    pub fn hurries(&mut self) -> bool {
+        let bss = self.skeleton.maps.bss_data.as_deref_mut();
+        bss.is_some_and(|bss| shared(&mut bss.ring_reader.hurries).swap(0, Ordering::SeqCst) == 1)
     }
 
     /// The kernel side's counts, summed over the CPUs, by name; zero counts left out.

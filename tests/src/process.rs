@@ -105,6 +105,20 @@ pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// How often a process's threads of this name have gone to sleep, and so been woken.
+pub fn wake_ups(pid: u32, thread: &str) -> anyhow::Result<u64> {
+    let mut all = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let folder = task?.path();
+        if fs::read_to_string(folder.join("comm"))?.trim_end() == thread {
+            let status = fs::read_to_string(folder.join("status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            all += line.context("no voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+        }
+    }
+    Ok(all)
+}
+
 /// The children of a process's main thread; none if it is gone.
 pub fn children_of(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

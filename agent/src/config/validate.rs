@@ -28,7 +28,7 @@ impl Config {
         within("kernel.http2_bytes", kernel.http2_bytes, 128..=ebpf::abi::WHOLE_BYTES_MAX)?;
         within("kernel.max_processes", kernel.max_processes, 1..=1 << 20)?;
         within("kernel.max_connections", kernel.max_connections, 1024..=1 << 24)?;
-        within("kernel.drain_ms", kernel.drain_ms, 1..=10)?;
+        within("kernel.drain_ms", kernel.drain_ms, 1..=25)?;
         within("http.server_error_status", self.http.server_error_status, 100..=1000)?;
         within("http.client_error_status", self.http.client_error_status, 100..=1000)?;
         within("trace.max_path_children", self.trace.max_path_children, 1..=100_000)?;
@@ -109,7 +109,7 @@ mod tests {
             ("kernel.ring_bytes = 1000000", "kernel.ring_bytes = 1000000: must be a power of two from 65536"),
             ("kernel.ring_bytes = 4096", "kernel.ring_bytes"),
             ("kernel.head_bytes = 100", "kernel.head_bytes = 100: must be from 128 to 8192"),
-            ("kernel.drain_ms = 0", "kernel.drain_ms = 0: must be from 1 to 10"),
+            ("kernel.drain_ms = 0", "kernel.drain_ms = 0: must be from 1 to 25"),
             ("kernel.max_connections = 1", "kernel.max_connections"),
             ("http.server_error_status = 50", "http.server_error_status"),
             ("sampling.rate = 1.5", "sampling.rate = 1.5: must be from 0 to 1"),

@@ -1,49 +1,111 @@
-//! Whether anything is going on, so that an idle probe may sleep.
+//! How much is going on, and how the thread sleeps in between.
+//!
+//! Where records keep coming it looks for them at every interval, so that no program has to wake it. Where there are few
+//! the next one wakes it, and it waits an interval for those that follow: an answer comes with its request, and a look that
+//! finds nothing, which costs as much as a span, is spared.
 
+use std::time::Duration;
+
+use ebpf::Kernel;
+
+use super::reader::Reader;
 use crate::pipeline::{Intake, Pipeline};
+use crate::sys;
 
-/// After this long without a record the thread sleeps until the next one.
-const IDLE_AFTER_NS: u64 = 200_000_000;
+/// With so many records in an interval, they keep coming.
+const BUSY_RECORDS: u64 = 8;
+/// After this long with few records, and without anything that has to be looked after, records wake the thread.
+const CALM_AFTER_NS: u64 = 200_000_000;
+/// How long it sleeps at most: for wishes, and to notice that it is told to stop.
+const SLEEP: Duration = Duration::from_millis(250);
 
-/// Whether anything is going on.
+/// How much is going on.
 #[derive(Default)]
 pub(super) struct Activity {
-    records: u64,
-    last_ns: u64,
-    now_ns: u64,
-    is_waiting: bool,
-    was_idle: bool,
+    intake: Intake,
+    /// When much went on last.
+    busy_ns: u64,
+    is_calm: bool,
 }
 
 impl Activity {
-    /// Whether something came since the last note.
-    pub(super) fn has_news(&self, pipeline: &Pipeline) -> bool {
-        self.records != records_that_stir(pipeline)
-    }
-
-    pub(super) fn note(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
-        if self.has_news(pipeline) || self.last_ns == 0 {
-            self.last_ns = now_ns;
-            self.was_idle = false;
+    /// After all that there was to do: `waits` if something has to be looked after before the next record comes.
+    pub(super) fn note(&mut self, kernel: &mut Kernel, intake: Intake, waits: bool, now_ns: u64) {
+        let was_calm = self.is_calm;
+        self.judge(intake, waits, now_ns);
+        if self.is_calm {
+            kernel.wake_on_next_record();
+            if !was_calm {
+                sys::trim_memory();
+            }
         }
-        self.records = records_that_stir(pipeline);
-        self.now_ns = now_ns;
-        self.is_waiting = pipeline.tracer().unclosed().next().is_some();
     }
 
-    /// Nothing came for a while, and nothing has to be looked after.
-    pub(super) fn is_idle(&self) -> bool {
-        !self.is_waiting && self.now_ns - self.last_ns > IDLE_AFTER_NS
+    fn judge(&mut self, intake: Intake, waits: bool, now_ns: u64) {
+        let came = records_that_stir(intake) - records_that_stir(self.intake);
+        if came >= BUSY_RECORDS || intake.lives != self.intake.lives || waits || self.busy_ns == 0 {
+            self.busy_ns = now_ns;
+        }
+        self.intake = intake;
+        self.is_calm = now_ns - self.busy_ns > CALM_AFTER_NS;
     }
 
-    /// Whether this is the first time since the last record.
-    pub(super) fn falls_idle(&mut self) -> bool {
-        !std::mem::replace(&mut self.was_idle, true)
+    /// Until records are to be taken.
+    pub(super) fn sleep(
+        &self,
+        kernel: &mut Kernel,
+        reader: &mut Reader,
+        pipeline: &mut Pipeline,
+        interval: Duration,
+    ) {
+        if self.is_calm {
+            // What came just before it was asked to wake.
+            reader.feed(pipeline);
+            let is_new = records_that_stir(pipeline.intake()) != records_that_stir(self.intake);
+            if !is_new {
+                reader.ring.wait(SLEEP);
+            }
+            if kernel.hurries() || (!is_new && kernel.wakes_on_next_record()) {
+                return;
+            }
+        }
+        reader.ring.wait(interval);
     }
 }
 
 /// Copies of contexts are of no interest by themselves.
-fn records_that_stir(pipeline: &Pipeline) -> u64 {
-    let Intake { records, copies, .. } = pipeline.intake();
-    records - copies
+fn records_that_stir(intake: Intake) -> u64 {
+    intake.records - intake.copies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn it_is_calm_a_while_after_much_went_on_or_something_waited() {
+        let mut activity = Activity::default();
+        let (mut records, mut copies, mut lives) = (0, 0, 0);
+        // What came, whether something waits, and when.
+        for (came, copied, began, waits, at_ms, is_calm) in [
+            (0, 0, 0, false, 1, false),
+            (0, 0, 0, false, 201, false),
+            (0, 0, 0, false, 202, true),
+            (7, 0, 0, false, 222, true),
+            (0, 9, 0, false, 240, true),
+            (8, 0, 0, false, 260, false),
+            (7, 0, 0, false, 460, false),
+            (7, 0, 0, false, 461, true),
+            (1, 0, 1, false, 500, false),
+            (0, 0, 0, false, 701, true),
+            (1, 0, 0, true, 720, false),
+            (1, 0, 0, false, 921, true),
+        ] {
+            (records, copies, lives) = (records + came + copied, copies + copied, lives + began);
+            activity.judge(Intake { records, copies, lives, ..Intake::default() }, waits, at_ms * MS);
+            assert_eq!(activity.is_calm, is_calm, "at {at_ms} ms");
+        }
+    }
 }

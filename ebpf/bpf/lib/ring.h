@@ -45,7 +45,7 @@ struct ring_reader {
 	 * signed, but without a barrier between: the agent looks for records once more some time after it has set this.
 	 */
 	u32 sleeps;
-	u32 reserved;
+	u32 hurries; /* set by a record that is to be read at once, not with those that come after it */
 };
 volatile struct ring_reader ring_reader __attribute__((aligned(RING_LINE_BYTES)));
 
@@ -196,6 +196,7 @@ static __always_inline void emit_now(const struct record_header *record, u64 siz
 	if (!copy)
 		return;
 	sign(copy);
+	ring_reader.hurries = 1;
 	wake_reader();
 }
 

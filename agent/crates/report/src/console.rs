@@ -91,6 +91,11 @@ impl Console {
         self.queue.output_closed()
     }
 
+    /// Until the reader of the spans is gone. One caller waits at a time.
+    pub async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
     /// Why the spans cannot be written any more, if it is not that their reader has left: a full disk, most likely.
     pub fn failure(&self) -> Option<String> {
         self.queue.failure()
@@ -104,6 +109,10 @@ impl Exporter for Console {
 
     fn record(&self, span: &Span) {
         self.queue.record(span);
+    }
+
+    fn flush(&self) {
+        self.queue.flush();
     }
 
     fn process_started(&self, _process: &Arc<Process>) {}

@@ -22,6 +22,8 @@ pub trait Exporter: Send + Sync {
     fn name(&self) -> &'static str;
     /// Takes a finished span. Spans whose `sampled` is false are counted, but not sent one by one.
     fn record(&self, span: &Span);
+    /// What was taken may go on its way: nothing more comes for some milliseconds.
+    fn flush(&self) {}
     /// A watched process is known (again).
     fn process_started(&self, process: &Arc<Process>);
     /// How busy a watched process was since this was told last.

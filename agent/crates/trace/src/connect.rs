@@ -142,6 +142,11 @@ impl Connects {
         assembler.counts.superseded_connects += (before - self.held.len()) as u64;
     }
 
+    /// Whether failures wait.
+    pub(crate) fn hold_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Gives out the failures that have waited long enough.
     pub(crate) fn release(&mut self, now_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
         while let Some(held) = self.held.pop_front_if(|held| held.until_ns <= now_ns) {

@@ -33,6 +33,11 @@ impl Resets {
         holds
     }
 
+    /// Whether any wait.
+    pub(crate) fn hold_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// The next that has waited long enough.
     pub(crate) fn due(&mut self, now_ns: u64) -> Option<(u64, SocketState)> {
         let is_due = |(at_ns, _): &(u64, SocketState)| now_ns.saturating_sub(*at_ns) >= HOLD_NS;

@@ -238,6 +238,11 @@ impl Tracer {
         self.assembler.give_out_settled(out);
     }
 
+    /// Whether something is held back for some milliseconds, so that [`Tracer::tick`] is to be called soon.
+    pub fn holds_back(&self) -> bool {
+        self.resets.hold_back() || self.connects.hold_back() || self.assembler.holds_back()
+    }
+
     /// Reports exchanges that have gone on for a period. They are looked for six times in it.
     fn progress(&mut self, now_ns: u64, out: &mut Vec<Span>) {
         let Some(period_ns) = self.assembler.policy.progress_ns else { return };

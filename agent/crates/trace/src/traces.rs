@@ -148,6 +148,11 @@ impl Traces {
         }
     }
 
+    /// Whether servers' spans wait, or did a short while ago.
+    pub(crate) fn hold_back(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Pushes what has waited too long, and forgets what is old.
     pub(crate) fn age(&mut self, now_ns: u64, ready: &mut Vec<Ready>) {
         while let Some((_, trace_id)) = self.due.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {

@@ -4,16 +4,15 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use model::{Books, DropReason, Load, Process, Span};
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 use super::summary::Summary;
 
-/// How long a span may wait for others before it is written: fewer wake-ups and writes.
-const BATCH: Duration = Duration::from_millis(50);
-/// With so many waiting, no time is lost.
+/// So many are written before the queue is flushed.
 const BATCH_SPANS: usize = 2048;
 
 /// The queue.
@@ -24,12 +23,15 @@ pub(super) struct Queue {
     to_closer: Condvar,
     /// Outside the lock, so that it can be polled.
     output_closed: AtomicBool,
+    to_owner: Notify,
     capacity: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<Span>,
+    /// What waits is to be written.
+    is_due: bool,
     summary: Summary,
     books: Books,
     phase: Phase,
@@ -65,12 +67,25 @@ impl Queue {
             to_writer: Condvar::new(),
             to_closer: Condvar::new(),
             output_closed: AtomicBool::new(false),
+            to_owner: Notify::new(),
             capacity,
         }
     }
 
     pub(super) fn output_closed(&self) -> bool {
         self.output_closed.load(Ordering::Relaxed)
+    }
+
+    /// Until the output takes no more. One caller waits at a time.
+    pub(super) async fn closed(&self) {
+        while !self.output_closed() {
+            self.to_owner.notified().await;
+        }
+    }
+
+    fn take_no_more(&self) {
+        self.output_closed.store(true, Ordering::Relaxed);
+        self.to_owner.notify_one();
     }
 
     pub(super) fn failure(&self) -> Option<String> {
@@ -101,9 +116,18 @@ impl Queue {
             state.books.drop_spans(DropReason::QueueFull, 1);
         } else {
             state.waiting.push(copy);
-            if state.waiting.len() == 1 || state.waiting.len() == BATCH_SPANS {
+            if state.waiting.len() == BATCH_SPANS.min(self.capacity) {
+                state.is_due = true;
                 self.to_writer.notify_one();
             }
+        }
+    }
+
+    /// Has the writer write what waits: once for many spans, as waking it costs as much as one.
+    pub(super) fn flush(&self) {
+        let mut state = self.state.lock();
+        if !state.waiting.is_empty() && !std::mem::replace(&mut state.is_due, true) {
+            self.to_writer.notify_one();
         }
     }
 
@@ -114,15 +138,10 @@ impl Queue {
     /// Waits for work. `spare`: an empty list to fill next.
     pub(super) fn next(&self, spare: Vec<Span>) -> Work {
         let mut state = self.state.lock();
-        while state.waiting.is_empty() && state.phase == Phase::Open {
+        while (!state.is_due || state.waiting.is_empty()) && state.phase == Phase::Open {
             self.to_writer.wait(&mut state);
         }
-        let deadline = Instant::now() + BATCH;
-        while state.waiting.len() < BATCH_SPANS && state.phase == Phase::Open {
-            if self.to_writer.wait_until(&mut state, deadline).timed_out() {
-                break;
-            }
-        }
+        state.is_due = false;
         if state.waiting.is_empty() {
             return Work::Summary(std::mem::take(&mut state.summary), state.books.clone());
         }
@@ -133,7 +152,7 @@ impl Queue {
     pub(super) fn settle(&self, written: usize, lost: usize) {
         let mut state = self.state.lock();
         if lost > 0 {
-            self.output_closed.store(true, Ordering::Relaxed);
+            self.take_no_more();
         }
         if state.phase == Phase::Abandoned {
             return;
@@ -148,7 +167,7 @@ impl Queue {
         if error.kind() != io::ErrorKind::BrokenPipe {
             self.state.lock().failure.get_or_insert_with(|| error.to_string());
         }
-        self.output_closed.store(true, Ordering::Relaxed);
+        self.take_no_more();
         self.settle(0, 0);
     }
 

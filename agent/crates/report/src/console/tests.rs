@@ -85,6 +85,7 @@ fn json_has_only_spans_on_stdout_and_the_summary_elsewhere() {
         console.record(&server());
     }
     console.record(&unsampled());
+    console.flush();
     wait_until(|| console.books().reported == 3);
     assert_eq!(spans.text().lines().count(), 3, "lines are out before the end");
     assert!(task.close(PATIENCE));
@@ -119,6 +120,7 @@ fn a_blocked_output_drops_and_counts_but_never_waits() {
     let outputs = Outputs { spans: Box::new(output), summary: Box::new(Memory::default()) };
     let (console, task) = open(Settings { queue_spans: 4, ..settings(Format::Json) }, outputs).unwrap();
     console.record(&server());
+    console.flush();
     has_entered.recv_timeout(PATIENCE).unwrap();
     for _ in 0..10 {
         console.record(&server());
@@ -146,12 +148,14 @@ fn a_closed_output_is_noticed_and_counted() {
     let outputs = Outputs { spans: Box::new(output), summary: Box::new(summary.clone()) };
     let (console, task) = open(settings(Format::Json), outputs).unwrap();
     console.record(&server());
+    console.flush();
     has_entered.recv_timeout(PATIENCE).unwrap();
     tell.send(Ok(())).unwrap();
     wait_until(|| console.books().reported == 1);
     assert!(!console.output_closed());
 
     console.record(&server());
+    console.flush();
     has_entered.recv_timeout(PATIENCE).unwrap();
     console.record(&server());
     tell.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
@@ -171,6 +175,7 @@ fn an_output_that_would_block_is_tried_again() {
     let outputs = Outputs { spans: Box::new(output), summary: Box::new(Memory::default()) };
     let (console, task) = open(settings(Format::Json), outputs).unwrap();
     console.record(&server());
+    console.flush();
     for result in [Err(io::ErrorKind::WouldBlock.into()), Err(io::ErrorKind::Interrupted.into()), Ok(())] {
         has_entered.recv_timeout(PATIENCE).unwrap();
         tell.send(result).unwrap();

@@ -258,6 +258,11 @@ impl Assembler {
         }
     }
 
+    /// Whether spans wait for their trace, for a short time.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.traces.hold_back()
+    }
+
     /// Gives out what still waits for its trace.
     pub(crate) fn drain_traces(&mut self, out: &mut Vec<Span>) {
         let mut ready = Vec::new();
