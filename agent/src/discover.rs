@@ -7,6 +7,7 @@ mod app_name;
 mod command_line;
 mod environ;
 mod files;
+pub mod greenlets;
 mod identity;
 pub mod interpreter;
 mod launcher;

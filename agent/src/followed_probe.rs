@@ -40,7 +40,12 @@ struct Process {
     policy: Policy,
     /// The file, as the process knows it.
     path: String,
-    probe: Option<UserProbe>,
+    /// Another one, where the probe goes too if it has places.
+    beside: Option<String>,
+    /// That was not known when the probe was put in place.
+    is_new_beside: bool,
+    /// In each of them.
+    probes: Vec<UserProbe>,
 }
 
 impl<S> FollowedProbe<S> {
@@ -61,10 +66,26 @@ impl<S> FollowedProbe<S> {
         }
     }
 
-    /// A process may need the probe, in the file that it knows by this path. `policy`: when, if it is not followed already.
-    pub fn follow(&mut self, pid: u32, path: &str, policy: impl FnOnce() -> Policy) {
-        let fresh = || Process { policy: policy(), path: path.to_owned(), probe: None };
-        self.processes.entry(pid).or_insert_with(fresh);
+    /// A process may need the probe, in the file that it knows by this path, and in another one if that has places.
+    /// `policy`: when, if it is not followed already.
+    pub fn follow(
+        &mut self,
+        pid: u32,
+        (path, beside): (&str, Option<&str>),
+        policy: impl FnOnce() -> Policy,
+    ) {
+        let fresh = || Process {
+            policy: policy(),
+            path: path.to_owned(),
+            beside: None,
+            is_new_beside: false,
+            probes: Vec::new(),
+        };
+        let process = self.processes.entry(pid).or_insert_with(fresh);
+        if process.beside.as_deref() != beside {
+            process.beside = beside.map(str::to_owned);
+            process.is_new_beside = true;
+        }
     }
 
     /// When the probe is in a process that is followed.
@@ -83,6 +104,9 @@ impl<S> FollowedProbe<S> {
     ) -> Vec<(u32, Step)> {
         let mut done = Vec::new();
         for (pid, process) in &mut self.processes {
+            if std::mem::take(&mut process.is_new_beside) && !process.probes.is_empty() {
+                process.put_beside(*pid, (&self.kind, &mut self.sites), kernel, pipeline);
+            }
             let Some(step) = process.policy.look(now_ns, || hits(*pid)) else { continue };
             if step == Step::Attach {
                 process.put(*pid, (&self.kind, &mut self.sites), kernel, pipeline);
@@ -95,6 +119,18 @@ impl<S> FollowedProbe<S> {
     }
 }
 
+impl<S> Kind<S> {
+    fn put_into(
+        &self,
+        (pid, path): (u32, &str),
+        sites: &mut FileSites<S>,
+        kernel: &Kernel,
+    ) -> anyhow::Result<UserProbe> {
+        let (file, sites) = sites.of(pid, path)?;
+        Ok((self.put)(kernel, pid, &file.path, sites)?)
+    }
+}
+
 impl Process {
     fn put<S>(
         &mut self,
@@ -103,11 +139,10 @@ impl Process {
         kernel: &Kernel,
         pipeline: &mut Pipeline,
     ) {
-        let placed = sites.of(pid, &self.path);
-        match placed.and_then(|(file, sites)| Ok((kind.put)(kernel, pid, &file.path, sites)?)) {
+        match kind.put_into((pid, &self.path), sites, kernel) {
             Ok(probe) => {
-                self.probe = Some(probe);
-                pipeline.feed(&(kind.seen)(pid, clock::monotonic_ns().ok()));
+                self.probes.push(probe);
+                self.put_beside(pid, (kind, sites), kernel, pipeline);
                 tracing::info!("{pid}: looking at {}", kind.what);
             }
             Err(why) => {
@@ -117,11 +152,27 @@ impl Process {
         }
     }
 
+    /// From here on it is seen in both files.
+    fn put_beside<S>(
+        &mut self,
+        pid: u32,
+        (kind, sites): (&Kind<S>, &mut FileSites<S>),
+        kernel: &Kernel,
+        pipeline: &mut Pipeline,
+    ) {
+        match self.beside.as_deref().map(|path| kind.put_into((pid, path), sites, kernel)) {
+            Some(Ok(probe)) => self.probes.push(probe),
+            Some(Err(why)) => tracing::debug!("{pid}: it is not seen there {}: {why}", kind.what),
+            None => {}
+        }
+        pipeline.feed(&(kind.seen)(pid, clock::monotonic_ns().ok()));
+    }
+
     /// The pipeline hears of it first: what happens afterwards is not seen.
     fn take_off<S>(&mut self, pid: u32, kind: &Kind<S>, pipeline: &mut Pipeline) {
-        if let Some(probe) = self.probe.take() {
+        if !self.probes.is_empty() {
             pipeline.feed(&(kind.seen)(pid, None));
-            drop(probe);
+            self.probes.clear();
         }
     }
 }

@@ -121,6 +121,7 @@ fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
     if window_bytes > abi::STATE_WINDOW_BYTES || window_bytes % 8 != 0 {
         return None;
     }
+    let greenlets = interpreter.greenlets.as_ref().filter(|_| outside == abi::IDENTITY_GREENLET);
     Some(abi::Interpreter {
         slot: slot.offset,
         context: u16::try_from(context).ok()?,
@@ -128,5 +129,7 @@ fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
         outside: outside.into(),
         thread: thread as u16,
         previous: u16::try_from(build.layout.context.prev).ok()?,
+        greenlet_module: greenlets.map_or(0, |greenlets| greenlets.module),
+        greenlet_place: greenlets.map_or(0, |greenlets| greenlets.place),
     })
 }

@@ -100,9 +100,7 @@ enum identity_kind {
 	IDENTITY_ENTERED = 5,
 };
 
-/* The highest bit of an id, in the table of wishes and of what was raised: it is an object of a TLS library that is
- * meant, not a connection.
- */
+/* In an id, in the table of wishes and of what was raised: an object of a TLS library is meant, not a connection. */
 #define TLS_OBJECT (1ULL << 63)
 
 /* What a probe in a TLS library or its caller stands for: the cookie it is attached with. */
@@ -296,6 +294,8 @@ struct interpreter {
 	u32 outside; /* enum identity_kind of threads that have entered no context */
 	u16 thread;   /* in a PyThreadState, before `context`: what pthread_self gives there */
 	u16 previous; /* in a context: the pointer to the one that is returned to */
+	u32 greenlet_module; /* the number of the library that keeps each thread's current greenlet; 0: not known */
+	u32 greenlet_place; /* in what the library keeps of a thread: the pointer to the state of its greenlets */
 };
 
 /* An argument of an exception: a text, a number, or anything else of the type at `kind`. */

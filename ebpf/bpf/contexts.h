@@ -46,6 +46,13 @@ int context_given(struct pt_regs *registers)
 	return tell_copy(registers->RESULT);
 }
 
+/* At the call of what makes a greenlet: its second argument. */
+SEC("uprobe")
+int greenlet_made(struct pt_regs *registers)
+{
+	return tell_copy(registers->ARGUMENT_SECOND);
+}
+
 /* At a call that is given it. */
 SEC("uprobe")
 int context_passed(struct pt_regs *registers)

@@ -426,6 +426,11 @@ pub struct Interpreter {
     pub thread: u16,
     /// In a context: the pointer to the one that is returned to.
     pub previous: u16,
+    /// The number, among the libraries that keep something of each thread, of the one that keeps its current greenlet; 0:
+    /// not known.
+    pub greenlet_module: u32,
+    /// In what that library keeps of a thread: the pointer to the state of its greenlets.
+    pub greenlet_place: u32,
 }
 
 /// An argument of an exception: a text, a number, or anything else.
@@ -715,7 +720,16 @@ pub const LAYOUT: &[StructLayout] = &[
     layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
     layout!(
         "interpreter",
-        Interpreter { slot: u32, context: u16, entered: u16, outside: u32, thread: u16, previous: u16 }
+        Interpreter {
+            slot: u32,
+            context: u16,
+            entered: u16,
+            outside: u32,
+            thread: u16,
+            previous: u16,
+            greenlet_module: u32,
+            greenlet_place: u32
+        }
     ),
     layout!(
         "argument",

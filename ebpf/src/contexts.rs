@@ -16,6 +16,8 @@ pub enum ContextSite {
     Passed(u64),
     /// Where the function begins that gives it: the context is seen when it returns.
     Returned(u64),
+    /// The call of what makes a greenlet, which is as good as a context.
+    Greenlet(u64),
 }
 
 impl Kernel {
@@ -30,6 +32,7 @@ impl Kernel {
         let attach = |site: &ContextSite| match *site {
             ContextSite::Given(offset) => place(&programs.context_given, pid, file, offset, false),
             ContextSite::Passed(offset) => place(&programs.context_passed, pid, file, offset, false),
+            ContextSite::Greenlet(offset) => place(&programs.greenlet_made, pid, file, offset, false),
             ContextSite::Returned(offset) => place(&programs.context_given, pid, file, offset, true),
         };
         let links = sites.iter().map(attach).collect::<Result<_, _>>().map_err(|source| {

@@ -23,7 +23,8 @@ use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 /// The programs that see exceptions unwind or be reported.
 const EXCEPTIONS: [&str; 3] = ["exception_left_frame", "exception_left_another", "exception_asked_for"];
 /// Others that go into one process, where they are told to.
-const PLACED: [&str; 4] = ["context_given", "context_passed", "collection_begins", "collection_ends"];
+const PLACED: [&str; 5] =
+    ["context_given", "context_passed", "greenlet_made", "collection_begins", "collection_ends"];
 
 /// The program that hears of the end of sockets.
 const FREES_CONNECTIONS: &str = "tcp_destroyed";

@@ -69,6 +69,8 @@ impl Kernel {
             place.outside = interpreter.outside;
             place.thread = interpreter.thread;
             place.previous = interpreter.previous;
+            place.greenlet_module = interpreter.greenlet_module;
+            place.greenlet_place = interpreter.greenlet_place;
             self.interpreters.push(*interpreter);
         }
         Ok(index as u32)

@@ -62,7 +62,8 @@ fn assert_known(tally: &Tally, load: Load) {
 #[case::cancelled("hypercorn", ("aiohttp", "in_turn"), Load::Cancelled, 40)]
 #[case::tasks("aiohttp", ("aiohttp", "group"), Load::Kept, 0)]
 #[case::threads("gthread", ("requests", "in_turn"), Load::Pipelined, 30)]
-#[case::greenlets("gevent", ("urllib3", "in_turn"), Load::Kept, 60)]
+#[case::greenlets("gevent", ("urllib3", "in_turn"), Load::Kept, 100)]
+#[case::greenlets_of_requests("gevent", ("urllib3", "spawn"), Load::Kept, 0)]
 #[case::streams("hypercorn", ("httpx", "in_turn"), Load::Streams, 100)]
 #[case::streams_of_tasks("hypercorn", ("aiohttp", "gather"), Load::Streams, 0)]
 fn no_call_gets_a_wrong_parent(
@@ -94,6 +95,8 @@ fn no_call_gets_a_wrong_parent(
 #[case::streams_of_threads("hypercorn", Sight::Always, ("urllib3", "gather"), Load::Streams)]
 #[case::aiohttp("aiohttp", Sight::Auto, ("aiohttp", "gather"), Load::Cancelled)]
 #[case::tornado("tornado", Sight::Always, ("urllib3", "gather"), Load::Pipelined)]
+#[case::greenlets("gevent", Sight::Auto, ("urllib3", "spawn"), Load::Kept)]
+#[case::greenlets_of_the_cancelled("gevent", Sight::Always, ("requests", "spawn"), Load::Cancelled)]
 fn what_a_request_starts_is_its_own(
     #[case] kind: &str,
     #[case] sight: Sight,

@@ -12,6 +12,7 @@ use python::{Build, DebugOffsets, Memory, Unknown};
 
 use super::Proc;
 use super::files::base_name;
+use super::greenlets::{Greenlets, greenlets};
 use super::maps::Mapping;
 
 /// The interpreter of a process.
@@ -31,6 +32,8 @@ pub struct Interpreter {
     pub slot: Result<Slot, NoSlot>,
     /// What several tasks on one thread are switched by, beside contexts.
     pub switching: Switching,
+    /// How the greenlet that a thread is running is found, where it has any.
+    pub greenlets: Option<Greenlets>,
 }
 
 /// Libraries that let one thread do several things without entering a context for each.
@@ -70,7 +73,12 @@ impl Proc {
             (Ok(memory), Ok(build)) => slot_in(&memory, known.runtime, build),
             _ => Err(NoSlot::NotRunning),
         };
-        Some(Interpreter { slot, switching: Switching::in_use(&mappings), ..known.clone() })
+        let switching = Switching::in_use(&mappings);
+        let greenlets = known.greenlets.clone().or_else(|| {
+            let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
+            self.greenlets(pid, &mappings, (&memory, known.runtime, build))
+        });
+        Some(Interpreter { slot, switching, greenlets, ..known.clone() })
     }
 
     fn look_into(
@@ -94,6 +102,10 @@ impl Proc {
             (Ok(memory), Ok(build)) => slot_in(memory, runtime, build),
             _ => Err(NoSlot::NotRunning),
         };
+        let greenlets = match (&memory, &build, slot) {
+            (Ok(memory), Ok(build), Ok(_)) => self.greenlets(pid, mappings, (memory, runtime, build)),
+            _ => None,
+        };
         Interpreter {
             path: mapping.path.clone(),
             shared: mapping.path != executable,
@@ -102,7 +114,19 @@ impl Proc {
             build,
             slot,
             switching: Switching::in_use(mappings),
+            greenlets,
         }
+    }
+
+    fn greenlets(
+        &self,
+        pid: u32,
+        mappings: &[Mapping],
+        (memory, runtime, build): (&impl Memory, u64, &Build),
+    ) -> Option<Greenlets> {
+        let interpreters = state::interpreters(memory, runtime, build.layout);
+        let threads = interpreters.iter().flat_map(|one| state::thread_states(memory, *one, build.layout));
+        greenlets(self, pid, (mappings, memory), (&threads.collect::<Vec<_>>(), build.layout))
     }
 }
 
@@ -180,6 +204,7 @@ impl fmt::Display for Interpreter {
         }
         f.write_str(if self.shared { ", a shared library" } else { ", part of the program" })?;
         f.write_str(if self.stripped { ", stripped" } else { "" })?;
+        f.write_str(if self.greenlets.is_some() { ", greenlets told apart" } else { "" })?;
         write!(f, " ({})", self.path)
     }
 }

@@ -18,6 +18,10 @@ const NEW: &str = "_PyObject_GC_New";
 /// Is given what is taken from a list of free ones (Objects/object.c); until 3.8 part of its callers.
 const REUSED: &str = "_Py_NewReference";
 
+/// `greenlet::UserGreenlet::UserGreenlet(PyGreenlet* p, BorrowedGreenlet the_parent)` (greenlet's TUserGreenlet.cpp, 2.0 and
+/// later): makes every greenlet but the first one of a thread.
+const MAKE: &str = "_ZN8greenlet12UserGreenletC1EP9_greenletNS_4refs17_BorrowedGreenletIS1_XadL_ZNS3_15GreenletCheckerEPvEEEE";
+
 /// A place at which a new context is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopySite {
@@ -27,6 +31,8 @@ pub enum CopySite {
     Passed(Site),
     /// The return from the function that copies.
     Returned(Site),
+    /// The call of what makes a greenlet.
+    Greenlet(Site),
 }
 
 impl CopySite {
@@ -36,6 +42,7 @@ impl CopySite {
             Self::Given(site) => ContextSite::Given(site.offset),
             Self::Passed(site) => ContextSite::Passed(site.offset),
             Self::Returned(site) => ContextSite::Returned(site.offset),
+            Self::Greenlet(site) => ContextSite::Greenlet(site.offset),
         }
     }
 }
@@ -47,6 +54,7 @@ impl fmt::Display for CopySite {
             Self::Given(site) => write!(f, "{COPY}, {NEW}: {site}"),
             Self::Passed(site) => write!(f, "{COPY}, {REUSED}: {site}"),
             Self::Returned(site) => write!(f, "{COPY}: {site}"),
+            Self::Greenlet(site) => write!(f, "greenlet: {site}"),
         }
     }
 }
@@ -57,13 +65,21 @@ pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<St
         return Err(reason);
     }
     let file = proc.mapped_file(pid, &interpreter.path).map_err(|error| error.to_string())?;
-    let sites = of(&file.path).map_err(|error| error.to_string())?;
+    let mut sites = of(&file.path).map_err(|error| error.to_string())?;
+    if let Some(greenlets) = &interpreter.greenlets
+        && let Ok(file) = proc.mapped_file(pid, &greenlets.path)
+    {
+        sites.extend(of(&file.path).unwrap_or_default());
+    }
     Ok(sites.iter().map(ToString::to_string).collect())
 }
 
 /// The places in a file: inside the function if the kernel emulates the instructions there and both ways to a new
 /// context pass one, else its return.
 pub(super) fn of(file: &Path) -> Result<Vec<CopySite>, NoSite> {
+    if is_of_greenlets(file) {
+        return greenlets(file);
+    }
     let image = Image::load(file, &[COPY, NEW, REUSED])?;
     let given = image.calls_within(COPY, NEW)?;
     let passed = image.calls_within(COPY, REUSED)?;
@@ -73,6 +89,16 @@ pub(super) fn of(file: &Path) -> Result<Vec<CopySite>, NoSite> {
     }
     let given = given.into_iter().map(|site| CopySite::Given(site.after));
     Ok(given.chain(passed.into_iter().map(|site| CopySite::Passed(site.call))).collect())
+}
+
+fn is_of_greenlets(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("_greenlet."))
+}
+
+/// The calls of what makes a greenlet: the new one and the one that runs are its arguments.
+fn greenlets(file: &Path) -> Result<Vec<CopySite>, NoSite> {
+    let image = Image::load(file, &[MAKE])?;
+    Ok(image.call_sites(MAKE)?.into_iter().map(|site| CopySite::Greenlet(site.call)).collect())
 }
 
 #[cfg(test)]
@@ -93,7 +119,10 @@ mod tests {
         for library in libraries.iter().filter(has_contexts) {
             let sites = of(library).unwrap();
             for site in &sites {
-                let (CopySite::Given(place) | CopySite::Passed(place) | CopySite::Returned(place)) = site;
+                let (CopySite::Given(place)
+                | CopySite::Passed(place)
+                | CopySite::Returned(place)
+                | CopySite::Greenlet(place)) = site;
                 assert_eq!(place.step, Step::Emulated, "{}: {site}", library.display());
             }
             let returned = sites.iter().any(|site| matches!(site, CopySite::Returned(_)));

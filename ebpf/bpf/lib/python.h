@@ -1,5 +1,6 @@
 /* What a thread of a Python process is running: its current context (contextvars.Context), read from the
- * interpreter's own memory. Each asyncio task and each gevent greenlet has one of its own.
+ * interpreter's own memory. Each asyncio task has one of its own. Greenlets have none until they need one: where it is
+ * known how, they are told by themselves.
  *
  * The thread state is found by the key under which the thread keeps it, not by the runtime's "current" one, which is
  * unset while the thread is in a system call. Where things are comes from the agent, which has seen it to hold.
@@ -86,12 +87,19 @@ static __always_inline u64 thread_pointer(struct task_struct *task)
 enum {
 	/* User space ends far below (Documentation/arch/x86/x86_64/5level-paging.rst): the bits above are free. */
 	IDENTITY_SHIFT = 60,
+	ADDRESS_BITS = 48,
 	CONTEXTS_MAX = 4, /* entered one within another */
 	THREAD_SLOTS = 8192,
 	STATE_WINDOW_WORDS = STATE_WINDOW_BYTES / sizeof(u64),
 	/* No addresses. */
 	UNREADABLE = -1,
 	NO_STATE = -2,
+	/* glibc, x86_64: from the thread pointer on the pointer to the table of what libraries keep of the thread (tcbhead_t in
+	 * nptl/tls.h), and in that an entry for each library (dtv_t in generic/dl-dtv.h). */
+	THREAD_TABLE = 8,
+	THREAD_TABLE_ENTRY = 16,
+	/* In the state of a thread's greenlets (ThreadState in greenlet's TThreadState.hpp, 2.0 and later): behind the main one. */
+	CURRENT_GREENLET = 8,
 };
 
 /* In a slot's word: the thread and its interpreter. */
@@ -104,7 +112,7 @@ enum {
 struct thread_slot {
 	u64 whose; /* the thread, and what its interpreter says of where things are: see slot_word */
 	u64 state; /* its PyThreadState */
-	u64 base;  /* the context that it made for itself; 0: not known */
+	u64 base;  /* the context that it made for itself, or the state of its greenlets (see marked); 0: not known */
 	u64 added_up_at; /* when the scheduler had last added up what it had run, at its last socket call */
 };
 
@@ -124,17 +132,17 @@ static __always_inline u64 slot_word(u32 tid, u32 index, const struct interprete
 	       (u64)distance << 44 | (u64)interpreter->thread << 48;
 }
 
-/* The context of the thread by the state that it had last time. 0: it has none, or another state. */
-static __always_inline u64 known_context(u64 whose, u64 state, u64 thread)
+/* The context of the thread by the state that it had last time. UNREADABLE: it has another state. */
+static __always_inline s64 known_context(u64 whose, u64 state, u64 thread)
 {
 	const u32 distance = whose >> 44 & 15;
 	u64 window[STATE_WINDOW_WORDS];
 
 	if (bpf_probe_read_user(window, sizeof(window), (void *)(state + (whose >> 48))))
-		return 0;
+		return UNREADABLE;
 	/* A state that is let go loses its context before its memory can be another's (PyThreadState_Clear). */
 	if (window[0] != thread || distance >= STATE_WINDOW_WORDS)
-		return 0;
+		return UNREADABLE;
 	return window[distance];
 }
 
@@ -156,6 +164,29 @@ static __always_inline u64 find_base(const struct interpreter *interpreter, u64 
 	return 0;
 }
 
+/* The state of a thread's greenlets. 0: it has none, or that is not known. */
+static __always_inline u64 find_greenlets(const struct interpreter *interpreter, u64 thread)
+{
+	u64 table = 0, kept = 0, state = 0;
+
+	if (!interpreter->greenlet_module)
+		return 0;
+	/* What is not there yet is no address either. */
+	if (bpf_probe_read_user(&table, sizeof(table), (void *)(thread + THREAD_TABLE)) ||
+	    bpf_probe_read_user(&kept, sizeof(kept),
+				(void *)(table + (u64)interpreter->greenlet_module * THREAD_TABLE_ENTRY)) ||
+	    bpf_probe_read_user(&state, sizeof(state), (void *)(kept + interpreter->greenlet_place)))
+		return 0;
+	/* 1: it is to be made when it is first needed. */
+	return state > 1 ? state : 0;
+}
+
+/* An address with what tells the threads of a slot apart: it is written and read at once. */
+static __always_inline u64 marked(u64 address, u32 tid)
+{
+	return address ? address | (u64)(tid / THREAD_SLOTS) << ADDRESS_BITS : 0;
+}
+
 /* By the table alone. Gives the context, or an error. */
 static __always_inline s64 look_up_context(u32 index, struct thread_slot *known, u32 tid, u64 thread)
 {
@@ -172,9 +203,28 @@ static __always_inline s64 look_up_context(u32 index, struct thread_slot *known,
 	known->whose = 0;
 	known->state = state;
 	/* Greenlets have contexts of their own, which are not entered either and may go before the thread. */
-	known->base = interpreter->outside == IDENTITY_GREENLET ? 0 : find_base(interpreter, context);
+	if (interpreter->outside == IDENTITY_GREENLET)
+		known->base = marked(find_greenlets(interpreter, thread), tid);
+	else
+		known->base = find_base(interpreter, context);
 	known->whose = slot_word(tid, index, interpreter);
 	return context;
+}
+
+/* Of what has not been entered: a greenlet is told by itself, if it can be. */
+static __always_inline u64 not_entered(u64 kind, u32 index, u64 base, u32 tid, u64 thread, u64 context)
+{
+	u64 state, greenlet = 0;
+
+	if (kind != IDENTITY_GREENLET)
+		return kind << IDENTITY_SHIFT | context;
+	if (likely(base && base >> ADDRESS_BITS == tid / THREAD_SLOTS))
+		state = base & ((1ULL << ADDRESS_BITS) - 1);
+	else
+		state = find_greenlets(&interpreters[index % INTERPRETERS], thread);
+	if (state)
+		bpf_probe_read_user(&greenlet, sizeof(greenlet), (void *)(state + CURRENT_GREENLET));
+	return kind << IDENTITY_SHIFT | (greenlet ? greenlet : context);
 }
 
 /* Gives the address of the thread's context with the kind (enum identity_kind) above it: of a known thread by one
@@ -186,9 +236,9 @@ __noinline u64 find_identity(u64 id, u64 thread)
 	struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
 	const u64 wanted = (u64)index << 32 | (u32)id, whose = known->whose;
 	const struct interpreter *interpreter;
-	s64 context = 0;
+	s64 context = UNREADABLE;
 	u32 entered = 0;
-	u64 kind, base;
+	u64 kind = 0, base;
 
 	if (!index)
 		return 0;
@@ -196,7 +246,8 @@ __noinline u64 find_identity(u64 id, u64 thread)
 		kind = whose >> 40 & 15;
 		context = known_context(whose, known->state, thread);
 	}
-	if (unlikely(!context)) {
+	/* A thread without a context gets one, which is its own; a greenlet need not. */
+	if (unlikely(context == UNREADABLE || (!context && kind != IDENTITY_GREENLET))) {
 		kind = interpreters[index % INTERPRETERS].outside;
 		context = look_up_context(index, known, id, thread);
 	}
@@ -205,7 +256,7 @@ __noinline u64 find_identity(u64 id, u64 thread)
 	if (context == UNREADABLE)
 		goto unreadable;
 	if (!context)
-		return kind << IDENTITY_SHIFT;
+		return not_entered(kind, index, known->base, id, thread, 0);
 	/* What a thread made for itself stays until its end: another one is one that was entered. */
 	base = known->base;
 	if (likely(base && kind != IDENTITY_GREENLET && (known->whose & SLOT_OWNER) == wanted))
@@ -213,7 +264,9 @@ __noinline u64 find_identity(u64 id, u64 thread)
 	interpreter = &interpreters[index % INTERPRETERS];
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
 		goto unreadable;
-	return (entered ? IDENTITY_ENTERED : kind) << IDENTITY_SHIFT | context;
+	if (entered)
+		return (u64)IDENTITY_ENTERED << IDENTITY_SHIFT | context;
+	return not_entered(kind, index, known->base, id, thread, context);
 
 unreadable:
 	count(COUNTER_IDENTITY_UNREADABLE);

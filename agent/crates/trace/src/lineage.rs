@@ -104,7 +104,10 @@ impl Requests {
             Nearest::One(serving) => Some(serving.request()),
             Nearest::None | Nearest::Several => None,
         };
-        let parent = entered(maker.identity);
+        let parent = match maker.identity {
+            Identity::Greenlet(greenlet) => Some(greenlet),
+            other => entered(other),
+        };
         self.tasks.family(maker.pid).copied((at_ns, maker.tid), context, parent, of);
     }
 
@@ -130,7 +133,7 @@ impl Requests {
         let mut later = None;
         match (caller.identity, nearest) {
             (_, Nearest::One(serving)) => return Kin::ByThread(serving.clone()),
-            (Identity::Task(context), Nearest::None) => {
+            (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
                 match self.tasks.find(pid).map(|family| family.known((context, caller.tid), start_ns)) {
                     Some(Known::Parent(Ok(serving))) => {
                         self.tasks.family(pid).counts.found += 1;
@@ -154,7 +157,11 @@ impl Requests {
                 Err(reason) => Kin::Unknown(reason),
             },
             (_, Nearest::Several, _) => Kin::Unknown("several requests are open where it was made"),
-            (Identity::Greenlet(_), ..) => Kin::Unknown("its greenlet reads no request"),
+            (Identity::Greenlet(_), _, Some((_, OVER))) => Kin::Unknown(OVER),
+            (Identity::Greenlet(_), ..) => {
+                self.count_unclaimed(pid);
+                Kin::Unknown("its greenlet reads no request")
+            }
             _ => Kin::Unknown("no request is open on its thread"),
         }
     }

@@ -222,6 +222,44 @@ fn a_loop_where_a_request_is_served_works_for_that() {
     assert_eq!(parents(&mut world), ["/of-green /green", "/of-sync /sync"]);
 }
 
+/// By themselves, not by contexts. The one that serves goes on with the connection's next request.
+#[test]
+fn greenlets_belong_to_the_request_they_were_made_for() {
+    let mut world = seen();
+    let made = |world: &mut World, greenlet, maker| {
+        let copied_in = Identity::Greenlet(maker);
+        world.feed(100, 106, Body::ContextCopied(ContextCopied { context: greenlet, copied_in }));
+    };
+    let call = |world: &mut World, id, greenlet, name: &str| {
+        let by = socket(id).tid(106).by(Identity::Greenlet(greenlet));
+        world.play(&by, &[Writes(&get(name)), Reads(OK)]);
+    };
+    let server = socket(2).tid(106).by(Identity::Greenlet(0x61));
+    made(&mut world, 0x61, 0x50);
+    made(&mut world, 0x81, 0x50);
+    world.play(&server, &[Reads(&get("/a"))]);
+    made(&mut world, 0x71, 0x61);
+    made(&mut world, 0x72, 0x71);
+    call(&mut world, 11, 0x71, "/child");
+    call(&mut world, 12, 0x72, "/grandchild");
+    call(&mut world, 13, 0x81, "/of-none");
+    world.play(&server, &[Writes(OK), Reads(&get("/b"))]);
+    call(&mut world, 14, 0x72, "/late");
+    // Another one at the same address.
+    made(&mut world, 0x71, 0x61);
+    call(&mut world, 15, 0x71, "/of-b");
+    world.play(&server, &[Writes(OK)]);
+    let over = "unknown: the request that its task was started for was over";
+    let want = [
+        "/child /a".to_owned(),
+        "/grandchild /a".to_owned(),
+        format!("/late {over}"),
+        "/of-b /b".to_owned(),
+        "/of-none unknown: its greenlet reads no request".to_owned(),
+    ];
+    assert_eq!(parents(&mut world), want);
+}
+
 #[test]
 fn what_was_not_seen_ends_what_is_known() {
     for anew in [true, false] {
