@@ -10,6 +10,11 @@ pub fn monotonic_ns() -> io::Result<u64> {
     Ok(nanoseconds(ClockId::CLOCK_MONOTONIC)?.cast_unsigned())
 }
 
+/// What the thread has run, in nanoseconds; 0 where that cannot be read.
+pub fn thread_ns() -> u64 {
+    nanoseconds(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, i64::cast_unsigned)
+}
+
 /// How long a tick of the kernel lasts, in microseconds: the resolution of the clocks that are set at ticks
 /// (`hrtimer_resolution` and `LOW_RES_NSEC` in `kernel/time/posix-timers.c`). 0: not known.
 pub fn tick_us() -> u32 {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ebpf::Kernel;
 
 use super::reader::Reader;
+use crate::clock;
 use crate::pipeline::{Intake, Pipeline};
 use crate::sys;
 
@@ -16,6 +17,12 @@ use crate::sys;
 const BUSY_RECORDS: u64 = 8;
 /// After this long with few records, and without anything that has to be looked after, records wake the thread.
 const CALM_AFTER_NS: u64 = 200_000_000;
+/// Who shares the CPU waits while records are taken in. After a longer turn than this the interval is halved, ...
+const LONG_TURN_NS: u64 = 1_000_000;
+/// ... and after a shorter one doubled again.
+const SHORT_TURN_NS: u64 = 250_000;
+/// How often the interval is halved at most.
+const HALVINGS_MAX: u32 = 2;
 /// How long it sleeps at most: for wishes, and to notice that it is told to stop.
 const SLEEP: Duration = Duration::from_millis(250);
 
@@ -26,6 +33,10 @@ pub(super) struct Activity {
     /// When much went on last.
     busy_ns: u64,
     is_calm: bool,
+    /// What the thread had run when its turn began.
+    ran_ns: u64,
+    /// How often the interval is halved.
+    halvings: u32,
 }
 
 impl Activity {
@@ -33,6 +44,7 @@ impl Activity {
     pub(super) fn note(&mut self, kernel: &mut Kernel, intake: Intake, waits: bool, now_ns: u64) {
         let was_calm = self.is_calm;
         self.judge(intake, waits, now_ns);
+        self.pace(clock::thread_ns().saturating_sub(self.ran_ns));
         if self.is_calm {
             kernel.wake_on_next_record();
             if !was_calm {
@@ -50,14 +62,27 @@ impl Activity {
         self.is_calm = now_ns - self.busy_ns > CALM_AFTER_NS;
     }
 
-    /// Until records are to be taken.
+    fn pace(&mut self, turn_ns: u64) {
+        if turn_ns > LONG_TURN_NS {
+            self.halvings = HALVINGS_MAX.min(self.halvings + 1);
+        } else if turn_ns < SHORT_TURN_NS {
+            self.halvings = self.halvings.saturating_sub(1);
+        }
+    }
+
+    /// Until records are to be taken, an interval or less.
     pub(super) fn sleep(
-        &self,
+        &mut self,
         kernel: &mut Kernel,
         reader: &mut Reader,
         pipeline: &mut Pipeline,
         interval: Duration,
     ) {
+        self.wait(kernel, reader, pipeline, interval / 2_u32.pow(self.halvings));
+        self.ran_ns = clock::thread_ns();
+    }
+
+    fn wait(&self, kernel: &mut Kernel, reader: &mut Reader, pipeline: &mut Pipeline, interval: Duration) {
         if self.is_calm {
             // What came just before it was asked to wake.
             reader.feed(pipeline);
@@ -83,6 +108,17 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
+
+    #[test]
+    fn long_turns_make_shorter_intervals() {
+        let mut activity = Activity::default();
+        for (turn_us, halvings) in
+            [(1000, 0), (1001, 1), (700, 1), (250, 1), (249, 0), (0, 0), (5000, 1), (5000, 2), (5000, 2)]
+        {
+            activity.pace(turn_us * 1000);
+            assert_eq!(activity.halvings, halvings, "{turn_us} us");
+        }
+    }
 
     #[test]
     fn it_is_calm_a_while_after_much_went_on_or_something_waited() {
