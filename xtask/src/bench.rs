@@ -30,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const QUIET_PER_SECOND: u32 = 20;
 /// Load before anything is measured: imports, caches, clock frequency.
 const WARM_UP: Duration = Duration::from_secs(2);
+/// And before each run, bare or probed: an attached probe first looks its processes over.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// How much to measure.
 #[derive(clap::Args)]
@@ -152,11 +154,11 @@ impl Bench {
         shell::step(&format!("{}: {pairs} pairs of {} s", server.name, self.run_time.as_secs()));
         let target = server.start(&self.venv, &self.sources, &self.scratch, &self.interrupt)?;
         load::run(&target, WARM_UP, &self.interrupt)?;
-        let mut bare = vec![load::run(&target, self.run_time, &self.interrupt)?];
+        let mut bare = vec![self.settled(&target)?];
         let mut probed = Vec::new();
         for pair in 0..pairs {
             probed.push(self.probed(&target)?);
-            bare.push(load::run(&target, self.run_time, &self.interrupt)?);
+            bare.push(self.settled(&target)?);
             let loss = lost(Sample::per_second, &bare[pair..], &probed[pair].sample);
             eprintln!("    pair {:>2}: throughput {:+.2} %", pair + 1, -100.0 * loss);
         }
@@ -206,9 +208,16 @@ impl Bench {
         Ok(probe)
     }
 
+    /// A run at full load, after a while of it.
+    fn settled(&self, target: &Target) -> Result<Sample> {
+        load::run(target, SETTLE, &self.interrupt)?;
+        load::run(target, self.run_time, &self.interrupt)
+    }
+
     fn probed(&self, target: &Target) -> Result<Probed> {
         let probe = self.attach(target.pid())?;
         let pid = probe.pid();
+        load::run(target, SETTLE, &self.interrupt)?;
         let before_ns = procfs::cpu_ns(pid)?;
         let sample = load::run(target, self.run_time, &self.interrupt)?;
         let probed = Probed {
