@@ -110,6 +110,7 @@ fn drain(
     let ended = loop {
         active.sleep(kernel, &mut reader, pipeline, interval);
         reader.feed(pipeline);
+        active.expect_record(kernel);
         let now_ns = clock::monotonic_ns()?;
         if now_ns >= next_look_ns {
             next_look_ns = now_ns + LOOK_INTERVAL_NS;

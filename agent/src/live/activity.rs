@@ -40,16 +40,22 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    /// Where it is calm, has the next record wake the thread: right after what is there was taken in, as one may have come
+    /// meanwhile that is seen only some microseconds later. It is looked for when all else is done.
+    pub(super) fn expect_record(&self, kernel: &mut Kernel) {
+        if self.is_calm {
+            kernel.wake_on_next_record();
+        }
+    }
+
     /// After all that there was to do: `waits` if something has to be looked after before the next record comes.
     pub(super) fn note(&mut self, kernel: &mut Kernel, intake: Intake, waits: bool, now_ns: u64) {
         let was_calm = self.is_calm;
         self.judge(intake, waits, now_ns);
         self.pace(clock::thread_ns().saturating_sub(self.ran_ns));
-        if self.is_calm {
-            kernel.wake_on_next_record();
-            if !was_calm {
-                sys::trim_memory();
-            }
+        if self.is_calm && !was_calm {
+            self.expect_record(kernel);
+            sys::trim_memory();
         }
     }
 
@@ -84,7 +90,7 @@ impl Activity {
 
     fn wait(&self, kernel: &mut Kernel, reader: &mut Reader, pipeline: &mut Pipeline, interval: Duration) {
         if self.is_calm {
-            // What came just before it was asked to wake.
+            // What came just before a record was to wake it.
             reader.feed(pipeline);
             let is_new = records_that_stir(pipeline.intake()) != records_that_stir(self.intake);
             if !is_new {
