@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -100,9 +100,7 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> {
 
 /// What a process holds of memory, in KiB.
 pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+    status(Path::new(&format!("/proc/{pid}")), "VmRSS:")
 }
 
 /// How often a process's threads of this name have gone to sleep, and so been woken.
@@ -111,12 +109,18 @@ pub fn wake_ups(pid: u32, thread: &str) -> anyhow::Result<u64> {
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let folder = task?.path();
         if fs::read_to_string(folder.join("comm"))?.trim_end() == thread {
-            let status = fs::read_to_string(folder.join("status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            all += line.context("no voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+            all += status(&folder, "voluntary_ctxt_switches:")?;
         }
     }
     Ok(all)
+}
+
+/// A number of a process or thread, by the folder that `/proc` has of it.
+fn status(folder: &Path, field: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(folder.join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let value = line.with_context(|| format!("no {field}"))?;
+    Ok(value.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// The children of a process's main thread; none if it is gone.

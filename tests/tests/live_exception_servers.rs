@@ -82,7 +82,15 @@ fn workers_inside_tls(#[case] arguments: &[&str], #[case] errors: &str) {
     run(server, errors, FLASK, &cases);
 }
 
-/// The answer has begun when what makes it fails: the server cuts the connection.
+/// The answer has begun when what makes it fails: the server cuts the connection. `around`: the frames outside of the view.
+fn cut_answers(server: Server, around: &str) {
+    let cut = "200 KeyError: 'missing' | @ nested inner";
+    let cases = [("/stream/nested", cut), ("/stream/caught", "200"), ("/stream/nested", cut)];
+    let spans = run(server, "always", around, &cases);
+    let ends: Vec<_> = spans.iter().map(|span| span.end.as_str()).collect();
+    assert_eq!(ends, ["server_closed", "complete", "server_closed"]);
+}
+
 #[rstest]
 #[case::sync(&[])]
 #[case::threads(&["--threads", "4"])]
@@ -93,11 +101,7 @@ fn workers_that_cut_connections(#[case] arguments: &[&str], #[values(false, true
     }
     let app = "failing_flask:app";
     let server = if tls { Server::gunicorn_tls(app, arguments) } else { Server::gunicorn(app, arguments) };
-    let cut = "200 KeyError: 'missing' | @ nested inner";
-    let cases = [("/stream/nested", cut), ("/stream/caught", "200"), ("/stream/nested", cut)];
-    let spans = run(server.unwrap(), "always", "handle_request __next__ _iter_encoded parts fail", &cases);
-    let ends: Vec<_> = spans.iter().map(|span| span.end.as_str()).collect();
-    assert_eq!(ends, ["server_closed", "complete", "server_closed"]);
+    cut_answers(server.unwrap(), "handle_request __next__ _iter_encoded parts fail");
 }
 
 #[rstest]
@@ -112,11 +116,7 @@ fn tasks_that_cut_connections(#[case] tls: Option<&str>) {
     let server = tls
         .map_or_else(|| Server::uvicorn(app, "h11"), |event_loop| Server::uvicorn_tls(app, event_loop))
         .unwrap();
-    let cut = "200 KeyError: 'missing' | @ nested inner";
-    let cases = [("/stream/nested", cut), ("/stream/caught", "200"), ("/stream/nested", cut)];
-    let spans = run(server, "always", "_run_coro wrap stream_response parts fail", &cases);
-    let ends: Vec<_> = spans.iter().map(|span| span.end.as_str()).collect();
-    assert_eq!(ends, ["server_closed", "complete", "server_closed"]);
+    cut_answers(server, "_run_coro wrap stream_response parts fail");
 }
 
 /// The standard library's server closes the connection of a request that failed, and nothing was ever sent on it.
