@@ -143,16 +143,19 @@ CREATE DEFINER=app@localhost PROCEDURE two_results() SELECT 1 UNION SELECT 2;
         home.serve(server, port, || TcpStream::connect(("127.0.0.1", port)).is_ok())
     }
 
-    /// Redis that keeps nothing.
-    pub fn redis() -> anyhow::Result<Self> {
+    /// Redis that keeps nothing; if it is to be `encrypted`, it speaks TLS only.
+    pub fn redis(encrypted: bool) -> anyhow::Result<Self> {
+        if encrypted { Self::redis_tls() } else { Self::redis_clear() }
+    }
+
+    fn redis_clear() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
         let mut server = redis_server(&home);
         server.args(["--port", &port.to_string()]);
         home.serve(server, port, || answers(port, b"PING\r\n", b'+'))
     }
 
-    /// Redis that speaks TLS only.
-    pub fn redis_tls() -> anyhow::Result<Self> {
+    fn redis_tls() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
         let mut server = redis_server(&home);
         server.args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
@@ -161,15 +164,18 @@ CREATE DEFINER=app@localhost PROCEDURE two_results() SELECT 1 UNION SELECT 2;
         home.serve(server, port, || TcpStream::connect(("127.0.0.1", port)).is_ok())
     }
 
-    /// Memcached.
-    pub fn memcached() -> anyhow::Result<Self> {
+    /// Memcached; if it is to be `encrypted`, it speaks TLS only.
+    pub fn memcached(encrypted: bool) -> anyhow::Result<Self> {
+        if encrypted { Self::memcached_tls() } else { Self::memcached_clear() }
+    }
+
+    fn memcached_clear() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
         let server = memcached_server(&home, port);
         home.serve(server, port, || answers(port, b"version\r\n", b'V'))
     }
 
-    /// Memcached that speaks TLS only.
-    pub fn memcached_tls() -> anyhow::Result<Self> {
+    fn memcached_tls() -> anyhow::Result<Self> {
         let (home, port) = (Home::new()?, free_port()?);
         let mut server = memcached_server(&home, port);
         let files = format!("ssl_chain_cert={},ssl_key={}", home.path("cert.pem"), home.path("key.pem"));

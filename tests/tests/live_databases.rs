@@ -356,7 +356,7 @@ fn redis(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
+    let database = Database::redis(encrypted).unwrap();
     for version in [2, 3] {
         let mut asked = ask(&format!("{}&protocol={version}", view("redis", &database, encrypted)), &[]);
         asked.check_encryption(encrypted);
@@ -403,7 +403,7 @@ fn redis_channels(#[case] version: u8, #[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
+    let database = Database::redis(encrypted).unwrap();
     let target = format!("{}&protocol={version}", view("redis-channels", &database, encrypted));
     let mut asked = ask(&target, &[]);
     asked.check_encryption(encrypted);
@@ -434,7 +434,7 @@ fn redis_asyncio(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
+    let database = Database::redis(encrypted).unwrap();
     let mut asked = ask(&view("redis-asyncio", &database, encrypted), &[]);
     asked.check_encryption(encrypted);
     asked.leave_out_introductions();
@@ -452,7 +452,7 @@ fn pymemcache(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = if encrypted { Database::memcached_tls() } else { Database::memcached() }.unwrap();
+    let database = Database::memcached(encrypted).unwrap();
     let asked = ask_loaded("pymemcache", &database, encrypted);
     asked.check(
         "memcached",
@@ -477,7 +477,7 @@ fn meta_memcache() {
     if !can_run() {
         return;
     }
-    let database = Database::memcached().unwrap();
+    let database = Database::memcached(false).unwrap();
     let asked = ask(&view("meta-memcache", &database, false), &[]);
     asked.check(
         "memcached",
@@ -508,7 +508,7 @@ fn connections_that_were_open_before() {
         return;
     }
     let (postgresql, mariadb) = (Database::postgresql().unwrap(), Database::mariadb().unwrap());
-    let (redis, memcached) = (Database::redis().unwrap(), Database::memcached().unwrap());
+    let (redis, memcached) = (Database::redis(false).unwrap(), Database::memcached(false).unwrap());
     let target = format!(
         "/kept?postgresql={}&mysql={}&redis={}&memcached={}",
         postgresql.port, mariadb.port, redis.port, memcached.port

@@ -108,7 +108,7 @@ fn redis(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = if encrypted { Database::redis_tls() } else { Database::redis() }.unwrap();
+    let database = Database::redis(encrypted).unwrap();
     let mut spans = ask("killed-redis", "redis", &database, encrypted);
     spans.retain(|span| !matches!(&*span.name, "HELLO" | "CLIENT" | "SET"));
     check(
@@ -124,7 +124,7 @@ fn memcached(#[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let database = if encrypted { Database::memcached_tls() } else { Database::memcached() }.unwrap();
+    let database = Database::memcached(encrypted).unwrap();
     let spans = ask("killed-memcached", "ssl", &database, encrypted);
     check(&spans, &[("set", "complete", None, 8..9), ("get", "server_closed", None, 1_000..100_000_000)]);
 }
