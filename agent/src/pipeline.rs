@@ -354,13 +354,12 @@ impl Pipeline {
     }
 }
 
-/// A request failed in the process that served it.
+/// A request failed in the process that served it. A reset is the client's: that is everyday life, and no exception's doing.
 fn has_failed_here(span: &Span) -> bool {
     span.kind == SpanKind::Server
         && match span.end {
             End::Complete => span.status.is_some_and(|status| status >= 500),
-            End::ServerClosed | End::Reset => true,
-            _ => false,
+            end => end == End::ServerClosed,
         }
 }
 
