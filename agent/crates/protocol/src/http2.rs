@@ -48,6 +48,8 @@ pub enum Part<'a> {
         position: u64,
         /// Bytes of the frames, their headers and padding included.
         bytes: u64,
+        /// Its end was not seen: there may have been more bytes.
+        cut: bool,
         /// Nothing follows on this stream in this direction.
         end_stream: bool,
     },

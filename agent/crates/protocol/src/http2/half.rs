@@ -304,6 +304,7 @@ impl Half {
             end_ns: block.last_ns,
             position: block.position,
             bytes: block.wire_bytes,
+            cut,
             end_stream: block.end_stream,
         });
     }

@@ -59,7 +59,7 @@ fn holes() {
         (
             "a header block that the same call's hole leaves without its end",
             vec![greeting(), short([frame(1, 0, 1, OK), vec![0x82; 100]].concat(), 10)],
-            vec!["server 1 200 cut +10 @9 2..2", "server lost"],
+            vec!["server 1 200 cut +10+ @9 2..2", "server lost"],
         ),
         (
             "lost between frames: goes on where frames begin for certain",

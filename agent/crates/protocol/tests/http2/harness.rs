@@ -152,9 +152,10 @@ fn name(sender: Sender) -> &'static str {
 
 fn line(part: &Part<'_>) -> String {
     match part {
-        Part::Head { stream, head, start_ns, end_ns, position, bytes, end_stream } => {
+        Part::Head { stream, head, start_ns, end_ns, position, bytes, cut, end_stream } => {
             let end = if *end_stream { " end" } else { "" };
-            format!("{stream} {} +{bytes} @{position}{end} {start_ns}..{end_ns}", fields(head))
+            let more = if *cut { "+" } else { "" };
+            format!("{stream} {} +{bytes}{more} @{position}{end} {start_ns}..{end_ns}", fields(head))
         }
         Part::Reset { stream, code, .. } => format!("{stream} reset {code:?}"),
         Part::GoAway { last_stream, code, .. } => format!("goaway {last_stream} {code}"),

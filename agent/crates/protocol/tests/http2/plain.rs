@@ -117,7 +117,7 @@ fn beside_the_messages() {
         (
             "an interrupted header block",
             vec![start(), client(frame(1, 0, 1, &GET[..2])), client(data(3, true, b"x"))],
-            vec!["client 1 GET http cut +11 @33 2..2", "client 3 data 10 of 1 end @3"],
+            vec!["client 1 GET http cut +11+ @33 2..2", "client 3 data 10 of 1 end @3"],
         ),
         ("another protocol", vec![client("SSH-2.0-OpenSSH_9.2\r\n")], vec!["client not http"]),
         (

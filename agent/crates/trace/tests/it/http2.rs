@@ -7,25 +7,25 @@ use crate::conversation::{MS, Socket, Step, World, line, socket, task};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
-const OK: &[u8] = b"\x88";
+pub const OK: &[u8] = b"\x88";
 
 /// Something on the connection of a server.
-enum On {
+pub enum On {
     In(Vec<u8>),
     Out(Vec<u8>),
     Step(Step<'static>),
 }
-use On::{In, Out};
+pub use On::{In, Out};
 
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-fn headers(stream: u8, end: bool, block: &[u8]) -> Vec<u8> {
+pub fn headers(stream: u8, end: bool, block: &[u8]) -> Vec<u8> {
     frame(1, 0x4 | u8::from(end), stream, block)
 }
 
-fn data(stream: u8, end: bool, content: &[u8]) -> Vec<u8> {
+pub fn data(stream: u8, end: bool, content: &[u8]) -> Vec<u8> {
     frame(0, u8::from(end), stream, content)
 }
 
@@ -35,16 +35,16 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// `:method: GET`, `:scheme: http` and this path.
-fn get(path: &str) -> Vec<u8> {
+pub fn get(path: &str) -> Vec<u8> {
     [&[0x82, 0x86][..], &field(":path", path), &field(":authority", "shop.example")].concat()
 }
 
-fn call(path: &str) -> Vec<u8> {
+pub fn call(path: &str) -> Vec<u8> {
     let kind = field("content-type", "application/grpc");
     [&[0x83, 0x86][..], &field(":path", path), &kind].concat()
 }
 
-fn play(socket: &Socket, steps: Vec<On>) -> (Vec<Span>, Counts) {
+pub fn play(socket: &Socket, steps: Vec<On>) -> (Vec<Span>, Counts) {
     let mut world = World::new(&Settings::default());
     for step in steps {
         match step {
@@ -60,7 +60,7 @@ fn play(socket: &Socket, steps: Vec<On>) -> (Vec<Span>, Counts) {
     (world.spans, counts)
 }
 
-fn begun(steps: Vec<On>) -> Vec<On> {
+pub fn begun(steps: Vec<On>) -> Vec<On> {
     [In(PREFACE.to_vec()), Out(SETTINGS.to_vec())].into_iter().chain(steps).collect()
 }
 

@@ -16,6 +16,8 @@ mod databases;
 mod encrypted;
 mod ends;
 mod exceptions;
+mod follower;
+mod frames;
 mod front_server;
 mod http2;
 mod left_out_at_random;

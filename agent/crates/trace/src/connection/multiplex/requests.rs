@@ -28,14 +28,14 @@ impl Streams {
         out: &mut Vec<Span>,
     ) {
         match part {
-            Part::Head { stream, head, start_ns, end_ns, position, bytes, end_stream } => {
+            Part::Head { stream, head, start_ns, end_ns, position, bytes, cut, end_stream } => {
                 // If it is open, these are trailers.
                 let is_new = !self.open.contains_key(&stream) && self.is_new(stream, &head);
                 if is_new {
                     self.begin_request(stream, &head, (start_ns, position), thread, assembler);
                 }
                 if let Some(open) = self.open.get_mut(&stream) {
-                    open.request.head(&head, bytes);
+                    open.request.head(&head, (bytes, cut));
                     open.exchange.touch(end_ns);
                     open.exchange.request_done |= end_stream;
                 }
@@ -55,7 +55,7 @@ impl Streams {
                 self.reset(stream, code, (End::ClientClosed, at_ns), assembler, out);
             }
             Part::Lost => {
-                for open in self.open.values_mut() {
+                for open in self.open.values_mut().filter(|open| !open.exchange.request_done) {
                     open.request.lose();
                 }
                 self.note(&Part::Lost, assembler);

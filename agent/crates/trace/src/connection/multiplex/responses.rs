@@ -23,7 +23,7 @@ impl Streams {
             self.open.values_mut().for_each(Stream::doubt);
         }
         match part {
-            Part::Head { stream, head, start_ns, end_ns, position, bytes, end_stream } => {
+            Part::Head { stream, head, start_ns, end_ns, position, bytes, cut, end_stream } => {
                 if !self.open.contains_key(&stream) {
                     self.join_late(stream, &head, start_ns, thread, assembler);
                 }
@@ -51,8 +51,12 @@ impl Streams {
                     if grpc::is_grpc(&head.headers) {
                         grpc::mark(&mut open.exchange);
                     }
+                } else if open.may_begin_again() {
+                    open.response.bytes = 0;
+                    open.response.is_short = true;
                 }
-                open.response.head(&head, bytes);
+                open.response.head(&head, (bytes, cut));
+                open.response_done |= end_stream;
                 open.grpc_status = grpc::status(&head.headers).or(open.grpc_status);
                 if end_stream {
                     self.finish(stream, End::Complete, end_ns, assembler, out);
@@ -62,6 +66,7 @@ impl Streams {
                 let Some(open) = self.open.get_mut(&stream) else { return };
                 open.response.data(content, bytes);
                 open.exchange.touch(at_ns);
+                open.response_done |= end_stream;
                 if end_stream {
                     self.finish(stream, End::Complete, at_ns, assembler, out);
                 }
@@ -115,6 +120,12 @@ impl Stream {
     /// Whether a header block is the beginning of the final response; else it is trailers.
     fn begins_with(&self, head: &Head) -> bool {
         !self.answered || self.exchange.span.status.is_none() && head.status.is_some()
+    }
+
+    /// Whether a header block that says no status may be the beginning of the final response all the same: of the one
+    /// before it is not known either whether it was an interim one.
+    fn may_begin_again(&self) -> bool {
+        self.exchange.span.status.is_none() && self.response.content == Some(0)
     }
 }
 

@@ -9,12 +9,18 @@ use super::grpc;
 use crate::assemble::Assembler;
 use crate::exchange::Exchange;
 
+/// Of each message: how many fields are not known, and whether its bytes are but the least there were.
+const REQUEST_ATTRIBUTES: [&str; 2] = ["http.request.unknown_fields", "http.request.bytes_incomplete"];
+const RESPONSE_ATTRIBUTES: [&str; 2] = ["http.response.unknown_fields", "http.response.bytes_incomplete"];
+
 /// A stream with an open exchange.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) exchange: Exchange,
     pub(super) request: Message,
     pub(super) response: Message,
+    /// The response's last byte has passed.
+    pub(super) response_done: bool,
     /// The final response has begun.
     pub(super) answered: bool,
     /// See [`Stream::doubt`].
@@ -29,8 +35,10 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) bytes: u64,
+    /// There may have been more.
+    pub(super) is_short: bool,
     /// Of them content; `None`: not known.
-    content: Option<u64>,
+    pub(super) content: Option<u64>,
     /// What gRPC sends as messages, counted for any stream: whether it is gRPC may be known later.
     messages: Messages,
     /// Fields that are not known, of its heads.
@@ -41,6 +49,7 @@ impl Message {
     fn new(from_start: bool) -> Self {
         Self {
             bytes: 0,
+            is_short: false,
             content: from_start.then_some(0),
             messages: Messages::new(from_start),
             unknown_fields: 0,
@@ -48,8 +57,9 @@ impl Message {
     }
 
     /// A header block of it has passed.
-    pub(super) fn head(&mut self, head: &Head, bytes: u64) {
+    pub(super) fn head(&mut self, head: &Head, (bytes, cut): (u64, bool)) {
         self.bytes += bytes;
+        self.is_short |= cut;
         self.unknown_fields += head.unknown + usize::from(head.truncated);
     }
 
@@ -67,6 +77,7 @@ impl Message {
 
     /// Frames of it may have been missed.
     pub(super) fn lose(&mut self) {
+        self.is_short = true;
         self.content = None;
         self.messages.lose();
     }
@@ -79,6 +90,7 @@ impl Stream {
             exchange,
             request: Message::new(from_start),
             response: Message::new(true),
+            response_done: false,
             answered: false,
             in_doubt: false,
             length: None,
@@ -122,7 +134,7 @@ impl Stream {
 
     /// The response begins here.
     pub(super) fn trust(&mut self) {
-        if std::mem::take(&mut self.in_doubt) {
+        if std::mem::take(&mut self.in_doubt) || self.response.is_short {
             self.response = Message::new(true);
         }
     }
@@ -133,15 +145,21 @@ impl Stream {
         let span = &mut self.exchange.span;
         span.request_bytes = self.request.bytes;
         span.response_bytes = self.response.bytes;
-        for (name, message) in
-            [("http.request.unknown_fields", &self.request), ("http.response.unknown_fields", &self.response)]
-        {
+        let sides = [
+            (&self.request, self.exchange.request_done, REQUEST_ATTRIBUTES),
+            (&self.response, self.response_done, RESPONSE_ATTRIBUTES),
+        ];
+        for (message, is_done, [unknown_fields, incomplete]) in sides {
             if message.unknown_fields > 0 {
-                span.set(name, message.unknown_fields as u64);
+                span.set(unknown_fields, message.unknown_fields as u64);
+            }
+            // What was lost at the end of a direction is not noticed before something follows.
+            let is_short = message.is_short || end == End::Complete && !is_done;
+            if is_short && end != End::ProbeLost {
+                span.set(incomplete, true);
             }
         }
         if span.protocol == Protocol::Grpc {
-            // What was lost at the end of a direction is not noticed before something follows.
             let has_ended = end != End::Complete || self.exchange.request_done;
             let requests = self.request.messages.count().filter(|_| has_ended);
             grpc::settle(span, self.grpc_status, [requests, self.response.messages.count()]);
