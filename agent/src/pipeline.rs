@@ -10,8 +10,8 @@ use std::sync::Arc;
 use ebpf::abi;
 use ebpf::record::{self, Record};
 use model::{
-    Address, Body, ConnectionId, End, Event, Exceptions, Identity, Process, SocketState, Span, SpanKind,
-    TcpState, WallClock,
+    Address, AttributeValue, Body, ConnectionId, End, Event, Exceptions, Identity, Process, SocketState,
+    Span, SpanKind, TcpState, WallClock,
 };
 use report::Exporter;
 use rustc_hash::FxHashMap;
@@ -354,12 +354,16 @@ impl Pipeline {
     }
 }
 
-/// A request failed in the process that served it. A reset is the client's: that is everyday life, and no exception's doing.
+/// A request failed in the process that served it. A reset is the client's, and a stream of HTTP/2 is refused without a
+/// look at it, or given up as the client wishes: that is everyday life, and no exception's doing. What an exception ends
+/// there, servers end as an internal error or, as hypercorn does, without naming one.
 fn has_failed_here(span: &Span) -> bool {
+    let code = || span.attribute("error.type").and_then(AttributeValue::as_text);
     span.kind == SpanKind::Server
         && match span.end {
             End::Complete => span.status.is_some_and(|status| status >= 500),
-            end => end == End::ServerClosed,
+            End::ServerClosed => matches!(code(), None | Some("NO_ERROR" | "INTERNAL_ERROR")),
+            _ => false,
         }
 }
 

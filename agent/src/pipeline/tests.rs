@@ -1,4 +1,4 @@
-//! What a recording gives when its wall clock jumps.
+//! What a recording gives when its wall clock jumps, and what of it is a failure of the process that served.
 
 use std::path::Path;
 
@@ -70,5 +70,43 @@ fn a_wall_clock_that_jumps_with_every_record_changes_no_duration() {
             moved += usize::from(off_ns != 0);
         }
         assert!(moved > steady.len() / 2, "{moved} of {}", steady.len());
+    }
+}
+
+#[test]
+fn what_has_failed_here() {
+    let table = [
+        (SpanKind::Server, End::Complete, Some(500), None, true),
+        (SpanKind::Server, End::Complete, Some(499), None, false),
+        (SpanKind::Client, End::Complete, Some(500), None, false),
+        // The server gave up, before the answer or amid it.
+        (SpanKind::Server, End::ServerClosed, None, None, true),
+        (SpanKind::Server, End::ServerClosed, Some(200), None, true),
+        (SpanKind::Client, End::ServerClosed, None, None, false),
+        // The client, the network or the process did.
+        (SpanKind::Server, End::ClientClosed, None, None, false),
+        (SpanKind::Server, End::ClientClosed, Some(500), None, false),
+        (SpanKind::Server, End::Reset, Some(200), None, false),
+        (SpanKind::Server, End::TimedOut, None, None, false),
+        (SpanKind::Server, End::ProcessExited, None, None, false),
+        // Nobody has seen how it ended.
+        (SpanKind::Server, End::ProbeLost, None, None, false),
+        (SpanKind::Server, End::ProbeStopped, None, None, false),
+        (SpanKind::Server, End::Ongoing, Some(200), None, false),
+        (SpanKind::Server, End::Upgraded, Some(101), None, false),
+        // Streams of HTTP/2.
+        (SpanKind::Server, End::ServerClosed, Some(200), Some("NO_ERROR"), true),
+        (SpanKind::Server, End::ServerClosed, None, Some("INTERNAL_ERROR"), true),
+        (SpanKind::Server, End::ServerClosed, None, Some("GOAWAY"), false),
+        (SpanKind::Server, End::ServerClosed, None, Some("REFUSED_STREAM"), false),
+        (SpanKind::Server, End::ServerClosed, Some(200), Some("CANCEL"), false),
+    ];
+    let any = replay("gunicorn_gthread.events", |_| 0).remove(0);
+    for (kind, end, status, code, want) in table {
+        let mut span = Span { kind, end, status, ..any.clone() };
+        if let Some(code) = code {
+            span.set("error.type", code);
+        }
+        assert_eq!(has_failed_here(&span), want, "{kind:?} {end:?} {status:?} {code:?}");
     }
 }

@@ -12,6 +12,7 @@ use crate::place::Thread;
 /// Linux error numbers (`include/uapi/asm-generic/errno.h`).
 pub(crate) const EPIPE: i32 = 32;
 pub(crate) const ECONNRESET: i32 = 104;
+const ECONNABORTED: i32 = 103;
 const ETIMEDOUT: i32 = 110;
 
 /// Who closed a connection first, once one side has.
@@ -63,6 +64,17 @@ impl Closing {
             ECONNRESET | EPIPE => Some(End::Reset),
             ETIMEDOUT => Some(End::TimedOut),
             _ => None,
+        }
+    }
+
+    /// How an exchange ends when the socket is gone with such an error; `None`: with none. Where the peer does not answer
+    /// what it is sent again and again, the error is what routers have said of that, else a timeout (`tcp_write_err` in
+    /// `net/ipv4/tcp_timer.c`). An administrator may have it reset (`tcp_abort` in `net/ipv4/tcp.c`).
+    pub(super) fn gone_by(self, errno: i32) -> Option<End> {
+        match errno {
+            0 => None,
+            ECONNABORTED => Some(End::Reset),
+            _ => self.broken_by(errno).or(Some(End::TimedOut)),
         }
     }
 
@@ -124,7 +136,7 @@ impl Dialogue {
 
     /// The connection is gone.
     fn close(&mut self, errno: i32, assembler: &mut Assembler, out: &mut Vec<Span>) {
-        if let Some(end) = self.closing.broken_by(errno) {
+        if let Some(end) = self.closing.gone_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         } else if self.place.kind == SpanKind::Client && !self.closing.peer_first() {

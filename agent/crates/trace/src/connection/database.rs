@@ -250,7 +250,7 @@ impl Conversation for Database {
     ) {
         self.closing.state(new);
         if matches!(new, TcpState::Close | TcpState::TimeWait) {
-            self.close(self.closing.broken_by(errno).unwrap_or(self.closing.cut()), assembler, out);
+            self.close(self.closing.gone_by(errno).unwrap_or(self.closing.cut()), assembler, out);
         }
     }
 

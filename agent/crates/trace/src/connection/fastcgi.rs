@@ -220,7 +220,7 @@ impl Conversation for FastCgi {
     ) {
         self.closing.state(new);
         if self.closing.answers_no_more(new) || matches!(new, TcpState::Close | TcpState::TimeWait) {
-            let end = self.closing.broken_by(errno).unwrap_or(self.closing.cut());
+            let end = self.closing.gone_by(errno).unwrap_or(self.closing.cut());
             self.abandon(end, assembler, out);
         }
     }

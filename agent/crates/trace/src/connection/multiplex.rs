@@ -171,7 +171,7 @@ impl Conversation for Multiplex {
     ) {
         self.closing.state(new);
         let is_gone = matches!(new, TcpState::Close | TcpState::TimeWait);
-        if is_gone && let Some(end) = self.closing.broken_by(errno) {
+        if is_gone && let Some(end) = self.closing.gone_by(errno) {
             self.over = true;
             self.abandon(end, assembler, out);
         }

@@ -236,7 +236,7 @@ impl Conversation for Session {
     ) {
         self.closing.state(new);
         if matches!(new, TcpState::Close | TcpState::TimeWait) {
-            self.close(self.closing.broken_by(errno).unwrap_or(self.closing.cut()), at_ns, assembler, out);
+            self.close(self.closing.gone_by(errno).unwrap_or(self.closing.cut()), at_ns, assembler, out);
         }
     }
 

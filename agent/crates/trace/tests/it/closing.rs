@@ -14,6 +14,9 @@ const OPEN: &str = "HTTP/1.1 200 OK\r\n\r\nhi";
 const RESET: i32 = 104;
 const PIPE: i32 = 32;
 const TIMED_OUT: i32 = 110;
+const NO_NETWORK: i32 = 101;
+const ABORTED: i32 = 103;
+const NO_ROUTE: i32 = 113;
 
 #[test]
 fn servers() {
@@ -55,6 +58,11 @@ fn servers() {
         (&[Reads(GET), Writes(HALF), Fails(Received, RESET)], &["200 reset Reset 28/40 1/1"]),
         (&[Reads(GET), Writes(HALF), Idles(5), State(Close, RESET)], &["200 reset Reset 28/40 1/1"]),
         (&[Reads(GET), Writes(HALF), State(Close, TIMED_OUT)], &["200 timed_out TimedOut 28/40 1/1"]),
+        // What routers said of a peer that does not answer any more, and what an administrator does.
+        (&[Reads(GET), Writes(HALF), State(Close, NO_ROUTE)], &["200 timed_out TimedOut 28/40 1/1"]),
+        (&[Reads(GET), Idles(9), State(Close, NO_ROUTE)], &["- timed_out TimedOut 28/0 0/-"]),
+        (&[Reads(GET), Writes(OPEN), State(Close, NO_NETWORK)], &["200 timed_out TimedOut 28/21 1/1"]),
+        (&[Reads(GET), Writes(HALF), State(Close, ABORTED)], &["200 reset Reset 28/40 1/1"]),
         // The reset is known before the call that it answers returns.
         (&[Reads(GET), State(Close, RESET), Writes(HALF)], &["200 reset Reset 28/40 2/2"]),
         (&[Reads(GET), State(Close, RESET), Writes(OK)], &["200 complete - 28/40 2/2"]),

@@ -118,7 +118,7 @@ fn how_streams_end() {
         vec![request(1), Out([headers(1, true, OK), frame(3, 0, 1, &[0; 4])].concat())],
         &["server GET /a 200 complete - 46/10 1/1"],
     );
-    check(
+    let spans = check(
         vec![
             request(1),
             request(3),
@@ -127,6 +127,8 @@ fn how_streams_end() {
         ],
         &["server GET /a - server_closed Incomplete 46/0 1/-", "server GET /a 200 complete - 46/10 3/3"],
     );
+    assert_eq!(spans[0].attribute("error.type").unwrap().as_text(), Some("GOAWAY"));
+    assert_eq!(spans[1].attribute("error.type"), None);
     check(
         vec![
             request(1),

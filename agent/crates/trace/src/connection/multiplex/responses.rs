@@ -79,6 +79,9 @@ impl Streams {
                 while let Some(stream) =
                     self.open.range(last_stream.saturating_add(1)..).next().map(|(id, _)| *id)
                 {
+                    if let Some(open) = self.open.get_mut(&stream) {
+                        open.exchange.span.set("error.type", "GOAWAY");
+                    }
                     self.finish(stream, End::ServerClosed, at_ns, assembler, out);
                 }
             }
