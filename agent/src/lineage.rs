@@ -38,6 +38,8 @@ struct Uses {
     copies: u64,
     /// It has told of some call whose it is, since it was last put in place.
     was_of_use: bool,
+    /// How often in a row it was not.
+    in_vain: u32,
 }
 
 impl Lineage {
@@ -93,10 +95,11 @@ impl Lineage {
                      task starts which (python.lineage_max_copies_per_s)"
                 ),
                 Step::Quiet => {
-                    if !uses.was_of_use
+                    uses.in_vain = if uses.was_of_use { 0 } else { uses.in_vain.saturating_add(1) };
+                    if uses.in_vain > 0
                         && let Some(policy) = self.probe.policy(pid)
                     {
-                        policy.rest(now_ns);
+                        policy.rest(now_ns, uses.in_vain);
                     }
                     tracing::info!(
                         "{pid}: no call needed it for a while, it is no longer looked at which task starts which"

@@ -9,6 +9,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// How long hits go uncounted: asking for their number takes a system call.
 const UNCOUNTED_NS: u64 = 100_000_000;
 
+/// A probe that is of no use is there for one part in seventeen of the time at last.
+const MAX_DOUBLINGS: u32 = 4;
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -73,9 +76,11 @@ impl Policy {
         }
     }
 
-    /// The probe is to stay away for a while: it was of no use at all.
-    pub fn rest(&mut self, now_ns: u64) {
-        self.state = State::Banned { until_ns: now_ns.saturating_add(self.terms.quiet_ns) };
+    /// The probe is to stay away for a while: it was of no use at all, so many times in a row. Each time it stays away for
+    /// twice as long.
+    pub fn rest(&mut self, now_ns: u64, times: u32) {
+        let rest_ns = self.terms.quiet_ns.saturating_mul(1 << times.saturating_sub(1).min(MAX_DOUBLINGS));
+        self.state = State::Banned { until_ns: now_ns.saturating_add(rest_ns) };
     }
 
     /// The probe cannot be put in place.
@@ -178,12 +183,28 @@ mod tests {
         auto.need();
         assert_eq!(auto.look(0, || 0), Some(Step::Attach));
         assert_eq!(auto.look(600 * S, || 0), Some(Step::Quiet));
-        auto.rest(600 * S);
+        auto.rest(600 * S, 1);
         auto.need();
         assert_eq!(auto.look(601 * S, || 0), None);
         assert_eq!(auto.look(1200 * S, || 0), None);
         auto.need();
         assert_eq!(auto.look(1201 * S, || 0), Some(Step::Attach));
+    }
+
+    #[test]
+    fn what_was_of_no_use_again_and_again_rests_longer() {
+        for (times, rest_s) in
+            [(0, 600), (1, 600), (2, 1200), (3, 2400), (5, 9600), (6, 9600), (u32::MAX, 9600)]
+        {
+            let mut auto = policy(When::Auto);
+            auto.rest(S, times);
+            auto.need();
+            assert_eq!(auto.look(rest_s * S, || 0), None, "{times}");
+            auto.need();
+            assert_eq!(auto.look((rest_s + 1) * S, || 0), None, "{times}: its time is over");
+            auto.need();
+            assert_eq!(auto.look((rest_s + 1) * S, || 0), Some(Step::Attach), "{times}");
+        }
     }
 
     #[test]
