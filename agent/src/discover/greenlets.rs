@@ -97,3 +97,6 @@ fn is_greenlet(memory: &impl Memory, object: u64, layout: &Layout) -> bool {
         .take(MAX_BASES)
         .any(named)
 }
+
+#[cfg(test)]
+mod tests;

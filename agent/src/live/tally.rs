@@ -54,3 +54,46 @@ impl Tally {
         losses.map(|(name, count)| format!("{name} {count}")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(kernel: &[(&str, u64)], missed: &[(&str, u64)], late_exceptions: u64, trace: Counts) -> Tally {
+        let named = |counts: &[(&str, u64)]| {
+            counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        Tally {
+            kernel: named(kernel),
+            missed: named(missed),
+            records: 9,
+            malformed: 0,
+            faults: 0,
+            late_exceptions,
+            trace,
+        }
+    }
+
+    #[test]
+    fn what_was_missed_is_told_with_its_reason_and_nothing_else() {
+        let some = Counts { gaps: 2, gap_bytes: 40, spans: 7, ..Counts::default() };
+        for (tally, want) in [
+            (tally(&[], &[], 0, Counts::default()), &[][..]),
+            (tally(&[("ring_full", 0), ("ignored_calls", 5)], &[], 0, Counts::default()), &[]),
+            (tally(&[("exceptions_displaced", 12)], &[], 0, Counts::default()), &["exceptions_displaced 12"]),
+            (
+                tally(&[("exceptions_displaced", 3), ("ring_full", 1)], &[("sock_send", 4)], 5, some),
+                &[
+                    "exceptions_displaced 3",
+                    "ring_full 1",
+                    "sock_send 4",
+                    "late_exceptions 5",
+                    "gaps 2",
+                    "gap_bytes 40",
+                ],
+            ),
+        ] {
+            assert_eq!(tally.losses(), want);
+        }
+    }
+}
