@@ -10,7 +10,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Linger;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
@@ -137,8 +139,8 @@ impl Connection {
         let start_ns = monotonic_ns();
         for (index, piece) in request.bytes.chunks(piece_bytes).enumerate() {
             if index > 0 {
-                if let (Stream::Tcp(stream), Some(local)) = (&self.stream, self.local) {
-                    unread::wait_until_read(local, stream.peer_addr()?)?;
+                if let Stream::Tcp(_) = &self.stream {
+                    self.wait_until_read()?;
                 }
                 std::thread::sleep(pause);
             }
@@ -219,6 +221,38 @@ impl Connection {
         Ok(entry)
     }
 
+    /// Closes with a reset instead of an end, as a client does that is killed or gives up at once.
+    pub fn reset(self) -> anyhow::Result<()> {
+        let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+        match &self.stream {
+            Stream::Tcp(stream) => setsockopt(stream, Linger, &at_once),
+            Stream::Tls(stream) => setsockopt(&stream.sock, Linger, &at_once),
+            Stream::Unix(_) => bail!("a unix socket knows no reset"),
+        }
+        .context("close with a reset")
+    }
+
+    /// Waits until the server has read all that was sent.
+    pub fn wait_until_read(&self) -> anyhow::Result<()> {
+        let peer = match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr()?,
+            Stream::Tls(stream) => stream.sock.peer_addr()?,
+            Stream::Unix(_) => bail!("only TCP tells what was read"),
+        };
+        unread::wait_until_read(self.local.context("TCP has addresses")?, peer)
+    }
+
+    /// Waits until something of an answer has come.
+    pub fn wait_for_answer(&mut self) -> anyhow::Result<()> {
+        self.fill().map(drop)
+    }
+
+    /// Waits until the server has closed, with whatever it sends before.
+    pub fn wait_until_closed(mut self) -> anyhow::Result<()> {
+        while self.fill()? > 0 {}
+        Ok(())
+    }
+
     /// Sends bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         match &mut self.stream {
@@ -247,7 +281,12 @@ impl Connection {
             Stream::Unix(stream) => stream.read(&mut piece),
         };
         let len = match read {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            // TLS wants a farewell, which not every server says.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) =>
+            {
+                0
+            }
             other => other.context("read the response")?,
         };
         self.buffer.extend_from_slice(&piece[..len]);

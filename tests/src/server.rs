@@ -68,6 +68,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether it is a unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     fn answers(&self) -> bool {
         match self {
             Self::Tcp(address) | Self::Tls(address) => TcpStream::connect(address).is_ok(),
