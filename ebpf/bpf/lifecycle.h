@@ -43,6 +43,7 @@ int BPF_PROG(process_exited, struct task_struct *task)
 	struct process_exit record = {};
 	const u32 tgid = task->tgid;
 
+	forget_thread(task->pid);
 	/* kernel/exit.c counts the thread out before it calls this. */
 	if (task->signal->live.counter > 0 || !is_watched(tgid) || !unwatch(tgid))
 		return 0;

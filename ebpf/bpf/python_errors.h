@@ -38,25 +38,18 @@ struct {
 	__type(value, struct given_answer);
 } given_answers SEC(".maps");
 
-/* Set by the agent: some process's layout is told; the probe is in some process. */
-volatile u32 exceptions_are_known;
-volatile u32 exceptions_are_kept;
-
-/* Until when something is noted, in some process; 0: nothing is. */
-volatile u64 noted_until_ns;
-
 /* Whether an answer ends what was kept or noted before it. */
 static __always_inline bool answers_count(void)
 {
-	const u64 until_ns = noted_until_ns;
+	const u64 until_ns = at_hand.noted_until_ns;
 
-	if (exceptions_are_kept)
+	if (at_hand.exceptions_are_kept)
 		return true;
 	if (likely(!until_ns))
 		return false;
 	if (bpf_ktime_get_ns() <= until_ns)
 		return true;
-	noted_until_ns = 0;
+	at_hand.noted_until_ns = 0;
 	return false;
 }
 
@@ -193,7 +186,7 @@ int exception_asked_for(struct pt_regs *registers)
 	/* What was noted before is being handled still, or it is over. */
 	found->head.count = 0;
 	keep_handled(layout, found, state, now_ns);
-	noted_until_ns = now_ns + NOTED_NS;
+	at_hand.noted_until_ns = now_ns + NOTED_NS;
 	return 0;
 }
 
@@ -352,7 +345,7 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
  */
 static __always_inline void before_end(u64 connection, u64 received, u64 sent)
 {
-	if (config.exceptions && exceptions_are_known && received && (exceptions_are_kept || !sent))
+	if (config.exceptions && at_hand.exceptions_are_known && received && (at_hand.exceptions_are_kept || !sent))
 		close_connection(connection, received, sent);
 }
 

@@ -161,7 +161,7 @@ static __always_inline bool has_carrier(struct tls_session *session, u64 object,
 	if (unlikely(session->carrier == CARRIER_NOT_ASKED)) {
 		session->carrier = find_carrier(object, (cookie >> TLS_BEHIND_BIO) % (1 << TLS_BEHIND_BIO_BITS) * sizeof(u64));
 		if (session->carrier == CARRIER_LIBRARY)
-			__sync_fetch_and_or(&tls_use, TLS_MOVES_ARE_KEPT);
+			__sync_fetch_and_or(&at_hand.tls_use, TLS_MOVES_ARE_KEPT);
 	}
 	if (likely(session->carrier != CARRIER_UNKNOWN))
 		return true;
@@ -187,7 +187,7 @@ static __always_inline void behind_tls_call(struct task_struct *task, const stru
 		return;
 	}
 	/* Where the library itself is probed too, what was called inside has told it. */
-	if (tls_use & TLS_CALLS_ARE_ENTERED && was_told(id, object))
+	if (at_hand.tls_use & TLS_CALLS_ARE_ENTERED && was_told(id, object))
 		return;
 	session = tls_session_of(object, id >> 32);
 	/* Most reads but those that give something find nothing; where they can be told apart they do not get here. */

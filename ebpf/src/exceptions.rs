@@ -70,8 +70,8 @@ impl Kernel {
     /// pay for it.
     pub fn say_exceptions(&mut self, known: bool, kept: bool) {
         if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            shared(&mut bss.exceptions_are_known).store(known.into(), Ordering::Release);
-            shared(&mut bss.exceptions_are_kept).store(kept.into(), Ordering::Release);
+            shared(&mut bss.at_hand.exceptions_are_known).store(known.into(), Ordering::Release);
+            shared(&mut bss.at_hand.exceptions_are_kept).store(kept.into(), Ordering::Release);
         }
     }
 

@@ -201,7 +201,7 @@ impl Kernel {
             any = true;
         }
         if any && let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            shared(&mut bss.wish_round).fetch_add(1, Ordering::Release);
+            shared(&mut bss.at_hand.wish_round).fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Kernel {
         let maps = &mut self.skeleton.maps;
         let bss = maps.bss_data.as_deref_mut().ok_or(LoadError::NoShared)?;
         let meeting = Meeting {
-            read: std::ptr::from_ref(shared_u64(&mut bss.ring_reader.read)),
+            read: std::ptr::from_ref(shared_u64(&mut bss.at_hand.ring_reader.read)),
             copies_lost: std::ptr::from_ref(shared(&mut bss.copies_lost)),
             ring_bytes: self.ring_bytes.into(),
             secret: self.ring_secret,
@@ -223,20 +223,20 @@ impl Kernel {
     /// once more some time later, before sleeping.
     pub fn wake_on_next_record(&mut self) {
         if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            shared(&mut bss.ring_reader.sleeps).store(1, Ordering::SeqCst);
+            shared(&mut bss.at_hand.ring_reader.sleeps).store(1, Ordering::SeqCst);
         }
     }
 
     /// Whether the next record still will wake the reader: none has since that was asked for.
     pub fn wakes_on_next_record(&mut self) -> bool {
         let bss = self.skeleton.maps.bss_data.as_deref_mut();
-        bss.is_some_and(|bss| shared(&mut bss.ring_reader.sleeps).load(Ordering::SeqCst) == 1)
+        bss.is_some_and(|bss| shared(&mut bss.at_hand.ring_reader.sleeps).load(Ordering::SeqCst) == 1)
     }
 
     /// Whether a record has come since the last call that is to be read at once, not with those that come after it.
     pub fn hurries(&mut self) -> bool {
         let bss = self.skeleton.maps.bss_data.as_deref_mut();
-        bss.is_some_and(|bss| shared(&mut bss.ring_reader.hurries).swap(0, Ordering::SeqCst) == 1)
+        bss.is_some_and(|bss| shared(&mut bss.at_hand.ring_reader.hurries).swap(0, Ordering::SeqCst) == 1)
     }
 
     /// The kernel side's counts, summed over the CPUs, by name; zero counts left out.

@@ -71,7 +71,7 @@ struct placed_call {
 };
 
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
-				      const struct connection *connection)
+				      const struct connection *connection, bool usual)
 {
 	fill_header_at(&call->header, facts->at_ns ? facts->at_ns : bpf_ktime_get_ns(), RECORD_SOCKET_CALL,
 		       sizeof(*call), facts->id >> 32, (u32)facts->id);
@@ -94,7 +94,8 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->identity = read_identity(facts->id, facts->thread, &call->context);
+	call->identity = usual ? read_identity_at_once(facts->id, facts->thread, &call->context) :
+				 read_identity(facts->id, facts->thread, &call->context);
 	call->reserved = 0;
 }
 
@@ -132,7 +133,7 @@ static __always_inline bool copy_single(struct placed_call *record, u64 base, u6
 /* Whether this may be an answer of a failure about which something can be said. */
 static __always_inline bool may_fail(const struct call_facts *facts)
 {
-	return config.exceptions && facts->direction == DIRECTION_SENT && exceptions_are_known && !facts->is_told;
+	return config.exceptions && facts->direction == DIRECTION_SENT && at_hand.exceptions_are_known && !facts->is_told;
 }
 
 /* Whether the record in the making, of which this was copied, has to wait for what is said of a failure. */
@@ -185,11 +186,11 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 					struct connection *connection)
 {
 	const bool copies = facts->result > 0 && facts->has_buffer;
-	struct placed_call *record = reserve(sizeof(struct socket_call) + (copies ? facts->result : 0));
+	struct placed_call *record = reserve_at_once(sizeof(struct socket_call) + (copies ? facts->result : 0));
 
 	if (!record)
 		return true;
-	fill_call(&record->call, facts, connection);
+	fill_call(&record->call, facts, connection, true);
 	if (copies && !(buffer->segments ? copy_pair(record, buffer, facts->result) :
 					   copy_single(record, buffer->first.base, facts->result)))
 		count(COUNTER_PAYLOAD_UNREADABLE);
@@ -225,7 +226,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 	record = reserve(sizeof(struct socket_call) + head + tail);
 	if (!record)
 		return true;
-	fill_call(&record->call, &facts, connection);
+	fill_call(&record->call, &facts, connection, false);
 	if (bpf_probe_read_user(record->payload, head, (void *)buffer->first.base)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 	} else {
@@ -258,7 +259,7 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 		return 0;
 	facts = *given;
 	call = &scratch->call;
-	fill_call(call, &facts, connection);
+	fill_call(call, &facts, connection, false);
 	if (facts.result > 0 && facts.has_buffer) {
 		scratch->walk.buffer = *buffer;
 		if (connection->whole)

@@ -10,6 +10,7 @@
 #ifndef STARDUST_PROBE_CONNECTION_H
 #define STARDUST_PROBE_CONNECTION_H
 
+#include "at_hand.h"
 #include "filter.h"
 
 struct connection {
@@ -60,6 +61,7 @@ _Static_assert(sizeof(struct connection_slot) == 128, "two cache lines");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* nobody maps it: this lays it out by lines of the cache */
 	__uint(max_entries, CONNECTION_SLOTS);
 	__type(key, u32);
 	__type(value, struct connection_slot);
@@ -86,9 +88,6 @@ u64 connection_places[CONNECTION_SLOTS];
 
 /* In a place: the bytes of its connection are let go. */
 #define PLACE_IGNORED (1ULL << CONNECTION_SLOTS_BITS)
-
-/* Raised by the agent each time it adds to the table, so that calls on other connections need not ask it. */
-volatile u32 wish_round;
 
 /* NULL: the kernel keeps the socket for itself. Its bytes are not the process's. */
 static __always_inline struct file *socket_file(struct sock *sk, bool typed)
@@ -299,7 +298,7 @@ static __always_inline void begin_connection(struct connection *connection, u64 
 	connection->inode = inode;
 	connection->fd = -1;
 	/* Nobody can have wished for anything yet. */
-	connection->wish_round = wish_round;
+	connection->wish_round = at_hand.wish_round;
 }
 
 /* NULL: no room (counted). */
@@ -353,7 +352,7 @@ static __always_inline void forget_connection(struct sock *sk)
 /* `is_data`: bytes have passed, not an end or a state. */
 static __always_inline bool is_ignored(struct connection *connection, bool is_data)
 {
-	const u32 round = wish_round;
+	const u32 round = at_hand.wish_round;
 	u8 *wish;
 
 	if (connection->wish_round != round) {

@@ -112,11 +112,11 @@ enum {
 struct thread_slot {
 	u64 whose; /* the thread, and what its interpreter says of where things are: see slot_word */
 	u64 state; /* its PyThreadState */
-	u64 base;  /* the context that it made for itself, or the state of its greenlets (see marked); 0: not known */
+	u64 base;  /* marked: the context that it made for itself, or the state of its greenlets; 0: not known */
 	u64 added_up_at; /* when the scheduler had last added up what it had run, at its last socket call */
 };
 
-struct thread_slot thread_slots[THREAD_SLOTS];
+struct thread_slot thread_slots[THREAD_SLOTS] __attribute__((aligned(sizeof(struct thread_slot))));
 
 /* In one word, so that it is written at once: the thread, from bit 32 the interpreter's index, from 40 the kind of
  * identity outside contexts, from 44 how far the context lies behind the thread's own number, in words, from 48 where
@@ -187,6 +187,21 @@ static __always_inline u64 marked(u64 address, u32 tid)
 	return address ? address | (u64)(tid / THREAD_SLOTS) << ADDRESS_BITS : 0;
 }
 
+/* Its number may be another one's. */
+static __always_inline void forget_thread(u32 tid)
+{
+	struct thread_slot *known = &thread_slots[tid % THREAD_SLOTS];
+
+	if ((u32)known->whose == tid)
+		known->whose = 0;
+}
+
+/* The address in such a word. 0: there is none, or it is another thread's. */
+static __always_inline u64 unmarked(u64 word, u32 tid)
+{
+	return word >> ADDRESS_BITS == tid / THREAD_SLOTS ? word & ((1ULL << ADDRESS_BITS) - 1) : 0;
+}
+
 /* By the table alone. Gives the context, or an error. */
 static __always_inline s64 look_up_context(u32 index, struct thread_slot *known, u32 tid, u64 thread)
 {
@@ -206,7 +221,7 @@ static __always_inline s64 look_up_context(u32 index, struct thread_slot *known,
 	if (interpreter->outside == IDENTITY_GREENLET)
 		known->base = marked(find_greenlets(interpreter, thread), tid);
 	else
-		known->base = find_base(interpreter, context);
+		known->base = marked(find_base(interpreter, context), tid);
 	known->whose = slot_word(tid, index, interpreter);
 	return context;
 }
@@ -218,9 +233,8 @@ static __always_inline u64 not_entered(u64 kind, u32 index, u64 base, u32 tid, u
 
 	if (kind != IDENTITY_GREENLET)
 		return kind << IDENTITY_SHIFT | context;
-	if (likely(base && base >> ADDRESS_BITS == tid / THREAD_SLOTS))
-		state = base & ((1ULL << ADDRESS_BITS) - 1);
-	else
+	state = unmarked(base, tid);
+	if (unlikely(!state))
 		state = find_greenlets(&interpreters[index % INTERPRETERS], thread);
 	if (state)
 		bpf_probe_read_user(&greenlet, sizeof(greenlet), (void *)(state + CURRENT_GREENLET));
@@ -246,8 +260,7 @@ __noinline u64 find_identity(u64 id, u64 thread)
 		kind = whose >> 40 & 15;
 		context = known_context(whose, known->state, thread);
 	}
-	/* A thread without a context gets one, which is its own; a greenlet need not. */
-	if (unlikely(context == UNREADABLE || (!context && kind != IDENTITY_GREENLET))) {
+	if (unlikely(context == UNREADABLE)) {
 		kind = interpreters[index % INTERPRETERS].outside;
 		context = look_up_context(index, known, id, thread);
 	}
@@ -258,14 +271,17 @@ __noinline u64 find_identity(u64 id, u64 thread)
 	if (!context)
 		return not_entered(kind, index, known->base, id, thread, 0);
 	/* What a thread made for itself stays until its end: another one is one that was entered. */
-	base = known->base;
-	if (likely(base && kind != IDENTITY_GREENLET && (known->whose & SLOT_OWNER) == wanted))
+	base = unmarked(known->base, id);
+	if (likely(base && kind != IDENTITY_GREENLET))
 		return (base != (u64)context ? IDENTITY_ENTERED : kind) << IDENTITY_SHIFT | context;
 	interpreter = &interpreters[index % INTERPRETERS];
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
 		goto unreadable;
 	if (entered)
 		return (u64)IDENTITY_ENTERED << IDENTITY_SHIFT | context;
+	/* A thread makes its own when it first needs one; a greenlet's is not the thread's. */
+	if (kind != IDENTITY_GREENLET)
+		known->base = marked(context, id);
 	return not_entered(kind, index, known->base, id, thread, context);
 
 unreadable:
@@ -279,6 +295,24 @@ static __always_inline u8 read_identity(u64 id, u64 thread, u64 *context)
 
 	*context = found & ((1ULL << IDENTITY_SHIFT) - 1);
 	return found >> IDENTITY_SHIFT;
+}
+
+/* The same where it is read most often: a known thread's, in one guarded read and without a call. */
+static __always_inline u8 read_identity_at_once(u64 id, u64 thread, u64 *context)
+{
+	const struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
+	const u64 whose = known->whose, base = unmarked(known->base, id), kind = whose >> 40 & 15;
+	s64 found;
+
+	if (likely((whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id) && base &&
+		   kind != IDENTITY_GREENLET)) {
+		found = known_context(whose, known->state, thread);
+		if (likely(found > 0)) {
+			*context = found;
+			return base != (u64)found ? IDENTITY_ENTERED : kind;
+		}
+	}
+	return read_identity(id, thread, context);
 }
 
 #endif

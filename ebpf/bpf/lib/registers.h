@@ -2,6 +2,7 @@
 #ifndef STARDUST_PROBE_REGISTERS_H
 #define STARDUST_PROBE_REGISTERS_H
 
+#include "at_hand.h"
 #include "counters.h"
 
 enum {
@@ -156,10 +157,37 @@ static __always_inline bool is_compat_call(const struct task_struct *task)
 #error "registers.h knows x86_64 and aarch64"
 #endif
 
+/* Where a thread's user registers are (task_pt_regs): at the end of its stack, equally far from its beginning for all. Only
+ * the first one is asked for, as each call takes as long as reading the registers does. A function of its own, so that the
+ * others do not carry it along.
+ */
+__noinline u64 learn_registers(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct pt_regs *registers = (const struct pt_regs *)bpf_task_pt_regs(task);
+	u64 address = 0;
+
+	if (bpf_probe_read_kernel(&address, sizeof(address), &registers))
+		return 0;
+	at_hand.registers_distance = address - (u64)task->stack;
+	return at_hand.registers_distance;
+}
+
+static __always_inline const struct pt_regs *user_registers(struct task_struct *task)
+{
+	u64 distance = at_hand.registers_distance;
+
+	if (!bpf_ksym_exists(bpf_rdonly_cast))
+		return (const struct pt_regs *)bpf_task_pt_regs(task);
+	if (unlikely(!distance))
+		distance = learn_registers();
+	return bpf_rdonly_cast(task->stack + distance, bpf_core_type_id_kernel(struct pt_regs));
+}
+
 /* False: no system call of this process is running that the program could read. */
 static __always_inline bool read_arguments(struct task_struct *task, struct arguments *arguments)
 {
-	struct pt_regs *regs;
+	const struct pt_regs *regs;
 
 	if (task->flags & PF_IO_WORKER)
 		return false;
@@ -169,7 +197,7 @@ static __always_inline bool read_arguments(struct task_struct *task, struct argu
 	}
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
 		/* Since 5.15: a typed pointer, read without a helper call. */
-		regs = (struct pt_regs *)bpf_task_pt_regs(task);
+		regs = user_registers(task);
 		arguments->number = regs->REGISTER_NUMBER;
 		arguments->first = regs->REGISTER_FIRST;
 		arguments->second = regs->REGISTER_SECOND;

@@ -9,6 +9,7 @@
 #ifndef STARDUST_PROBE_RING_H
 #define STARDUST_PROBE_RING_H
 
+#include "at_hand.h"
 #include "filter.h"
 
 enum {
@@ -35,20 +36,6 @@ struct {
 	__uint(max_entries, WAKEUPS_BYTES);
 } wakeups SEC(".maps");
 
-/* Bytes given out so far: where the next record begins. */
-volatile u64 ring_given __attribute__((aligned(RING_LINE_BYTES)));
-
-/* The agent's side. */
-struct ring_reader {
-	u64 read; /* so many bytes */
-	/* Set before it sleeps until something happens, cleared by the record that wakes it. Looked at after a record is
-	 * signed, but without a barrier between: the agent looks for records once more some time after it has set this.
-	 */
-	u32 sleeps;
-	u32 hurries; /* set by a record that is to be read at once, not with those that come after it */
-};
-volatile struct ring_reader ring_reader __attribute__((aligned(RING_LINE_BYTES)));
-
 /* A position in bytes is a multiple of the line, and so is the room: both go into one word. */
 static __always_inline u64 ring_tag(u64 position, u64 room)
 {
@@ -69,7 +56,7 @@ static __always_inline void wake_reader(void)
 {
 	void *token;
 
-	ring_reader.sleeps = 0;
+	at_hand.ring_reader.sleeps = 0;
 	token = bpf_ringbuf_reserve(&wakeups, sizeof(u64), 0);
 	/* Where there is no room it has been woken already. */
 	if (token)
@@ -89,12 +76,12 @@ __noinline u64 take_room(u64 size)
 	const u64 room = room_of(size);
 
 	for (u32 i = 0; i < TAKE_ATTEMPTS && room <= RING_BEYOND_BYTES; i++) {
-		const u64 at = ring_given;
+		const u64 at = at_hand.ring_given;
 
 		/* Less than nothing: others have got ahead, and the reader too. */
-		if ((s64)(at + room - ring_reader.read) > (s64)config.ring_bytes)
+		if ((s64)(at + room - at_hand.ring_reader.read) > (s64)config.ring_bytes)
 			break;
-		if (__sync_val_compare_and_swap(&ring_given, at, at + room) == at)
+		if (__sync_val_compare_and_swap(&at_hand.ring_given, at, at + room) == at)
 			return at;
 	}
 	count(COUNTER_RING_FULL);
@@ -102,10 +89,8 @@ __noinline u64 take_room(u64 size)
 	return NO_ROOM;
 }
 
-/* Room for a record of so many bytes, or NULL (counted). The record is written in place, then submitted. */
-static __always_inline void *reserve(u64 size)
+static __always_inline void *record_at(u64 at, u64 size)
 {
-	const u64 at = take_room(size);
 	const u32 first = 0;
 	struct ring_head *head;
 	void *memory;
@@ -119,6 +104,23 @@ static __always_inline void *reserve(u64 size)
 	head = memory + (at & (config.ring_bytes - 1));
 	head->tag = ring_tag(at, room_of(size));
 	return head + 1;
+}
+
+/* Room for a record of so many bytes, or NULL (counted). The record is written in place, then submitted. */
+static __always_inline void *reserve(u64 size)
+{
+	return record_at(take_room(size), size);
+}
+
+/* The same where room is asked for most often: mostly without a call. */
+static __always_inline void *reserve_at_once(u64 size)
+{
+	const u64 room = room_of(size), at = at_hand.ring_given;
+
+	if (likely((s64)(at + room - at_hand.ring_reader.read) <= (s64)config.ring_bytes &&
+		   __sync_val_compare_and_swap(&at_hand.ring_given, at, at + room) == at))
+		return record_at(at, size);
+	return reserve(size);
 }
 
 static __always_inline void sign(struct record_header *record)
@@ -146,7 +148,7 @@ static __always_inline void discard(struct record_header *record)
 static __always_inline bool crosses_mark(const struct record_header *record)
 {
 	const u64 tag = ((const struct ring_head *)record - 1)->tag;
-	const u64 unread = ring_position(tag) - ring_reader.read;
+	const u64 unread = ring_position(tag) - at_hand.ring_reader.read;
 
 	return unread < config.wake_bytes && unread + ring_room(tag) >= config.wake_bytes;
 }
@@ -156,7 +158,7 @@ static __always_inline void submit(struct record_header *record)
 	const bool fills = crosses_mark(record);
 
 	sign(record);
-	if (unlikely(fills || ring_reader.sleeps))
+	if (unlikely(fills || at_hand.ring_reader.sleeps))
 		wake_reader();
 }
 
@@ -196,7 +198,7 @@ static __always_inline void emit_now(const struct record_header *record, u64 siz
 	if (!copy)
 		return;
 	sign(copy);
-	ring_reader.hurries = 1;
+	at_hand.ring_reader.hurries = 1;
 	wake_reader();
 }
 

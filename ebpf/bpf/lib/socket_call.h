@@ -69,9 +69,9 @@ static __always_inline void note_refused(struct sock *sk)
 		connection->deferred = 1;
 }
 
-static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
+static __always_inline int record_watched_call(struct task_struct *task, struct sock *sk, s64 result, u32 direction,
+					       u32 slot, bool typed)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	const u64 id = task_id(task);
 	const u32 tgid = id >> 32;
 	struct connection *connection;
@@ -82,8 +82,6 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	bool has_arguments, ran_on;
 	u64 added_up_at, inode = 0;
 
-	if (!is_watched(tgid))
-		return 0;
 	if (result < 0 && is_passing(result)) {
 		if (result == -EAGAIN && direction == DIRECTION_SENT)
 			note_refused(sk);
@@ -185,6 +183,14 @@ static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 d
 	}
 	write_record(&facts, &buffer, connection, sk, slot);
 	return 0;
+}
+
+/* Of the calls of others nothing more is done: they pass here, too. */
+static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return is_watched(task->tgid) ? record_watched_call(task, sk, result, direction, slot, typed) : 0;
 }
 
 #endif

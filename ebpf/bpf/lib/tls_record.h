@@ -143,7 +143,7 @@ __noinline int tell_part(struct tls_part *part)
 /* Tells a part, after what there is to say of a failure that it may be the answer of. */
 static __always_inline void tell_answer(struct tls_part *part, u64 received)
 {
-	const bool writes = config.exceptions && part->call == TLS_CALL_WRITE && exceptions_are_known;
+	const bool writes = config.exceptions && part->call == TLS_CALL_WRITE && at_hand.exceptions_are_known;
 	const bool all = writes && answers_count();
 	const struct sending sending = {
 		.connection = part->session | TLS_OBJECT,
@@ -327,7 +327,7 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 static __always_inline void hear_wish(struct tls_session *session)
 {
 	const u64 key = session->id | TLS_OBJECT;
-	const u32 round = wish_round;
+	const u32 round = at_hand.wish_round;
 	u8 *wish;
 
 	if (session->wish_round == round)

@@ -5,6 +5,7 @@
 #define STARDUST_PROBE_TLS_THREAD_H
 
 #include "../abi.h"
+#include "at_hand.h"
 
 enum {
 	TLS_SLOTS = 4096,
@@ -31,13 +32,6 @@ struct {
 	__type(value, struct tls_pending);
 } tls_threads SEC(".maps");
 
-/* What is known of TLS on this host, so that socket calls need not look for what there is not. */
-enum tls_use {
-	TLS_CALLS_ARE_ENTERED = 1, /* some thread has been in a call */
-	TLS_MOVES_ARE_KEPT = 2,	   /* some library moves its encrypted bytes by itself, in calls of which only the end is seen */
-};
-u32 tls_use;
-
 /* When a thread's socket calls last moved bytes: the thread that did so last among those with this slot. */
 struct tls_moves {
 	u64 at_ns[2]; /* by enum direction */
@@ -56,8 +50,8 @@ static __always_inline void open_tls_slot(u32 tid)
 	u64 *slot = &tls_slots[tid % TLS_SLOTS];
 	const u64 before = __sync_val_compare_and_swap(slot, 0, tid);
 
-	if (unlikely(!(tls_use & TLS_CALLS_ARE_ENTERED)))
-		__sync_fetch_and_or(&tls_use, TLS_CALLS_ARE_ENTERED);
+	if (unlikely(!(at_hand.tls_use & TLS_CALLS_ARE_ENTERED)))
+		__sync_fetch_and_or(&at_hand.tls_use, TLS_CALLS_ARE_ENTERED);
 	if (before && before != tid)
 		*slot = SLOT_ASK_TABLE;
 }
@@ -91,11 +85,11 @@ static __always_inline void note_socket_call(u64 id, u32 direction)
 {
 	struct tls_pending *pending;
 
-	if (likely(!tls_use))
+	if (likely(!at_hand.tls_use))
 		return;
-	if (tls_use & TLS_MOVES_ARE_KEPT)
+	if (at_hand.tls_use & TLS_MOVES_ARE_KEPT)
 		keep_move(id, direction);
-	if (!(tls_use & TLS_CALLS_ARE_ENTERED) || likely(!tls_slots[(u32)id % TLS_SLOTS]))
+	if (!(at_hand.tls_use & TLS_CALLS_ARE_ENTERED) || likely(!tls_slots[(u32)id % TLS_SLOTS]))
 		return;
 	pending = bpf_map_lookup_elem(&tls_threads, &id);
 	if (pending && pending->is_open)
