@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the probe costs a server at full load, and itself.
 //!
-//! Invariant: bare and probed runs alternate on one running server, so that what else the machine does
-//! falls on both alike, and each probed run is held against the bare ones before and after it.
+//! Invariant: what is compared is measured at the same time, on two servers alike that share a CPU; and once more in
+//! turn on one running server, each probed run held against the bare ones before and after it.
 
 mod databases;
 mod figures;
@@ -9,6 +9,7 @@ mod kernel;
 mod load;
 mod report;
 mod servers;
+mod side_by_side;
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How much to measure.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Pairs of a bare and a probed run for each server.
+    /// Pairs for each server: so many side by side, and so many of a bare and a probed run in turn.
     #[arg(long, default_value_t = 10)]
     pairs: usize,
     /// Seconds of load in each run.
@@ -70,8 +71,10 @@ pub struct Measured {
     pub bare_rate: Spread,
     /// See `bare_rate`.
     pub probed_rate: Spread,
-    /// Share of the throughput that was lost, pair by pair.
+    /// Share of the throughput that was lost, pair by pair, side by side with a server that is not watched.
     pub loss: Spread,
+    /// The same with bare and probed runs in turn.
+    pub loss_in_turn: Spread,
     /// The server's CPU time per request in nanoseconds, bare and probed.
     pub bare_cpu_ns: Spread,
     /// See `bare_cpu_ns`.
@@ -152,28 +155,40 @@ struct Probed {
 impl Bench {
     fn measure(&self, server: &'static Server, pairs: usize) -> Result<Measured> {
         shell::step(&format!("{}: {pairs} pairs of {} s", server.name, self.run_time.as_secs()));
-        let target = server.start(&self.venv, &self.sources, &self.scratch, &self.interrupt)?;
+        let start = || server.start(&self.venv, &self.sources, &self.scratch, &self.interrupt);
+        let target = start()?;
         load::run(&target, WARM_UP, &self.interrupt)?;
+        let ratios = {
+            let twin = start()?;
+            load::run(&twin, WARM_UP, &self.interrupt)?;
+            self.side_by_side([&target, &twin], pairs)?
+        };
         let mut bare = vec![self.settled(&target)?];
         let mut probed = Vec::new();
         for pair in 0..pairs {
             probed.push(self.probed(&target)?);
             bare.push(self.settled(&target)?);
             let loss = lost(Sample::per_second, &bare[pair..], &probed[pair].sample);
-            eprintln!("    pair {:>2}: throughput {:+.2} %", pair + 1, -100.0 * loss);
+            eprintln!("    pair {:>2}, in turn: throughput {:+.2} %", pair + 1, -100.0 * loss);
         }
         let (kernel, tls, python) = self.kernel_cost(&target)?;
         let idle_cpu = self.idle(&target)?;
         let quiet_cpu = self.quiet(&target)?;
         let both = || bare.windows(2).zip(&probed);
+        let bare_cpu_ns = Spread::of(bare.iter().map(Sample::cpu_ns_per_request));
+        // The server that is not watched pays for the probe too, but little.
+        let paid_by_both = kernel.unwatched_ns * kernel.calls_per_request / bare_cpu_ns.median;
         Ok(Measured {
             server: server.name,
             loss_max: server.loss_max(self.forced),
             pairs,
             bare_rate: Spread::of(bare.iter().map(Sample::per_second)),
             probed_rate: Spread::of(probed.iter().map(|run| run.sample.per_second())),
-            loss: Spread::of(both().map(|(bare, probed)| lost(Sample::per_second, bare, &probed.sample))),
-            bare_cpu_ns: Spread::of(bare.iter().map(Sample::cpu_ns_per_request)),
+            loss: Spread::of(ratios.iter().map(|ratio| 1.0 - 1.0 / (ratio + paid_by_both))),
+            loss_in_turn: Spread::of(
+                both().map(|(bare, probed)| lost(Sample::per_second, bare, &probed.sample)),
+            ),
+            bare_cpu_ns,
             probed_cpu_ns: Spread::of(probed.iter().map(|run| run.sample.cpu_ns_per_request())),
             added_cpu: Spread::of(
                 both().map(|(bare, probed)| -lost(Sample::cpu_ns_per_request, bare, &probed.sample)),
@@ -212,6 +227,23 @@ impl Bench {
     fn settled(&self, target: &Target) -> Result<Sample> {
         load::run(target, SETTLE, &self.interrupt)?;
         load::run(target, self.run_time, &self.interrupt)
+    }
+
+    /// How much more of the CPU a request takes that is watched, pair by pair.
+    fn side_by_side(&self, twins: [&Target; 2], pairs: usize) -> Result<Vec<f64>> {
+        let mut ratios = Vec::new();
+        for pair in 0..pairs {
+            let ratio = side_by_side::ratio(twins, |watched| {
+                let probe = self.attach(watched.pid())?;
+                side_by_side::run(twins, SETTLE, &self.interrupt)?;
+                let samples = side_by_side::run(twins, self.run_time, &self.interrupt)?;
+                probe.stop()?;
+                Ok(samples)
+            })?;
+            eprintln!("    pair {:>2}, side by side: CPU time {:+.2} %", pair + 1, 100.0 * (ratio - 1.0));
+            ratios.push(ratio);
+        }
+        Ok(ratios)
     }
 
     fn probed(&self, target: &Target) -> Result<Probed> {

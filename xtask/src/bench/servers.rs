@@ -72,6 +72,22 @@ pub const SERVERS: &[Server] = &[
         ..PLAIN
     },
     Server {
+        name: "FastAPI, uvicorn h11, asyncio",
+        program: "uvicorn",
+        arguments: &[
+            "--workers",
+            "1",
+            "--http",
+            "h11",
+            "--loop",
+            "asyncio",
+            "--no-access-log",
+            "fastapi_app:app",
+        ],
+        address: Address::HostAndPort,
+        ..PLAIN
+    },
+    Server {
         name: "FastAPI, uvicorn httptools, HTTPS",
         program: "uvicorn",
         arguments: &["--workers", "1", "--http", "httptools", "--no-access-log", "fastapi_app:app"],
