@@ -72,7 +72,7 @@ pub const SERVERS: &[Server] = &[
         ..PLAIN
     },
     Server {
-        name: "FastAPI, uvicorn h11, asyncio",
+        name: "FastAPI, uvicorn h11",
         program: "uvicorn",
         arguments: &[
             "--workers",
