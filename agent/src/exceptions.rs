@@ -6,6 +6,7 @@
 mod asked;
 mod layout;
 mod sites;
+mod unexplained;
 mod words;
 
 use asked::Places;
@@ -15,6 +16,7 @@ use python::code::Codes;
 use python::object::Objects;
 use rustc_hash::FxHashMap;
 use sites::Sites;
+use unexplained::Unexplained;
 
 use crate::clock;
 use crate::config::When;
@@ -23,7 +25,7 @@ use crate::discover::interpreter::Interpreter;
 use crate::discover::memory::ProcessMemory;
 use crate::discover::pages::Pages;
 use crate::file_sites::FileSites;
-use crate::pipeline::News;
+use crate::pipeline::{Failure, News};
 use crate::policy::{Policy, Step, Terms};
 use crate::probe_site::Site;
 
@@ -56,6 +58,11 @@ struct Followed {
     probe: Option<UserProbe>,
     /// When that was put in place last.
     attached_ns: u64,
+    /// Since then it sees what unwinds.
+    sees_since_ns: Option<u64>,
+    unexplained: Unexplained,
+    /// When a record of the process came too late to be put into words.
+    late_ns: u64,
     /// Where `_PyRuntime` is.
     runtime: u64,
     /// As long as that probe is not there, and a little longer: when the one that sees what is reported is, and that probe.
@@ -85,6 +92,9 @@ impl Exceptions {
         let now_ns = clock::monotonic_ns().ok()?;
         if now_ns.saturating_sub(of.header.at_ns) > LATE_NS {
             self.late += 1;
+            if let Some(followed) = self.followed.get_mut(&pid) {
+                followed.late_ns = now_ns;
+            }
             return None;
         }
         let Followed { layout, memory, codes, dispatch, .. } = self.followed.get_mut(&pid)?;
@@ -101,18 +111,15 @@ impl Exceptions {
     /// Takes note of what happened to processes.
     pub fn hear(&mut self, kernel: &Kernel, news: &[News], now_ns: u64) {
         for new in news {
-            match *new {
+            match new {
                 News::Started(pid) | News::Gone(pid) => {
-                    if self.followed.remove(&pid).is_some() {
-                        kernel.forget_exceptions(pid);
+                    if self.followed.remove(pid).is_some() {
+                        kernel.forget_exceptions(*pid);
                     }
                 }
-                News::Failed { pid, told } => {
-                    if let Some(followed) = self.followed.get_mut(&pid) {
-                        if !told {
-                            followed.policy.need();
-                        }
-                        followed.policy.use_at(now_ns);
+                News::Failed { pid, told, failure, since_ns } => {
+                    if let Some(followed) = self.followed.get_mut(pid) {
+                        followed.fail((failure, *told), *since_ns, now_ns);
                     }
                 }
             }
@@ -137,6 +144,9 @@ impl Exceptions {
                     path: interpreter.path.clone(),
                     probe: None,
                     attached_ns: 0,
+                    sees_since_ns: None,
+                    unexplained: Unexplained::default(),
+                    late_ns: 0,
                     runtime: interpreter.runtime,
                     reports: Policy::new(self.report_terms()),
                     reports_probe: None,
@@ -156,6 +166,10 @@ impl Exceptions {
         for (pid, process) in &mut followed {
             let hits = || kernel.exception_hits(*pid).unwrap_or(0);
             if let Some(step) = process.policy.look(now_ns, hits) {
+                process.sees_since_ns = None;
+                if step == Step::Quiet {
+                    process.unexplained.rest(&self.terms, now_ns);
+                }
                 self.take(kernel, *pid, process, step);
                 if process.probe.is_some() {
                     process.attached_ns = now_ns;
@@ -178,6 +192,9 @@ impl Exceptions {
         }
         // Only now what unwinds is told.
         for pid in begun {
+            if let Some(process) = followed.get_mut(&pid) {
+                process.sees_since_ns = clock::monotonic_ns().ok();
+            }
             tracing::info!("{pid}: looking at exceptions");
         }
         self.followed = followed;
@@ -243,7 +260,7 @@ impl Exceptions {
             },
             Step::Quiet => {
                 tracing::info!(
-                    "{pid}: no request has failed for a while, exceptions are no longer looked at"
+                    "{pid}: no failed request has needed it for a while, exceptions are no longer looked at"
                 );
                 process.probe = None;
             }
@@ -260,6 +277,23 @@ impl Exceptions {
     fn attach(&mut self, kernel: &Kernel, pid: u32, path: &str) -> anyhow::Result<UserProbe> {
         let (file, sites) = self.sites.of(pid, path)?;
         Ok(kernel.probe_exceptions(pid, &file.path, &sites.places())?)
+    }
+}
+
+impl Followed {
+    /// A request has failed that began then; what was raised is known, or not.
+    fn fail(&mut self, (failure, told): (&Failure, bool), since_ns: u64, now_ns: u64) {
+        if told {
+            self.unexplained.explained(failure);
+            self.policy.use_at(now_ns);
+            return;
+        }
+        let sees_all = self.sees_since_ns.is_some_and(|sees_ns| sees_ns <= since_ns);
+        let looked = sees_all && self.late_ns < since_ns;
+        if self.unexplained.calls(failure, looked, now_ns) {
+            self.policy.need();
+            self.policy.use_at(now_ns);
+        }
     }
 }
 

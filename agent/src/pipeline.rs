@@ -26,8 +26,17 @@ pub type Identify = Box<dyn Fn(u32, Option<&Process>) -> Option<Process> + Send>
 /// Puts into words what a record says of a process's exceptions; `None` if there is nothing to say.
 pub type Words = Box<dyn FnMut(u32, &abi::Exceptions, &[u8]) -> Option<Exceptions> + Send>;
 
+/// A kind of failed requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Failure {
+    /// Their spans' name.
+    pub name: Arc<str>,
+    /// The answer's status. `None`: there was no answer.
+    pub status: Option<u16>,
+}
+
 /// What happened to a process, for those who look into processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// It is known, or has become another program.
     Started(u32),
@@ -39,6 +48,10 @@ pub enum News {
         pid: u32,
         /// What was raised is known.
         told: bool,
+        /// What kind of failure that is.
+        failure: Failure,
+        /// When the request began.
+        since_ns: u64,
     },
 }
 
@@ -299,7 +312,8 @@ impl Pipeline {
                 && has_failed_here(&span)
             {
                 let told = span.attribute("exception.type").is_some();
-                news.push(News::Failed { pid: span.process.pid, told });
+                let failure = Failure { name: span.name.clone(), status: span.status };
+                news.push(News::Failed { pid: span.process.pid, told, failure, since_ns: span.start_ns });
             }
             self.exporters.iter().for_each(|exporter| exporter.record(&span));
         }

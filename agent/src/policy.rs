@@ -23,6 +23,13 @@ pub struct Terms {
     pub max_hits_per_s: u64,
 }
 
+impl Terms {
+    /// How long the probe stays away that was of no use, so many times in a row: each time for twice as long.
+    pub fn rest_ns(&self, times: u32) -> u64 {
+        self.quiet_ns.saturating_mul(1 << times.saturating_sub(1).min(MAX_DOUBLINGS))
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -76,11 +83,9 @@ impl Policy {
         }
     }
 
-    /// The probe is to stay away for a while: it was of no use at all, so many times in a row. Each time it stays away for
-    /// twice as long.
+    /// The probe is to stay away for a while: it was of no use at all, so many times in a row.
     pub fn rest(&mut self, now_ns: u64, times: u32) {
-        let rest_ns = self.terms.quiet_ns.saturating_mul(1 << times.saturating_sub(1).min(MAX_DOUBLINGS));
-        self.state = State::Banned { until_ns: now_ns.saturating_add(rest_ns) };
+        self.state = State::Banned { until_ns: now_ns.saturating_add(self.terms.rest_ns(times)) };
     }
 
     /// The probe cannot be put in place.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use tests::client::{Connection, Request};
 use tests::command::{probe, run};
+use tests::process::POLL;
 use tests::server::Server;
 use tests::watch::{Watch, can_run};
 
@@ -42,11 +43,49 @@ fn auto_comes_with_the_first_failure_and_leaves_after_a_quiet_time() {
     wait_for(&watch, &format!("{worker}: looking at exceptions"));
     get("/fail/nested");
     assert!(watch.probe.wait_for_spans(5, READY_LIMIT));
-    wait_for(&watch, &format!("{worker}: no request has failed for a while"));
+    wait_for(&watch, &format!("{worker}: no failed request has needed it for a while"));
     let spans = watch.probe.stop().unwrap();
     let said: Vec<_> = spans.iter().map(|span| span.error.as_deref()).collect();
     let told = Some("HTTP 500: KeyError: 'missing'");
     assert_eq!(said, [None, told, None, Some("HTTP 500"), told]);
+}
+
+/// A service that answers 503 on purpose, all the time: no exception explains that, so the probe leaves, and stays away
+/// from it. What fails in another way brings it again.
+#[test]
+fn failures_that_nothing_explains_do_not_keep_it() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::gunicorn("failing_flask:app", &[]).unwrap();
+    let variables = [("STARDUST_PROBE_LOG_LEVEL", "debug"), ("STARDUST_PROBE_PYTHON_ERRORS_QUIET_S", "4")];
+    let watch = Watch::within(server, &[], &variables).unwrap();
+    let worker = watch.server.processes.children()[0];
+    let get = |path| Connection::open(&watch.server.endpoint).unwrap().exchange(Request::get(path)).unwrap();
+    let begun = || watch.probe.log().matches(&format!("{worker}: looking at exceptions")).count();
+    wait_for(&watch, &format!("{worker}: looking at what is reported"));
+    assert_eq!(get("/fail/explicit").status, Some(503));
+    wait_for(&watch, &format!("{worker}: looking at exceptions"));
+    let deadline = Instant::now() + READY_LIMIT;
+    let left = format!("{worker}: no failed request has needed it for a while");
+    while !watch.probe.log().contains(&left) {
+        assert!(Instant::now() < deadline, "{}", watch.probe.log());
+        assert_eq!(get("/fail/explicit").status, Some(503));
+    }
+    let spans = watch.probe.spans().len();
+    for _ in 0..8 {
+        assert_eq!(get("/fail/explicit").status, Some(503));
+    }
+    assert!(watch.probe.wait_for_spans(spans + 8, READY_LIMIT));
+    assert_eq!(begun(), 1, "{}", watch.probe.log());
+    let _ = Connection::open(&watch.server.endpoint).unwrap().exchange(Request::get("/stream/plain"));
+    assert!(watch.probe.wait_for_spans(spans + 9, READY_LIMIT));
+    let deadline = Instant::now() + READY_LIMIT;
+    while begun() < 2 {
+        assert!(Instant::now() < deadline, "{}", watch.probe.log());
+        std::thread::sleep(POLL);
+    }
+    watch.probe.stop().unwrap();
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub enum When {
 pub struct PythonConfig {
     /// When exceptions are looked at.
     pub errors: When,
-    /// The seconds without a failed request after which they are no longer looked at.
+    /// The seconds without a failed request that may have one after which they are no longer looked at.
     pub errors_quiet_s: u32,
     /// How many frames a second exceptions may leave in a process that is looked at.
     pub errors_max_frames_per_s: u32,
