@@ -19,15 +19,18 @@ pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
         }
         Record::TlsCall { call, head, tail } => (call.header, Body::TlsCall(tls_call(call, head, tail)?)),
         Record::SocketState(state) => {
+            let new = tcp_state(state.new_state)?;
+            let opens = new == TcpState::SynSent;
             let body = SocketState {
                 connection: ConnectionId(state.connection),
                 local: address(&state.ends, state.ends.local, state.ends.local_port),
                 peer: address(&state.ends, state.ends.remote, state.ends.remote_port),
                 netns: state.ends.netns,
                 old: tcp_state(state.old_state)?,
-                new: tcp_state(state.new_state)?,
+                new,
                 errno: state.error.saturating_abs(),
-                identity: identity(state.identity, state.context),
+                identity: identity(state.identity, state.context_or_sent),
+                sent: if opens { 0 } else { state.context_or_sent },
             };
             (state.header, Body::SocketState(body))
         }

@@ -391,6 +391,7 @@ fn closed(connection: u64, pid: u32, now_ns: u64) -> Event<'static> {
         new: TcpState::Close,
         errno: 0,
         identity: Identity::Thread,
+        sent: 0,
     };
     Event { at_ns: now_ns, pid, tid: 0, body: Body::SocketState(state) }
 }

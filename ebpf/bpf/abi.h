@@ -245,7 +245,7 @@ struct tls_call {
 struct socket_state {
 	struct record_header header;
 	u64 connection;
-	u64 context; /* as in socket_call, of who connects */
+	u64 context_or_sent; /* of who connects: as in socket_call; later: the bytes sent so far, heard of or not */
 	struct endpoints ends;
 	s32 error; /* sk_err */
 	u8 old_state;

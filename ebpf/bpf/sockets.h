@@ -161,12 +161,13 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	fill_header(&state->header, RECORD_SOCKET_STATE, sizeof(*state), connection->tgid,
 		    tgid == connection->tgid ? (u32)id : 0);
 	state->connection = connection->id;
-	state->context = 0;
+	state->context_or_sent = connection->sent;
 	state->ends = connection->ends;
 	state->error = sk->sk_err;
 	state->old_state = old;
 	state->new_state = new;
-	state->identity = opens ? read_identity(id, thread_pointer(bpf_get_current_task_btf()), &state->context) : 0;
+	state->identity =
+		opens ? read_identity(id, thread_pointer(bpf_get_current_task_btf()), &state->context_or_sent) : 0;
 	state->reserved = 0;
 	submit(&state->header);
 	return 0;

@@ -334,8 +334,8 @@ pub struct SocketState {
     pub header: RecordHeader,
     /// The connection's id.
     pub connection: u64,
-    /// As in [`SocketCall`], of who connects.
-    pub context: u64,
+    /// Of who connects: as in [`SocketCall`]; later: the bytes sent so far, heard of or not.
+    pub context_or_sent: u64,
     /// Addresses.
     pub ends: Endpoints,
     /// `sk_err`.
@@ -701,7 +701,7 @@ pub const LAYOUT: &[StructLayout] = &[
         SocketState {
             header: RecordHeader,
             connection: u64,
-            context: u64,
+            context_or_sent: u64,
             ends: Endpoints,
             error: i32,
             old_state: u8,

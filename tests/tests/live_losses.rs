@@ -4,17 +4,28 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use tests::client::{Connection, Request};
+use tests::process::POLL;
 use tests::server::Server;
+use tests::venv::apps_folder;
 use tests::watch::{Watch, can_run};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 500;
 const STEP: usize = 10;
+
+fn start_with_a_small_ring(server: Server) -> (Watch, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("small.toml");
+    std::fs::write(&config, "[kernel]\nring_bytes = 65536\n").unwrap();
+    let watch = Watch::with(server, &["--config", config.to_str().unwrap(), "--log-level", "debug"]).unwrap();
+    (watch, folder)
+}
 
 /// So many requests on a kept connection.
 fn drive(connection: &mut Connection, first: usize) {
@@ -42,11 +53,7 @@ fn losing_records_invents_nothing() {
     if !can_run() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("small.toml");
-    std::fs::write(&config, "[kernel]\nring_bytes = 65536\n").unwrap();
-    let server = Server::uvicorn("fastapi_app:app", "httptools").unwrap();
-    let watch = Watch::with(server, &["--config", config.to_str().unwrap(), "--log-level", "debug"]).unwrap();
+    let (watch, _folder) = start_with_a_small_ring(Server::uvicorn("fastapi_app:app", "httptools").unwrap());
     let probe = Pid::from_raw(watch.probe.pid() as i32);
     let mut connection = Connection::open(&watch.server.endpoint).unwrap();
     drive_in_steps(&mut connection, 0, &watch);
@@ -77,4 +84,43 @@ fn losing_records_invents_nothing() {
     let books = format!("console: {exchanges} spans, {} reported, 0 sampled out, 0 dropped", spans.len());
     assert!(log.contains(&books), "no {books:?} in {log}");
     assert!(counts["kernel"]["ring_full"].as_u64() > Some(0), "the ring was meant to overflow: {counts}");
+}
+
+/// The server answers while nobody empties the ring, and closes when it is empty again: that it has answered is known, but
+/// not what.
+#[test]
+fn a_lost_last_answer_is_not_taken_for_none() {
+    if !can_run() {
+        return;
+    }
+    let arguments = ["--http", "httptools", "--no-access-log", "--timeout-keep-alive", "3"];
+    let server = Server::uvicorn_in(&apps_folder(), "everyday_fastapi:app", &arguments).unwrap();
+    let (watch, _folder) = start_with_a_small_ring(server);
+    let probe = Pid::from_raw(watch.probe.pid() as i32);
+    let upload = Request::new("POST", "/echo", "Content-Length: 5\r\n", b"hello");
+    let (first, rest) = upload.bytes.split_at(upload.bytes.len() - 2);
+    let mut connection = Connection::open(&watch.server.endpoint).unwrap();
+    connection.write(first).unwrap();
+    connection.wait_until_read().unwrap();
+    // What was read stands in the ring before others fill it.
+    kill(probe, Signal::SIGSTOP).unwrap();
+    let mut filler = Connection::open(&watch.server.endpoint).unwrap();
+    for _ in 0..ROUNDS {
+        assert_eq!(filler.exchange(Request::get("/fast")).unwrap().status, Some(200));
+    }
+    connection.write(rest).unwrap();
+    connection.wait_for_answer().unwrap();
+    kill(probe, Signal::SIGCONT).unwrap();
+    connection.wait_until_closed().unwrap();
+    let deadline = Instant::now() + LIMIT;
+    let span = loop {
+        let spans = watch.probe.spans();
+        if let Some(span) = spans.into_iter().find(|span| span.target.as_deref() == Some("/echo")) {
+            break span;
+        }
+        assert!(Instant::now() < deadline, "{}", watch.probe.log());
+        std::thread::sleep(POLL);
+    };
+    assert_eq!((span.end.as_str(), span.status), ("probe_lost", None), "{span:?}");
+    watch.probe.stop().unwrap();
 }

@@ -272,4 +272,6 @@ pub struct SocketState {
     pub errno: i32,
     /// What connects, where the process's interpreter tells; else its thread.
     pub identity: Identity,
+    /// The bytes that the process has sent so far, heard of or not, counted as [`SocketCall::position`] counts; 0: not known.
+    pub sent: u64,
 }

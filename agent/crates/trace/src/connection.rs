@@ -22,7 +22,6 @@ use protocol::Chunk;
 use protocol::database::System;
 
 use crate::assemble::Assembler;
-use crate::counts::Counts;
 use crate::place::{Place, Thread};
 pub(crate) use closing::{ECONNRESET, EPIPE};
 use conversation::{Conversation, Turn, Verdict};
@@ -75,6 +74,8 @@ pub(crate) struct Connection {
     encryption: Option<Box<Encryption>>,
     /// Where the conversation began, if it is not the connection's first.
     turned: Option<Box<Turned>>,
+    /// Where what the process sends next is to stand, if that is known.
+    sent: Option<u64>,
 }
 
 /// The beginning of a later conversation, counted from the connection's beginning.
@@ -111,6 +112,8 @@ impl Connection {
             wants_whole_calls: false,
             encryption: None,
             turned: None,
+            // What is heard of first, nothing came before.
+            sent: (call.position == 0).then_some(0),
         }
     }
 
@@ -170,14 +173,6 @@ impl Connection {
         self.encryption.is_some()
     }
 
-    /// The connection ends: encrypted bytes that never became clear are counted.
-    pub(crate) fn count_unbound(&self, counts: &mut Counts) {
-        if let Some(encryption) = self.encryption.as_ref().filter(|encryption| encryption.is_unbound()) {
-            counts.tls_unbound_connections += 1;
-            counts.tls_unbound_bytes += encryption.bytes;
-        }
-    }
-
     /// Writes into spans of it what is known of its encryption.
     pub(crate) fn describe(&mut self, spans: &mut [Span]) {
         if let Some(encryption) = &mut self.encryption {
@@ -214,6 +209,9 @@ impl Connection {
                 self.owner = thread;
                 self.fd = call.fd.or(self.fd);
                 let (position, len, head, tail) = (call.position, payload.len, payload.head, payload.tail);
+                if call.direction == Direction::Sent {
+                    self.sent = self.sent.max(Some(position.saturating_add(len)));
+                }
                 let passage = Passage {
                     direction: call.direction,
                     thread,

@@ -181,11 +181,8 @@ impl Tracer {
         let id = state.connection;
         let gone = state.new == TcpState::Close;
         let Some(connection) = self.connections.map.get_mut(&id) else { return };
-        connection.last_ns = at_ns;
         let before = out.len();
-        if let Some(conversation) = connection.conversation() {
-            conversation.state(at_ns, (state.new, state.errno), &mut self.assembler, out);
-        }
+        connection.state(at_ns, state, &mut self.assembler, out);
         connection.describe(&mut out[before..]);
         if gone {
             connection.count_unbound(&mut self.assembler.counts);

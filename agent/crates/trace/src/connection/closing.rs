@@ -1,11 +1,13 @@
 //! How connections end, and the exchanges that are open then. Invariant: an end is the one that was seen:
 //! who closed first, a reset, a timeout.
 
-use model::{Direction, End, Span, SpanKind, TcpState};
+use model::{Direction, End, SocketState, Span, SpanKind, TcpState};
 
+use super::Connection;
 use super::conversation::Conversation as _;
-use super::dialogue::Dialogue;
+use super::dialogue::{Dialogue, count_gap};
 use crate::assemble::Assembler;
+use crate::counts::Counts;
 use crate::exchange::closed_by;
 use crate::place::Thread;
 
@@ -89,6 +91,36 @@ impl Closing {
     /// A server that has closed its sending side answers no more. A client that has may still read.
     pub(super) fn answers_no_more(self, new: TcpState) -> bool {
         self.kind == SpanKind::Server && matches!(new, TcpState::FinWait1 | TcpState::LastAck)
+    }
+}
+
+impl Connection {
+    /// The connection ends: encrypted bytes that never became clear are counted.
+    pub(crate) fn count_unbound(&self, counts: &mut Counts) {
+        if let Some(encryption) = self.encryption.as_ref().filter(|encryption| encryption.is_unbound()) {
+            counts.tls_unbound_connections += 1;
+            counts.tls_unbound_bytes += encryption.bytes;
+        }
+    }
+
+    /// The socket has gone into another state.
+    pub(crate) fn state(
+        &mut self,
+        at_ns: u64,
+        state: &SocketState,
+        assembler: &mut Assembler,
+        out: &mut Vec<Span>,
+    ) {
+        self.last_ns = at_ns;
+        let sends_no_more = matches!(state.new, TcpState::FinWait1 | TcpState::LastAck | TcpState::Close);
+        // Of encrypted bytes the clear text counts.
+        let expected = self.sent.filter(|_| sends_no_more && !self.is_encrypted());
+        let Some(conversation) = self.conversation() else { return };
+        if expected.is_some_and(|expected| count_gap(expected, state.sent, assembler)) {
+            conversation.miss_last_sent(assembler, out);
+        }
+        conversation.state(at_ns, (state.new, state.errno), assembler, out);
+        self.sent = self.sent.max(expected.map(|_| state.sent));
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) trait Conversation: fmt::Debug + Send {
     /// else comes.
     fn state(&mut self, at_ns: u64, state: (TcpState, i32), assembler: &mut Assembler, out: &mut Vec<Span>);
 
+    /// The process sends nothing more, and of what it has sent last nothing was heard: answers may have been among it.
+    fn miss_last_sent(&mut self, _assembler: &mut Assembler, _out: &mut Vec<Span>) {}
+
     /// Something was raised where the answer is about to come from that begins behind so many sent bytes, the last
     /// exception first; in HTTP/2 for this stream.
     fn raised(&mut self, _of: (u64, Option<u32>), _exceptions: &[Exception]) {}

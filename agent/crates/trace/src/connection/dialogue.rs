@@ -291,6 +291,12 @@ impl Conversation for Dialogue {
         self.socket_became(new, errno, assembler, out);
     }
 
+    fn miss_last_sent(&mut self, assembler: &mut Assembler, out: &mut Vec<Span>) {
+        if self.place.kind == SpanKind::Server {
+            self.abandon(End::ProbeLost, assembler, out);
+        }
+    }
+
     /// Where bytes are missing, so may what answers the request.
     fn raised(&mut self, (sent, stream): (u64, Option<u32>), exceptions: &[Exception]) {
         if self.place.kind == SpanKind::Server

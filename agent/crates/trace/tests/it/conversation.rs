@@ -199,6 +199,7 @@ impl World {
             new,
             errno,
             identity: socket.identity,
+            sent: self.positions.get(&(socket.id, Direction::Sent)).copied().unwrap_or(0),
         };
         let begins = new == TcpState::SynSent;
         self.feed(socket.pid, if begins { socket.tid } else { 0 }, Body::SocketState(state));

@@ -1,6 +1,7 @@
 //! What happens when bytes do not reach the probe, or too much does.
 
 use model::Direction::{Received, Sent};
+use model::TcpState::{Close, FinWait1, LastAck};
 use trace::Settings;
 
 use crate::conversation::Step::{Blind, Idles, Loses, Reads, State, Writes};
@@ -18,6 +19,22 @@ fn a_gap_in_a_counted_body_is_harmless() {
         play(&socket(1), &[Reads(GET), Writes(head), Loses(Sent, 40), Writes(&rest), Reads(GET), Writes(OK)]);
     assert_eq!(lines, ["server GET /a 200 complete - 28/140 2/1", FINE]);
     assert_eq!((counts.gaps, counts.gap_bytes, counts.lost_framings), (1, 40, 0));
+}
+
+#[test]
+fn what_a_server_has_sent_last_before_it_closed_may_have_been_the_answer() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    for (new, cut) in [(FinWait1, "server_closed"), (LastAck, "client_closed"), (Close, "server_closed")] {
+        let (lines, counts) =
+            play(&socket(1), &[Reads(GET), Loses(Sent, 40), State(new, 0), State(Close, 0)]);
+        assert_eq!(lines, ["server GET /a - probe_lost - 28/0 0/-"], "{new:?}");
+        assert_eq!((counts.gaps, counts.gap_bytes), (1, 40), "{new:?}");
+        let (lines, _) = play(&socket(1), &[Reads(GET), Writes(head), Loses(Sent, 100), State(new, 0)]);
+        assert_eq!(lines, ["server GET /a 200 probe_lost - 28/40 1/1"], "{new:?}");
+        let (lines, counts) = play(&socket(1), &[Reads(GET), Writes(OK), Reads(GET), State(new, 0)]);
+        assert_eq!(lines, [FINE, &format!("server GET /a - {cut} Incomplete 28/0 0/-")], "{new:?}");
+        assert_eq!(counts.gaps, 0, "{new:?}");
+    }
 }
 
 #[test]
