@@ -71,8 +71,11 @@ struct placed_call {
 };
 
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
-				      const struct connection *connection, bool usual)
+				      const struct connection *connection)
 {
+	struct glance glance;
+
+	glance_at(&glance, facts->id);
 	fill_header_at(&call->header, facts->at_ns ? facts->at_ns : bpf_ktime_get_ns(), RECORD_SOCKET_CALL,
 		       sizeof(*call), facts->id >> 32, (u32)facts->id);
 	if (connection->origin_start)
@@ -94,8 +97,7 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->identity = usual ? read_identity_at_once(facts->id, facts->thread, &call->context) :
-				 read_identity(facts->id, facts->thread, &call->context);
+	call->identity = identity_in(&glance, facts->id, facts->thread, &call->context);
 	call->reserved = 0;
 }
 
@@ -190,7 +192,7 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 
 	if (!record)
 		return true;
-	fill_call(&record->call, facts, connection, true);
+	fill_call(&record->call, facts, connection);
 	if (copies && !(buffer->segments ? copy_pair(record, buffer, facts->result) :
 					   copy_single(record, buffer->first.base, facts->result)))
 		count(COUNTER_PAYLOAD_UNREADABLE);
@@ -226,7 +228,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 	record = reserve(sizeof(struct socket_call) + head + tail);
 	if (!record)
 		return true;
-	fill_call(&record->call, &facts, connection, false);
+	fill_call(&record->call, &facts, connection);
 	if (bpf_probe_read_user(record->payload, head, (void *)buffer->first.base)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 	} else {
@@ -259,7 +261,7 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 		return 0;
 	facts = *given;
 	call = &scratch->call;
-	fill_call(call, &facts, connection, false);
+	fill_call(call, &facts, connection);
 	if (facts.result > 0 && facts.has_buffer) {
 		scratch->walk.buffer = *buffer;
 		if (connection->whole)

@@ -132,20 +132,6 @@ static __always_inline u64 slot_word(u32 tid, u32 index, const struct interprete
 	       (u64)distance << 44 | (u64)interpreter->thread << 48;
 }
 
-/* The context of the thread by the state that it had last time. UNREADABLE: it has another state. */
-static __always_inline s64 known_context(u64 whose, u64 state, u64 thread)
-{
-	const u32 distance = whose >> 44 & 15;
-	u64 window[STATE_WINDOW_WORDS];
-
-	if (bpf_probe_read_user(window, sizeof(window), (void *)(state + (whose >> 48))))
-		return UNREADABLE;
-	/* A state that is let go loses its context before its memory can be another's (PyThreadState_Clear). */
-	if (window[0] != thread || distance >= STATE_WINDOW_WORDS)
-		return UNREADABLE;
-	return window[distance];
-}
-
 /* The context that the thread made for itself: the one that all others are returned to. 0: it has none, or could not
  * be read.
  */
@@ -202,6 +188,38 @@ static __always_inline u64 unmarked(u64 word, u32 tid)
 	return word >> ADDRESS_BITS == tid / THREAD_SLOTS ? word & ((1ULL << ADDRESS_BITS) - 1) : 0;
 }
 
+/* What a known thread's state has been read for. It is judged some work later: what the kernel has just copied cannot be
+ * had at once.
+ */
+struct glance {
+	u64 whose;
+	u64 base;
+	u64 window[STATE_WINDOW_WORDS];
+	bool is_read;
+};
+
+static __always_inline void glance_at(struct glance *glance, u64 id)
+{
+	const struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
+
+	glance->whose = known->whose;
+	glance->base = unmarked(known->base, id);
+	glance->is_read = (glance->whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id) &&
+			  !bpf_probe_read_user(glance->window, sizeof(glance->window),
+					       (void *)(known->state + (glance->whose >> 48)));
+}
+
+/* The context of the thread by the state that it had last time. UNREADABLE: it has another state. */
+static __always_inline s64 known_context(const struct glance *glance, u64 thread)
+{
+	const u32 distance = glance->whose >> 44 & 15;
+
+	/* A state that is let go loses its context before its memory can be another's (PyThreadState_Clear). */
+	if (!glance->is_read || glance->window[0] != thread || distance >= STATE_WINDOW_WORDS)
+		return UNREADABLE;
+	return glance->window[distance];
+}
+
 /* By the table alone. Gives the context, or an error. */
 static __always_inline s64 look_up_context(u32 index, struct thread_slot *known, u32 tid, u64 thread)
 {
@@ -241,40 +259,31 @@ static __always_inline u64 not_entered(u64 kind, u32 index, u64 base, u32 tid, u
 	return kind << IDENTITY_SHIFT | (greenlet ? greenlet : context);
 }
 
-/* Gives the address of the thread's context with the kind (enum identity_kind) above it: of a known thread by one
- * guarded read, or two. A function of its own, so that the verifier looks at it once.
+/* Gives the address of the thread's context with the kind (enum identity_kind) above it. A function of its own, so that the
+ * verifier looks at it once.
  */
 __noinline u64 find_identity(u64 id, u64 thread)
 {
 	const u32 index = interpreter_of(id >> 32);
 	struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
-	const u64 wanted = (u64)index << 32 | (u32)id, whose = known->whose;
-	const struct interpreter *interpreter;
-	s64 context = UNREADABLE;
+	const struct interpreter *interpreter = &interpreters[index % INTERPRETERS];
+	const u64 kind = interpreter->outside;
+	struct glance glance;
 	u32 entered = 0;
-	u64 kind = 0, base;
+	s64 context;
 
 	if (!index)
 		return 0;
-	if (likely((whose & SLOT_OWNER) == wanted)) {
-		kind = whose >> 40 & 15;
-		context = known_context(whose, known->state, thread);
-	}
-	if (unlikely(context == UNREADABLE)) {
-		kind = interpreters[index % INTERPRETERS].outside;
+	glance_at(&glance, id);
+	context = known_context(&glance, thread);
+	if (unlikely(context == UNREADABLE))
 		context = look_up_context(index, known, id, thread);
-	}
 	if (context == NO_STATE)
 		return 0;
 	if (context == UNREADABLE)
 		goto unreadable;
 	if (!context)
 		return not_entered(kind, index, known->base, id, thread, 0);
-	/* What a thread made for itself stays until its end: another one is one that was entered. */
-	base = unmarked(known->base, id);
-	if (likely(base && kind != IDENTITY_GREENLET))
-		return (base != (u64)context ? IDENTITY_ENTERED : kind) << IDENTITY_SHIFT | context;
-	interpreter = &interpreters[index % INTERPRETERS];
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
 		goto unreadable;
 	if (entered)
@@ -289,30 +298,29 @@ unreadable:
 	return (u64)IDENTITY_UNREADABLE << IDENTITY_SHIFT;
 }
 
-static __always_inline u8 read_identity(u64 id, u64 thread, u64 *context)
+/* Gives the kind, and the context: of a known thread by the one guarded read that was a glance. */
+static __always_inline u8 identity_in(const struct glance *glance, u64 id, u64 thread, u64 *context)
 {
-	const u64 found = find_identity(id, thread);
+	const u64 kind = glance->whose >> 40 & 15;
+	const s64 seen = known_context(glance, thread);
+	u64 found;
 
+	/* What a thread made for itself stays until its end: another one is one that was entered. */
+	if (likely(seen > 0 && glance->base && kind != IDENTITY_GREENLET)) {
+		*context = seen;
+		return glance->base != (u64)seen ? IDENTITY_ENTERED : kind;
+	}
+	found = find_identity(id, thread);
 	*context = found & ((1ULL << IDENTITY_SHIFT) - 1);
 	return found >> IDENTITY_SHIFT;
 }
 
-/* The same where it is read most often: a known thread's, in one guarded read and without a call. */
-static __always_inline u8 read_identity_at_once(u64 id, u64 thread, u64 *context)
+static __always_inline u8 read_identity(u64 id, u64 thread, u64 *context)
 {
-	const struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
-	const u64 whose = known->whose, base = unmarked(known->base, id), kind = whose >> 40 & 15;
-	s64 found;
+	struct glance glance;
 
-	if (likely((whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id) && base &&
-		   kind != IDENTITY_GREENLET)) {
-		found = known_context(whose, known->state, thread);
-		if (likely(found > 0)) {
-			*context = found;
-			return base != (u64)found ? IDENTITY_ENTERED : kind;
-		}
-	}
-	return read_identity(id, thread, context);
+	glance_at(&glance, id);
+	return identity_in(&glance, id, thread, context);
 }
 
 #endif
