@@ -70,14 +70,14 @@ struct placed_call {
 	u8 payload[MEDIUM_PAYLOAD_BYTES + TAIL_BYTES_MAX];
 };
 
+/* The payload is there already, from its start and from its end: what has just been copied is looked at after this, as it
+ * cannot be had at once.
+ */
 static __always_inline void fill_call(struct socket_call *call, const struct call_facts *facts,
-				      const struct connection *connection)
+				      const struct connection *connection, const struct glance *glance, u64 head, u64 tail)
 {
-	struct glance glance;
-
-	glance_at(&glance, facts->id);
 	fill_header_at(&call->header, facts->at_ns ? facts->at_ns : bpf_ktime_get_ns(), RECORD_SOCKET_CALL,
-		       sizeof(*call), facts->id >> 32, (u32)facts->id);
+		       sizeof(*call) + head + tail, facts->id >> 32, (u32)facts->id);
 	if (connection->origin_start)
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
@@ -92,44 +92,32 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 	call->result = facts->result;
 	call->ends = connection->ends;
 	call->fd = facts->fd;
-	call->head_bytes = 0;
-	call->tail_bytes = 0;
+	call->head_bytes = head;
+	call->tail_bytes = tail;
 	call->path_bytes = 0;
 	call->call = facts->kind;
 	call->direction = facts->direction;
-	call->identity = identity_in(&glance, facts->id, facts->thread, &call->context);
+	call->identity = identity_in(glance, facts->id, facts->thread, &call->context);
 	call->reserved = 0;
 }
 
-static __always_inline void add_head(struct socket_call *call, u64 length)
+/* Gives how many bytes were copied: fewer than all are unreadable from there on. */
+static __always_inline u64 copy_pair(struct placed_call *record, const struct buffer *buffer, u64 total)
 {
-	call->head_bytes += length;
-	call->header.size += length;
-}
-
-/* False: unreadable from some byte on. */
-static __always_inline bool copy_pair(struct placed_call *record, const struct buffer *buffer, u64 total)
-{
-	u64 first = bounded(buffer->first.length < total ? buffer->first.length : total, SMALL_PAYLOAD_BYTES);
+	const u64 first = bounded(buffer->first.length < total ? buffer->first.length : total, SMALL_PAYLOAD_BYTES);
 	u64 second;
 
 	if (bpf_probe_read_user(record->payload, first, (void *)buffer->first.base))
-		return false;
-	add_head(&record->call, first);
+		return 0;
 	second = bounded(total - first, SMALL_PAYLOAD_BYTES);
-	if (bpf_probe_read_user(&record->payload[first], second, (void *)buffer->second.base))
-		return false;
-	add_head(&record->call, second);
-	return true;
+	return bpf_probe_read_user(&record->payload[first], second, (void *)buffer->second.base) ? first :
+												  first + second;
 }
 
-static __always_inline bool copy_single(struct placed_call *record, u64 base, u64 total)
+static __always_inline u64 copy_single(struct placed_call *record, u64 base, u64 total)
 {
 	total = bounded(total, SMALL_PAYLOAD_BYTES);
-	if (bpf_probe_read_user(record->payload, total, (void *)base))
-		return false;
-	add_head(&record->call, total);
-	return true;
+	return bpf_probe_read_user(record->payload, total, (void *)base) ? 0 : total;
 }
 
 /* Whether this may be an answer of a failure about which something can be said. */
@@ -188,14 +176,20 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 					struct connection *connection)
 {
 	const bool copies = facts->result > 0 && facts->has_buffer;
-	struct placed_call *record = reserve_at_once(sizeof(struct socket_call) + (copies ? facts->result : 0));
+	const u64 total = copies ? facts->result : 0;
+	struct placed_call *record = reserve_at_once(sizeof(struct socket_call) + total);
+	struct glance glance;
+	u64 head = 0;
 
 	if (!record)
 		return true;
-	fill_call(&record->call, facts, connection);
-	if (copies && !(buffer->segments ? copy_pair(record, buffer, facts->result) :
-					   copy_single(record, buffer->first.base, facts->result)))
-		count(COUNTER_PAYLOAD_UNREADABLE);
+	glance_at(&glance, facts->id);
+	if (copies) {
+		head = buffer->segments ? copy_pair(record, buffer, total) : copy_single(record, buffer->first.base, total);
+		if (unlikely(head != total))
+			count(COUNTER_PAYLOAD_UNREADABLE);
+	}
+	fill_call(&record->call, facts, connection, &glance, head, 0);
 	if (unlikely(facts->position == 0) &&
 	    begins_frames((const u64 *)record->payload, record->call.head_bytes, connection->origin_start))
 		connection->whole = 1;
@@ -217,6 +211,7 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 {
 	struct call_facts facts;
 	struct placed_call *record;
+	struct glance glance;
 	u64 total, head, tail;
 
 	if (!given || !buffer || !connection)
@@ -228,19 +223,15 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 	record = reserve(sizeof(struct socket_call) + head + tail);
 	if (!record)
 		return true;
-	fill_call(&record->call, &facts, connection);
+	glance_at(&glance, facts.id);
 	if (bpf_probe_read_user(record->payload, head, (void *)buffer->first.base)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
-	} else {
-		add_head(&record->call, head);
-		if (bpf_probe_read_user(&record->payload[head], tail,
-					(void *)buffer->first.base + (total - tail))) {
-			count(COUNTER_PAYLOAD_UNREADABLE);
-		} else {
-			record->call.tail_bytes = tail;
-			record->call.header.size += tail;
-		}
+		head = tail = 0;
+	} else if (bpf_probe_read_user(&record->payload[head], tail, (void *)buffer->first.base + (total - tail))) {
+		count(COUNTER_PAYLOAD_UNREADABLE);
+		tail = 0;
 	}
+	fill_call(&record->call, &facts, connection, &glance, head, tail);
 	if (unlikely(comes_second(&facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
@@ -255,13 +246,15 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct socket_call *call;
 	struct call_facts facts;
+	struct glance glance;
 	u64 size;
 
 	if (!scratch || !given || !buffer || !connection)
 		return 0;
 	facts = *given;
 	call = &scratch->call;
-	fill_call(call, &facts, connection);
+	glance_at(&glance, facts.id);
+	fill_call(call, &facts, connection, &glance, 0, 0);
 	if (facts.result > 0 && facts.has_buffer) {
 		scratch->walk.buffer = *buffer;
 		if (connection->whole)

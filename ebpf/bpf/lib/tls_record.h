@@ -118,6 +118,7 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 __noinline int tell_part(struct tls_part *part)
 {
 	struct placed_tls_call *record;
+	struct glance glance;
 
 	/* Never true; the verifier cannot know. */
 	if (!part)
@@ -125,11 +126,12 @@ __noinline int tell_part(struct tls_part *part)
 	record = reserve(sizeof(struct tls_call) + bounded(part->head, HEAD_BYTES_MAX) + bounded(part->tail, TAIL_BYTES_MAX));
 	if (!record)
 		return true;
+	glance_at(&glance, part->id);
 	fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);
 	record->call.position = part->position;
 	record->call.bytes = part->bytes;
-	record->call.identity = read_identity(part->id, part->thread, &record->call.context);
 	copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);
+	record->call.identity = identity_in(&glance, part->id, part->thread, &record->call.context);
 	if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {
 		discard(&record->call.header);
 		return false;
