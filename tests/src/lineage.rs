@@ -79,6 +79,8 @@ pub struct Tally {
     pub wrong: Vec<String>,
     /// Calls without a parent, by the reason that is told.
     pub unknown: BTreeMap<String, usize>,
+    /// What the probe has said, but for its loader.
+    pub log: String,
 }
 
 /// Watches the server while so many clients ask it at the same time.
@@ -147,7 +149,9 @@ pub fn drive(
         // Calls of which the parent is not known yet come when the probe stops.
         probe.wait_for_spans(before + requests * (1 + CALLS), Duration::from_secs(2));
     }
-    Ok(tally(&probe.stop()?))
+    let (spans, log) = probe.stop_with_log()?;
+    let said: Vec<&str> = log.lines().filter(|line| !line.contains(" libbpf: ")).collect();
+    Ok(Tally { log: said.join("\n"), ..tally(&spans) })
 }
 
 /// All at once on one connection.

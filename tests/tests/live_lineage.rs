@@ -31,13 +31,13 @@ fn start(kind: &str) -> Server {
 
 fn tally(kind: &str, sight: Sight, (client, style): (&str, &str), load: Load, clients: usize) -> Tally {
     let tally = drive(&start(kind), sight, Fan { client, style }, load, clients).unwrap();
-    let Tally { calls, requests, known, wrong, unknown, of_answered, known_of_answered } = &tally;
+    let Tally { calls, requests, known, wrong, unknown, of_answered, known_of_answered, log } = &tally;
     println!(
         "{kind} {client} {style} {load:?} {sight:?}: {known} of {calls} calls of {requests} requests known, \
          {known_of_answered} of {of_answered} of those answered, {} wrong, {unknown:?}",
         wrong.len()
     );
-    assert!(wrong.is_empty(), "{} wrong, the first: {}", wrong.len(), wrong[0]);
+    assert!(wrong.is_empty(), "{} wrong, the first: {}\n{log}", wrong.len(), wrong[0]);
     // A request that its client has given up is none any more, while its task may still call.
     assert!(load == Load::Cancelled || !unknown.contains_key("none told"), "{unknown:?}");
     tally
@@ -49,7 +49,8 @@ fn assert_known(tally: &Tally, load: Load) {
         Load::Cancelled => (tally.known_of_answered, tally.of_answered),
         _ => (tally.known, tally.calls),
     };
-    assert!(calls > 0 && known * 1000 >= calls * 999, "{known} of {calls} known: {:?}", tally.unknown);
+    let Tally { unknown, log, .. } = tally;
+    assert!(calls > 0 && known * 1000 >= calls * 999, "{known} of {calls} known: {unknown:?}\n{log}");
 }
 
 /// By the answers alone. What each server and each way of calling is chosen for: the least of calls that must be known,

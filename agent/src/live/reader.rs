@@ -23,6 +23,7 @@ impl Reader {
         self.ring.consume(|record, copies_lost| {
             if copies_lost != *known_lost {
                 *known_lost = copies_lost;
+                tracing::debug!("copies of contexts were lost: it begins anew which task starts which");
                 // Without a clock no later one is trusted either.
                 pipeline.lose_copies(clock::monotonic_ns().unwrap_or(u64::MAX));
             }
