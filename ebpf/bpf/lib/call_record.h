@@ -177,7 +177,7 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 {
 	const bool copies = facts->result > 0 && facts->has_buffer;
 	const u64 total = copies ? facts->result : 0;
-	struct placed_call *record = reserve_at_once(sizeof(struct socket_call) + total);
+	struct placed_call *record = reserve(sizeof(struct socket_call) + total);
 	struct glance glance;
 	u64 head = 0;
 

@@ -106,21 +106,17 @@ static __always_inline void *record_at(u64 at, u64 size)
 	return head + 1;
 }
 
-/* Room for a record of so many bytes, or NULL (counted). The record is written in place, then submitted. */
+/* Room for a record of so many bytes, or NULL (counted): mostly without a call. The record is written in place, then
+ * submitted.
+ */
 static __always_inline void *reserve(u64 size)
-{
-	return record_at(take_room(size), size);
-}
-
-/* The same where room is asked for most often: mostly without a call. */
-static __always_inline void *reserve_at_once(u64 size)
 {
 	const u64 room = room_of(size), at = at_hand.ring_given;
 
 	if (likely((s64)(at + room - at_hand.ring_reader.read) <= (s64)config.ring_bytes &&
 		   __sync_val_compare_and_swap(&at_hand.ring_given, at, at + room) == at))
 		return record_at(at, size);
-	return reserve(size);
+	return record_at(take_room(size), size);
 }
 
 static __always_inline void sign(struct record_header *record)
