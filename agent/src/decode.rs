@@ -84,6 +84,7 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
             identity => identity,
         },
         timing: timing(call),
+        asks_frame: call.header.flags & abi::FLAG_ASKS_FRAME != 0,
     }
 }
 
@@ -133,6 +134,7 @@ fn tls_call<'a>(call: &TlsCall, head: &'a [u8], tail: &'a [u8]) -> Option<model:
         identity: identity(call.identity, call.context),
         position: call.position,
         payload: (call.bytes > 0).then_some(Payload { len: call.bytes, head, tail }),
+        asks_frame: call.header.flags & abi::FLAG_ASKS_FRAME != 0,
     })
 }
 

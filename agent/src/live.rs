@@ -12,10 +12,11 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ebpf::{Kernel, ProgramStatus};
-use model::{ConnectionId, Process};
+use ebpf::{Kernel, ProgramStatus, abi};
+use model::{Bearer, ConnectionId, Direction, Process};
 use report::Remote;
 use tokio::sync::oneshot;
+use trace::FrameBegin;
 use trace::sample::Rules;
 
 use crate::clock;
@@ -110,6 +111,10 @@ fn drain(
     let ended = loop {
         active.sleep(kernel, &mut reader, pipeline, interval);
         reader.feed(pipeline);
+        // At once: where a frame begins is of use only as long as nothing more has passed.
+        kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
+        kernel.copy_whole_tls(pipeline.tracer().whole_tls().map(|session| session.0))?;
+        kernel.tell_frames(pipeline.tracer().frame_begins().map(told))?;
         active.expect_record(kernel);
         let now_ns = clock::monotonic_ns()?;
         if now_ns >= next_look_ns {
@@ -136,7 +141,6 @@ fn drain(
         }
         read_routes(&mut inside.routes, pipeline, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
-        kernel.copy_whole(pipeline.tracer().whole().map(|connection| connection.0))?;
         let news = pipeline.news();
         if let Ok(mut exceptions) = inside.exceptions.lock() {
             exceptions.hear(kernel, &news, now_ns);
@@ -161,7 +165,6 @@ fn drain(
             tracing::debug!("{pid}: followed: {interpreter}");
         }
         kernel.ignore_data(pipeline.tracer().settled().map(|connection| connection.0))?;
-        kernel.copy_whole_tls(pipeline.tracer().whole_tls().map(|session| session.0))?;
         kernel.ignore_tls(pipeline.tracer().let_go_tls().map(|session| session.0))?;
         for pid in pipeline.tracer().encrypted_processes() {
             inside.libraries.look_at(kernel, pid, now_ns);
@@ -188,6 +191,19 @@ fn drain(
     reader.feed(pipeline);
     pipeline.feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });
     Ok(ended)
+}
+
+/// In the kernel's words.
+fn told(FrameBegin { on, direction, position }: FrameBegin) -> ebpf::FrameBegin {
+    let on = match on {
+        Bearer::Connection(connection) => connection.0,
+        Bearer::TlsSession(session) => session.0 | abi::TLS_OBJECT,
+    };
+    let direction = match direction {
+        Direction::Received => abi::DIRECTION_RECEIVED,
+        Direction::Sent => abi::DIRECTION_SENT,
+    };
+    ebpf::FrameBegin { on, direction, position }
 }
 
 /// Hands on what was read of routes, and asks for more where it is missed.

@@ -12,7 +12,7 @@ enum limit {
 	HEAD_BYTES_MAX = 8192,
 	TAIL_BYTES_MAX = 16,
 	PATH_BYTES_MAX = 108, /* sizeof(sockaddr_un.sun_path) */
-	SEGMENTS_MAX = 16,
+	SEGMENTS_MAX = 64,
 	WATCHED_SLOTS = 8192,
 	SLOT_ASK_TABLE = 0x7fffffff, /* who has this slot cannot be told from it: the table knows */
 	INTERPRETERS = 256,
@@ -44,10 +44,10 @@ enum record_kind {
 enum record_flag {
 	/* Positions count from the connection's first byte. */
 	FLAG_ORIGIN_START = 1,
-	/* The path after the payload is the peer's, not this end's. */
-	FLAG_PATH_OF_PEER = 2,
+	FLAG_PATH_OF_PEER = 2, /* the path after the payload is the peer's, not this end's */
 	/* Earlier bytes of this direction had to wait in the process: who sends may not be who wrote. */
 	FLAG_DEFERRED = 4,
+	FLAG_ASKS_FRAME = 8, /* of a call that is copied whole: it is not known where in it a frame of HTTP/2 begins */
 };
 
 /* What the agent asks for on a connection. */

@@ -46,6 +46,8 @@ pub const FLAG_PATH_OF_PEER: u16 = 2;
 
 /// Earlier bytes of this direction had to wait in the process: who sends may not be who wrote.
 pub const FLAG_DEFERRED: u16 = 4;
+/// Of a call that is copied whole: it is not known where in it a frame of HTTP/2 begins.
+pub const FLAG_ASKS_FRAME: u16 = 8;
 
 /// `enum wish`: record nothing more.
 pub const WISH_IGNORE: u8 = 1;
@@ -846,6 +848,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),
+    ("FLAG_ASKS_FRAME", FLAG_ASKS_FRAME as u64),
     ("WISH_IGNORE", WISH_IGNORE as u64),
     ("WISH_WHOLE", WISH_WHOLE as u64),
     ("WISH_IGNORE_DATA", WISH_IGNORE_DATA as u64),

@@ -167,45 +167,6 @@ impl Kernel {
         while self.links.pop().is_some() {}
     }
 
-    /// Records nothing more of these connections.
-    pub fn ignore(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(connections, abi::WISH_IGNORE)
-    }
-
-    /// Copies the calls on these connections whole from now on, as far as [`Options::whole_bytes`] goes.
-    pub fn copy_whole(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(connections, abi::WISH_WHOLE)
-    }
-
-    /// Records no more bytes of these connections, only how they end.
-    pub fn ignore_data(&mut self, connections: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(connections, abi::WISH_IGNORE_DATA)
-    }
-
-    /// Tells calls of these objects of TLS libraries whole from now on.
-    pub fn copy_whole_tls(&mut self, sessions: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(sessions.into_iter().map(|session| session | abi::TLS_OBJECT), abi::WISH_WHOLE)
-    }
-
-    /// Tells nothing more of these objects of TLS libraries.
-    pub fn ignore_tls(&mut self, sessions: impl IntoIterator<Item = u64>) -> Result<(), LoadError> {
-        self.wish(sessions.into_iter().map(|session| session | abi::TLS_OBJECT), abi::WISH_IGNORE)
-    }
-
-    fn wish(&mut self, connections: impl IntoIterator<Item = u64>, wish: u8) -> Result<(), LoadError> {
-        let mut any = false;
-        for connection in connections {
-            let map = &self.skeleton.maps.wishes;
-            map.update(&connection.to_ne_bytes(), &[wish], MapFlags::ANY)
-                .map_err(|source| LoadError::Map { map: "wishes", source })?;
-            any = true;
-        }
-        if any && let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            shared(&mut bss.at_hand.wish_round).fetch_add(1, Ordering::Release);
-        }
-        Ok(())
-    }
-
     /// The ring's end for the agent, of which there is one. It may be read while this side is loaded.
     pub fn ring(&mut self) -> Result<Ring, LoadError> {
         let maps = &mut self.skeleton.maps;

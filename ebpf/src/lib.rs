@@ -21,6 +21,8 @@ mod ring;
 mod skeleton;
 #[cfg(feature = "kernel")]
 mod user_probe;
+#[cfg(feature = "kernel")]
+mod wishes;
 
 pub mod abi;
 pub mod record;
@@ -37,3 +39,5 @@ pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 pub use ring::Ring;
 #[cfg(feature = "kernel")]
 pub use user_probe::{UserProbe, UserProgram, UserSite};
+#[cfg(feature = "kernel")]
+pub use wishes::FrameBegin;

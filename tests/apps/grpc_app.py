@@ -1,5 +1,6 @@
 """gRPC with grpcio and with grpclib: `grpc_app.py grpcio|grpclib serve PORT [CERTIFICATE KEY]` and `... call PORT COUNT
-[CERTIFICATE]`, with a certificate inside the TLS that grpcio brings along. `bulk` instead of `call` sends large messages.
+[CERTIFICATE]`, with a certificate inside the TLS that grpcio brings along. `bulk` instead of `call` sends large messages;
+so does `held`, on a connection that is open before the first word comes, and has had a small call before the second does.
 
 Messages are plain bytes. Methods: Echo (one, one), Count (one, many), Sum (many, one), Chat (many, many), Fail (an
 error with the code that is asked for). A caller waits for a line on stdin; then one JSON object a line for each call:
@@ -43,6 +44,14 @@ def bulk(count, library):
         calls += [("Chat", [HUGE, b"between", HUGE, b"", HUGE, LARGE], 6, 0), ("Chat", [LARGE] * 50, 50, 0)]
     for number in range(count):
         yield *calls[number % len(calls)], number
+
+
+EARLY = ("Echo", [b"early"], 1, 0, "early")
+
+
+def next_word():
+    print("open", flush=True)
+    sys.stdin.readline()
 
 
 def line(step, responses, status, start_ns):
@@ -91,7 +100,7 @@ def serve_grpcio(port, certificate=None, key=None):
     server.wait_for_termination()
 
 
-def call_grpcio(port, steps, certificate=None):
+def call_grpcio(port, steps, held, certificate=None):
     from concurrent import futures
 
     import grpc
@@ -125,6 +134,11 @@ def call_grpcio(port, steps, certificate=None):
             assert (responses, status) == (expected, step[3]), step
             return line(step, responses, status, start_ns)
 
+        if held:
+            grpc.channel_ready_future(channel).result(30)
+            next_word()
+            print(call(EARLY), flush=True)
+            sys.stdin.readline()
         with futures.ThreadPoolExecutor(4) as pool:
             for told in pool.map(call, steps):
                 print(told, flush=True)
@@ -185,7 +199,7 @@ def serve_grpclib(port):
     asyncio.run(main())
 
 
-def call_grpclib(port, steps):
+def call_grpclib(port, steps, held):
     from grpclib.client import Channel, StreamStreamMethod, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
     from grpclib.exceptions import GRPCError
 
@@ -206,6 +220,11 @@ def call_grpclib(port, steps):
             assert (responses, status) == (expected, step[3]), step
             return line(step, responses, status, start_ns)
 
+        if held:
+            await channel.__connect__()
+            next_word()
+            print(await call(EARLY), flush=True)
+            sys.stdin.readline()
         for first in range(0, len(steps), 8):
             for told in await asyncio.gather(*map(call, steps[first : first + 8])):
                 print(told, flush=True)
@@ -219,6 +238,8 @@ if __name__ == "__main__":
     if what == "serve":
         {"grpcio": serve_grpcio, "grpclib": serve_grpclib}[library](port, *sys.argv[4:])
     else:
-        sys.stdin.readline()
+        held = what == "held"
+        if not held:
+            sys.stdin.readline()
         steps = list(plan(int(sys.argv[4])) if what == "call" else bulk(int(sys.argv[4]), library))
-        {"grpcio": call_grpcio, "grpclib": call_grpclib}[library](port, steps, *sys.argv[5:])
+        {"grpcio": call_grpcio, "grpclib": call_grpclib}[library](port, steps, held, *sys.argv[5:])

@@ -1,6 +1,6 @@
-"""Large bodies over HTTP/2 with httpx, four at once: `http2_bulk.py URL COUNT BYTES [CERTIFICATE]`.
+"""Large bodies over HTTP/2 with httpx, four at once: `http2_bulk.py before|after URL COUNT BYTES [CERTIFICATE]`.
 
-Waits for a line on stdin before it asks. Half of the requests are sent so many bytes, all on one connection, the others
+Waits for a line on stdin before it asks, with connections that it opens after that or has opened before. Half of the requests are sent so many bytes, all on one connection, the others
 send as many, each on its own. One JSON object a line for each: method, target, status, request_bytes, response_bytes, start_ns, last_ns. Bytes are counted from
 the frames in clear text, by a reader of frames that knows nothing of the library that wrote them.
 """
@@ -101,12 +101,29 @@ class Caller:
         return response
 
 
-async def main(base, count, size, certificate=None):
-    at_once = asyncio.Semaphore(AT_ONCE)
+async def fresh(base, count, size, at_once, certificate):
+    """Every connection is opened now."""
     shared = Caller(base, certificate)
     # So that the others find a connection.
     await shared.ask("GET", "/fast")
+    await load(count, size, at_once, shared, lambda: Caller(base, certificate))
 
+
+async def held(base, count, size, at_once, certificate):
+    """Every connection is open before the word comes, and has been asked on; another word comes when it was asked on again."""
+    callers = [Caller(base, certificate) for _ in range(1 + count // 2)]
+    for caller in callers:
+        await caller.client.get(base + "/fast")
+    print("open")
+    sys.stdin.readline()
+    # Not the path from before, which the header block would only refer to.
+    for number, caller in enumerate(callers):
+        await caller.ask("GET", f"/fast?early={number}")
+    sys.stdin.readline()
+    await load(count, size, at_once, callers.pop(), callers.pop)
+
+
+async def load(count, size, at_once, shared, next_caller):
     async def fetch(number):
         async with at_once:
             response = await shared.ask("GET", f"/big?bytes={size}&n={number}")
@@ -114,7 +131,7 @@ async def main(base, count, size, certificate=None):
 
     async def send(number):
         async with at_once:
-            caller = Caller(base, certificate)
+            caller = next_caller()
             response = await caller.ask("POST", f"/echo?n={number}", b"x" * size)
             await caller.client.aclose()
         assert response.text == str(size)
@@ -124,6 +141,13 @@ async def main(base, count, size, certificate=None):
     await shared.client.aclose()
 
 
+async def main(since, base, count, size, certificate=None):
+    begin = held if since == "before" else fresh
+    await begin(base, int(count), int(size), asyncio.Semaphore(AT_ONCE), certificate)
+
+
 if __name__ == "__main__":
-    sys.stdin.readline()
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))
+    sys.stdout.reconfigure(line_buffering=True)
+    if sys.argv[1] == "after":
+        sys.stdin.readline()
+    asyncio.run(main(*sys.argv[1:]))

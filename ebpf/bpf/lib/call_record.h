@@ -133,8 +133,8 @@ static __always_inline bool comes_second(const struct call_facts *facts, const s
 	return may_fail(facts) && is_failure(payload, call->head_bytes, connection->whole);
 }
 
-/* What was copied of a call is all of it: nothing is left out, but the next call may be a larger one. A function of its
- * own, so that the verifier looks at it once.
+/* What was copied of a call is all of it: nothing is left out, but the next call may be a larger one. False: it cannot be
+ * followed. A function of its own, so that the verifier looks at it once.
  */
 __noinline int follow_small(const struct placed_call *record, u32 *between)
 {
@@ -144,7 +144,8 @@ __noinline int follow_small(const struct placed_call *record, u32 *between)
 	if (!record || !between)
 		return 0;
 	bytes = record->call.head_bytes;
-	frames = take_frames(record->call.connection, record->call.direction, record->call.position, true, between);
+	frames = take_frames(record->call.connection, record->call.direction, record->call.position, bytes, true,
+			     between);
 	if (!frames)
 		return 0;
 	for (u32 i = 0; i < SMALL_WINDOWS; i++) {
@@ -156,7 +157,7 @@ __noinline int follow_small(const struct placed_call *record, u32 *between)
 		       bytes - done < WINDOW_BYTES ? bytes - done : WINDOW_BYTES);
 	}
 	leave_frames(frames, record->call.position + bytes, true, between);
-	return 0;
+	return true;
 }
 
 /* Mostly frames begin and end with the call. A function of its own, as the one before. */
@@ -164,11 +165,10 @@ __noinline int follow_frames(const struct placed_call *record, u32 *between)
 {
 	if (!record || !between)
 		return 0;
-	if (*between == between_frames(record->call.position) && are_whole_frames(record->payload, record->call.head_bytes))
-		*between = between_frames(record->call.position + record->call.head_bytes);
-	else
-		follow_small(record, between);
-	return 0;
+	if (*between != between_frames(record->call.position) || !are_whole_frames(record->payload, record->call.head_bytes))
+		return follow_small(record, between);
+	*between = between_frames(record->call.position + record->call.head_bytes);
+	return true;
 }
 
 /* False: something comes first, nothing is written. */
@@ -192,13 +192,18 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 	fill_call(&record->call, facts, connection, &glance, head, 0);
 	if (unlikely(facts->position == 0) &&
 	    begins_frames((const u64 *)record->payload, record->call.head_bytes, connection->origin_start))
-		connection->whole = 1;
+		connection->whole = WHOLE;
 	if (unlikely(comes_second(facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
 	}
-	if (unlikely(connection->whole) && copies && record->call.head_bytes == facts->result)
-		follow_frames(record, &connection->between[facts->direction & 1]);
+	if (unlikely(connection->whole) && copies && record->call.head_bytes == facts->result &&
+	    !follow_frames(record, &connection->between[facts->direction & 1])) {
+		record->call.header.flags |= FLAG_ASKS_FRAME;
+		submit(&record->call.header);
+		ask_at_once(&connection->whole);
+		return true;
+	}
 	submit(&record->call.header);
 	return true;
 }
@@ -257,8 +262,11 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 	fill_call(call, &facts, connection, &glance, 0, 0);
 	if (facts.result > 0 && facts.has_buffer) {
 		scratch->walk.buffer = *buffer;
-		if (connection->whole)
-			return copy_whole(slot, facts.result, &connection->between[facts.direction & 1]);
+		if (connection->whole) {
+			if (!copy_whole(slot, facts.result, &connection->between[facts.direction & 1]))
+				ask_at_once(&connection->whole);
+			return 0;
+		}
 		copy_payload(slot, facts.result);
 	}
 	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {
@@ -284,7 +292,7 @@ static __always_inline void write_more(struct call_facts facts, struct buffer bu
 
 	/* Only a connection's first call tells: what follows an upgrade is told by the agent. */
 	if (facts.position == 0 && copies && begins_http2(&buffer, facts.result, connection->origin_start))
-		connection->whole = 1;
+		connection->whole = WHOLE;
 	if (copies && !lacks_path && !buffer.segments && !connection->whole &&
 	    config.head_bytes <= MEDIUM_PAYLOAD_BYTES && write_medium(&facts, &buffer, connection))
 		return;

@@ -12,6 +12,7 @@
 
 #include "at_hand.h"
 #include "filter.h"
+#include "told_frames.h"
 
 struct connection {
 	u64 id;
@@ -26,7 +27,7 @@ struct connection {
 	u8 path_sent;
 	u8 deferred; /* bytes that were to be sent wait in the process */
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
-	u8 whole; /* calls are copied whole, as far as they can be */
+	u8 whole; /* enum wholeness */
 	u32 between[2]; /* by direction: see between_frames */
 	/* Behind what each call looks at: with a slot's owner that is one cache line. */
 	struct endpoints ends;
@@ -349,6 +350,18 @@ static __always_inline void forget_connection(struct sock *sk)
 		bpf_map_delete_elem(&connections_by_address, &address);
 }
 
+/* A function of its own, so that the verifier looks at it once. */
+__noinline int hear_frames(struct connection *connection)
+{
+	if (!connection)
+		return 0;
+	hear_frame(connection->id, DIRECTION_RECEIVED, connection->received, &connection->between[DIRECTION_RECEIVED],
+		   &connection->whole);
+	hear_frame(connection->id, DIRECTION_SENT, connection->sent, &connection->between[DIRECTION_SENT],
+		   &connection->whole);
+	return 0;
+}
+
 /* `is_data`: bytes have passed, not an end or a state. */
 static __always_inline bool is_ignored(struct connection *connection, bool is_data)
 {
@@ -360,11 +373,13 @@ static __always_inline bool is_ignored(struct connection *connection, bool is_da
 		wish = bpf_map_lookup_elem(&wishes, &connection->id);
 		if (wish) {
 			if (*wish == WISH_WHOLE)
-				connection->whole = 1;
+				connection->whole = WHOLE;
 			else
 				connection->ignored = *wish;
 			bpf_map_delete_elem(&wishes, &connection->id);
 		}
+		if (connection->whole)
+			hear_frames(connection);
 	}
 	return connection->ignored == WISH_IGNORE || (is_data && connection->ignored == WISH_IGNORE_DATA);
 }

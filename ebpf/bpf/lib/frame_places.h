@@ -8,6 +8,7 @@
 
 #include "answer.h"
 #include "payload.h"
+#include "told_frames.h"
 
 enum {
 	FOLLOWED_MAX = 8192,
@@ -74,12 +75,6 @@ struct messages {
 	u8 reserved[2];
 };
 
-struct stream_key {
-	u64 id; /* the connection's, or with TLS_OBJECT that of an object of a TLS library */
-	u32 direction;
-	u32 stream; /* 0: all of them */
-};
-
 enum frames_stage {
 	FRAMES_BEGIN = 0,
 	AT_FRAME_HEADER = 1,
@@ -96,6 +91,7 @@ struct frames {
 	u32 left;     /* of the frame's payload */
 	u32 stream;   /* of the last DATA frame */
 	u32 parked;   /* other streams in the middle of a message */
+	u32 taken;    /* a call is at it */
 	struct stream_key key;
 	u8 stage; /* enum frames_stage */
 	u8 have;  /* of the present frame header */
@@ -104,7 +100,7 @@ struct frames {
 	u8 begun;  /* messages in the present frame */
 	u8 empty;  /* of them, the last ones in a row without content */
 	u8 copies_all; /* nothing is left out of this call */
-	u8 reserved[5];
+	u8 reserved;
 	u8 header[HEADER_ROOM];
 	struct messages messages; /* of that stream */
 	struct window window;
@@ -144,14 +140,6 @@ static __always_inline void end_frame(struct frames *frames)
 	frames->have = 0;
 }
 
-/* Where a direction stands between two frames and no stream in the middle of a message, nothing else need be known of it:
- * the position, cut short, and one more, as 0 is none.
- */
-static __always_inline u32 between_frames(u64 position)
-{
-	return (u32)position + 1;
-}
-
 /* Whether all frames that begin in what was copied of a call end there, and so do the messages in them, if they are
  * gRPC's. `payload` has room for a frame header more.
  */
@@ -180,31 +168,48 @@ static __always_inline bool are_whole_frames(const u8 *payload, u64 bytes)
 	return false;
 }
 
-/* NULL: it cannot be followed. `between`: see between_frames. Only who has the position is at it: two calls never have
- * the same.
- */
-static __always_inline struct frames *take_frames(u64 id, u32 direction, u64 position, bool copies_all, u32 *between)
+/* Nothing is known of a direction but that a frame begins so many bytes ahead. What comes before it is copied. */
+static __always_inline void begin_frames(struct frames *frames, u32 ahead)
 {
-	const bool is_between = *between == between_frames(position);
+	__builtin_memset(&frames->messages, 0, sizeof(frames->messages));
+	frames->parked = 0;
+	frames->opened = 1;
+	frames->flags = 0;
+	end_frame(frames);
+	if (ahead) {
+		frames->left = ahead;
+		frames->stage = IN_FRAME;
+	}
+}
+
+/* NULL: it cannot be followed. `between`: see between_frames. One call at a time is at it: of two at once only one can
+ * begin where it stands.
+ */
+static __always_inline struct frames *take_frames(u64 id, u32 direction, u64 position, u64 bytes, bool copies_all,
+						  u32 *between)
+{
+	const u32 ahead = *between - between_frames(position);
+	const bool is_told = *between && ahead < bytes && ahead <= FRAME_BYTES_MAX;
 	const struct stream_key key = { .id = id, .direction = direction };
 	struct frames *frames = bpf_map_lookup_elem(&followed_frames, &key);
 
-	if (!frames && (position == 0 || is_between)) {
+	if (!frames && (position == 0 || is_told)) {
 		bpf_map_update_elem(&followed_frames, &key, &new_frames, BPF_NOEXIST);
 		frames = bpf_map_lookup_elem(&followed_frames, &key);
 		if (frames)
 			frames->key = key;
 	}
-	if (!frames)
+	/* What is told may lie behind this call. */
+	if (is_told || ahead > FRAME_BYTES_MAX)
+		*between = 0;
+	if (!frames || __sync_val_compare_and_swap(&frames->taken, 0, 1))
 		return 0;
-	*between = 0;
-	if (is_between) {
-		frames->opened = 1;
-		frames->parked = 0;
-		__builtin_memset(&frames->messages, 0, sizeof(frames->messages));
-		end_frame(frames);
-	} else if (frames->position != position) {
-		frames->stage = FRAMES_LOST;
+	if (frames->position != position || frames->stage == FRAMES_LOST) {
+		if (!is_told) {
+			frames->taken = 0;
+			return 0;
+		}
+		begin_frames(frames, ahead);
 	}
 	frames->left_out = 0;
 	frames->copies_all = copies_all;
@@ -222,6 +227,7 @@ static __always_inline void leave_frames(struct frames *frames, u64 position, bo
 	if (frames->stage == AT_FRAME_HEADER && !frames->have && !frames->parked && !messages->left && !messages->have &&
 	    messages->stage != MESSAGES_CROWDED)
 		*between = between_frames(position);
+	frames->taken = 0;
 }
 
 #endif

@@ -2,8 +2,9 @@
  * copied: the content of large DATA frames. Frame headers, header blocks and all else that is small are copied, and so
  * is what gRPC puts in front of each message within the content.
  *
- * Where a frame begins is known from the first byte on, or not at all: what cannot be followed any more is copied as far
- * as calls are copied whole. What is left out is told by its length, so whoever reads it needs nothing of this.
+ * Where a frame begins is known from the first byte on, or from where the agent has found one to begin: until then, and
+ * where frames cannot be followed any more, all is copied as far as calls are copied whole, and the agent is asked. What is
+ * left out is told by its length, so whoever reads it needs nothing of this.
  */
 #ifndef STARDUST_PROBE_FRAMES_H
 #define STARDUST_PROBE_FRAMES_H

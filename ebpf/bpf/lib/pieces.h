@@ -34,6 +34,16 @@ static __always_inline bool begins_http2(const struct buffer *buffer, s64 result
 	return begins_frames(words, bytes, is_start);
 }
 
+/* A record that has just been sent asks where a frame begins. */
+static __always_inline void ask_at_once(u8 *whole)
+{
+	if (*whole != WHOLE_AND_ASKS)
+		return;
+	*whole = WHOLE;
+	at_hand.ring_reader.hurries = 1;
+	wake_reader();
+}
+
 /* Sends the record in the making, which tells of `result` bytes. */
 static __always_inline void emit_piece(struct scratch *scratch, u64 result)
 {
@@ -130,7 +140,9 @@ __noinline bool copy_steps(u32 slot, struct frames *frames)
 	return true;
 }
 
-/* Copies a call's `total` bytes, found by `walk.buffer`; the record's other fields are filled in already. */
+/* Copies a call's `total` bytes, found by `walk.buffer`; the record's other fields are filled in already. False: frames
+ * were not followed in it.
+ */
 __noinline int copy_whole(u32 slot, u64 total, u32 *between)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
@@ -138,7 +150,7 @@ __noinline int copy_whole(u32 slot, u64 total, u32 *between)
 	struct walk *walk;
 
 	if (!scratch || !between)
-		return 0;
+		return true;
 	walk = &scratch->walk;
 	walk->total = total;
 	walk->done = 0;
@@ -148,13 +160,16 @@ __noinline int copy_whole(u32 slot, u64 total, u32 *between)
 	walk->position = scratch->call.position;
 	walk->segment_begin = 0;
 	walk->segment = 0;
-	frames = take_frames(scratch->call.connection, scratch->call.direction, walk->position, false, between);
+	frames = take_frames(scratch->call.connection, scratch->call.direction, walk->position, total, false,
+			     between);
+	if (!frames)
+		scratch->call.header.flags |= FLAG_ASKS_FRAME;
 	for (u32 i = 0; i < PIECE_ROUNDS_MAX && copy_steps(slot, frames); i++)
 		;
 	if (frames)
 		leave_frames(frames, walk->position + total, walk->done == total, between);
 	emit_piece(scratch, total - walk->begin);
-	return 0;
+	return !!frames;
 }
 
 #endif

@@ -184,16 +184,23 @@ static __always_inline const struct pt_regs *user_registers(struct task_struct *
 	return bpf_rdonly_cast(task->stack + distance, bpf_core_type_id_kernel(struct pt_regs));
 }
 
+/* The verifier refuses what the compiler may do with values that nobody has set, even if nobody looks at them. */
+static __always_inline bool no_arguments(struct arguments *arguments)
+{
+	__builtin_memset(arguments, 0, sizeof(*arguments));
+	return false;
+}
+
 /* False: no system call of this process is running that the program could read. */
 static __always_inline bool read_arguments(struct task_struct *task, struct arguments *arguments)
 {
 	const struct pt_regs *regs;
 
 	if (task->flags & PF_IO_WORKER)
-		return false;
+		return no_arguments(arguments);
 	if (is_compat_call(task)) {
 		count(COUNTER_COMPAT_CALL);
-		return false;
+		return no_arguments(arguments);
 	}
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
 		/* Since 5.15: a typed pointer, read without a helper call. */

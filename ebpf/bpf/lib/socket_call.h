@@ -164,8 +164,10 @@ static __always_inline int record_watched_call(struct task_struct *task, struct 
 						      result);
 		if (typed && direction == DIRECTION_RECEIVED)
 			read_arrival(sk, connection->origin_start && facts.position == 0, &facts.arrival);
-		if (!facts.has_buffer)
+		if (!facts.has_buffer) {
+			connection->between[direction & 1] = 0;
 			count(COUNTER_WITHOUT_CONTENT + facts.kind);
+		}
 	} else {
 		facts.position = direction == DIRECTION_RECEIVED ? connection->received : connection->sent;
 	}

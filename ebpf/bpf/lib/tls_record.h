@@ -85,6 +85,7 @@ struct tls_part {
 	u64 copied;
 	bool frames; /* it is HTTP/2 */
 	bool is_even; /* see are_whole_frames */
+	bool asks_frame; /* see FLAG_ASKS_FRAME */
 	bool may_fail; /* something may come first: see tell_part */
 };
 
@@ -130,6 +131,8 @@ __noinline int tell_part(struct tls_part *part)
 	fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);
 	record->call.position = part->position;
 	record->call.bytes = part->bytes;
+	if (part->asks_frame)
+		record->call.header.flags |= FLAG_ASKS_FRAME;
 	copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);
 	record->call.identity = identity_in(&glance, part->id, part->thread, &record->call.context);
 	if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {
@@ -250,7 +253,8 @@ __noinline int tell_whole(struct tls_part *part, u32 *between)
 	if (!part || !between)
 		return 0;
 	frames = take_frames(part->session | TLS_OBJECT, part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT,
-			     part->position, false, between);
+			     part->position, part->bytes, false, between);
+	part->asks_frame = !frames;
 	part->left = part->bytes;
 	part->bytes = 0;
 	part->head = 0;
@@ -269,10 +273,18 @@ __noinline int tell_whole(struct tls_part *part, u32 *between)
 	return 0;
 }
 
+static __always_inline struct frames *take_small(const struct tls_part *part, u64 position, u64 bytes, u32 *between)
+{
+	const u32 direction = part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT;
+
+	return take_frames(part->session | TLS_OBJECT, direction, position, bytes, true, between);
+}
+
 /* Tells all of a small call. Mostly frames begin and end with it; what does not is followed afterwards. */
 __noinline int tell_small(struct tls_part *part, u32 *between)
 {
-	struct frames *frames;
+	const bool is_between = part && between && *between == between_frames(part->position);
+	struct frames *frames = 0;
 	u64 bytes;
 	bool is_read;
 
@@ -281,13 +293,17 @@ __noinline int tell_small(struct tls_part *part, u32 *between)
 	bytes = bounded(part->bytes, WINDOW_BYTES);
 	part->head = part->bytes;
 	part->is_even = false;
+	if (!is_between) {
+		frames = take_small(part, part->position, bytes, between);
+		part->asks_frame = !frames;
+	}
 	tell_next(part);
-	if (*between == between_frames(part->position - bytes) && part->is_even) {
+	if (is_between && part->is_even) {
 		*between = between_frames(part->position);
 		return 0;
 	}
-	frames = take_frames(part->session | TLS_OBJECT, part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT,
-			     part->position - bytes, true, between);
+	if (is_between)
+		frames = take_small(part, part->position - bytes, bytes, between);
 	if (!frames)
 		return 0;
 	is_read = bpf_probe_read_user(&frames->window, bytes, (void *)part->buffer - bytes) == 0;
@@ -307,7 +323,7 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 		const struct buffer buffer = { .first = { .base = part->buffer, .length = bytes }, .count = 1 };
 
 		if (begins_http2(&buffer, bytes, true))
-			session->whole = 1;
+			session->whole = WHOLE;
 	}
 	part->frames = session->whole;
 	if (session->whole) {
@@ -318,6 +334,8 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 			tell_small(part, between);
 		else
 			tell_whole(part, between);
+		if (part->asks_frame)
+			ask_at_once(&session->whole);
 		return;
 	}
 	part->head = bytes < limit ? bytes : limit;
@@ -336,13 +354,15 @@ static __always_inline void hear_wish(struct tls_session *session)
 		return;
 	session->wish_round = round;
 	wish = bpf_map_lookup_elem(&wishes, &key);
-	if (!wish)
-		return;
-	if (*wish == WISH_WHOLE)
-		session->whole = 1;
-	else
-		session->ignored = 1;
-	bpf_map_delete_elem(&wishes, &key);
+	if (wish) {
+		if (*wish == WISH_WHOLE)
+			session->whole = WHOLE;
+		else
+			session->ignored = 1;
+		bpf_map_delete_elem(&wishes, &key);
+	}
+	if (session->whole)
+		hear_tls_frames(session);
 }
 
 /* More than there was room for: not what it was taken for. */

@@ -3,6 +3,7 @@
 #define STARDUST_PROBE_TLS_SESSION_H
 
 #include "filter.h"
+#include "told_frames.h"
 
 enum {
 	TLS_NEAR_BITS = 12,
@@ -25,7 +26,7 @@ struct tls_session {
 	u32 wish_round; /* the round in which the table of wishes was last asked */
 	u32 between[2];	/* by enum tls_call_kind: see between_frames */
 	u8 calls; /* that were told, TLS_FIRST_CALLS at most */
-	u8 whole;	/* calls are told whole */
+	u8 whole;	/* enum wholeness */
 	u8 ignored;	/* nothing more is told */
 	u8 carrier;	/* enum tls_carrier */
 };
@@ -134,6 +135,19 @@ static __always_inline void forget_tls_session(const struct tls_object *object)
 		near->object.address = 0;
 	else
 		bpf_map_delete_elem(&tls_sessions, object);
+}
+
+/* What the agent has told of frames. A function of its own, so that the verifier looks at it once. */
+__noinline int hear_tls_frames(struct tls_session *session)
+{
+	u64 id;
+
+	if (!session)
+		return 0;
+	id = session->id | TLS_OBJECT;
+	hear_frame(id, DIRECTION_RECEIVED, session->received, &session->between[TLS_CALL_READ], &session->whole);
+	hear_frame(id, DIRECTION_SENT, session->sent, &session->between[TLS_CALL_WRITE], &session->whole);
+	return 0;
 }
 
 #endif

@@ -83,7 +83,7 @@ pub struct Collected {
 pub struct ConnectionId(pub u64);
 
 /// Which way bytes went, seen from the watched process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// The process read them.
     Received,
@@ -159,6 +159,8 @@ pub struct SocketCall<'a> {
     pub identity: Identity,
     /// The times around it.
     pub timing: Timing,
+    /// The source would copy less of such calls, if it were told where a frame of HTTP/2 begins.
+    pub asks_frame: bool,
 }
 
 /// An object of a TLS library that stands for one connection: unique as long as the probe runs.
@@ -198,6 +200,8 @@ pub struct TlsCall<'a> {
     pub position: u64,
     /// The clear text that it moved, if any.
     pub payload: Option<Payload<'a>>,
+    /// See [`SocketCall::asks_frame`].
+    pub asks_frame: bool,
 }
 
 /// What a socket call gave.

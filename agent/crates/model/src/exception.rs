@@ -18,7 +18,7 @@ pub struct Exception {
 }
 
 /// What an answer is sent on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Bearer {
     /// A connection.
     Connection(ConnectionId),

@@ -40,6 +40,11 @@ impl Messages {
         }
     }
 
+    /// Whether what passes next belongs to a message that has begun, or may do so.
+    pub fn is_inside(&self) -> bool {
+        !matches!(self.state, State::Prefix { have: 0, .. } | State::Unknown)
+    }
+
     /// Content may have been missed.
     pub fn lose(&mut self) {
         self.state = State::Unknown;

@@ -107,6 +107,14 @@ impl Parser {
         Self { client: Half::new(Sender::Client, client), server: Half::new(Sender::Server, server) }
     }
 
+    /// Where in a direction the next frame begins, if that is certain.
+    pub fn next_frame(&self, sender: Sender) -> Option<u64> {
+        match sender {
+            Sender::Client => self.client.next_frame(),
+            Sender::Server => self.server.next_frame(),
+        }
+    }
+
     /// Takes the next chunk of one direction and tells the parts it completes.
     pub fn push(&mut self, sender: Sender, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
         let (half, other) = match sender {

@@ -9,6 +9,7 @@ mod detectors;
 mod dialogue;
 mod encryption;
 mod fastcgi;
+mod frames;
 mod multiplex;
 mod opening;
 mod preface;

@@ -43,4 +43,4 @@ mod traces;
 pub use counts::Counts;
 pub use lineage::CopyCounts;
 pub use settings::{Settings, SettingsError, WithSdk};
-pub use tracer::Tracer;
+pub use tracer::{FrameBegin, Tracer};

@@ -1,12 +1,13 @@
 //! Events in, spans out. Invariant: the outcome depends on the events, the settings and the seed alone.
 
 mod encrypted;
+mod questions;
 
 use std::collections::BTreeSet;
 
 use model::{
-    Body, ConnectionId, Direction, End, Event, Identity, Load, SocketCall, SocketState, Span, TcpState,
-    Timing, TlsCall, TlsSessionId, WallClock,
+    Bearer, Body, ConnectionId, Direction, End, Event, Identity, Load, SocketCall, SocketState, Span,
+    TcpState, Timing, TlsCall, TlsSessionId, WallClock,
 };
 use rustc_hash::FxHashSet;
 
@@ -20,6 +21,7 @@ use crate::place::Thread;
 use crate::resets::Resets;
 use crate::sample::{Rules, Sampler};
 use crate::settings::{Policy, Settings, SettingsError};
+pub use questions::FrameBegin;
 
 /// How often forgotten connections are looked for.
 const SWEEP_NS: u64 = 10_000_000_000;
@@ -41,6 +43,8 @@ pub struct Tracer {
     let_go: Vec<ConnectionId>,
     /// Connections whose calls are to be copied whole.
     whole: Vec<ConnectionId>,
+    /// Directions of which the source would know where a frame begins.
+    asked: BTreeSet<(Bearer, Direction)>,
     /// Unix connections with an open exchange: the kernel does not tell when they are closed.
     unclosed: BTreeSet<ConnectionId>,
     /// Processes that have moved bytes or begun a connect: the exit of another ends nothing.
@@ -65,6 +69,7 @@ impl Tracer {
             let_go_tls: Vec::new(),
             let_go: Vec::new(),
             whole: Vec::new(),
+            asked: BTreeSet::new(),
             unclosed: BTreeSet::new(),
             talkers: FxHashSet::default(),
             swept_ns: 0,
@@ -147,8 +152,13 @@ impl Tracer {
         let may_go_on =
             connection.open_exchanges() > 0 && (was_sent || matches!(call.outcome, model::Outcome::Bytes(_)));
         let unclosed = connection.is_unix() && connection.open_exchanges() > 0;
-        if connection.asks_for_whole_calls() && self.whole.len() < self.assembler.policy.max_connections {
+        let becomes_whole = connection.asks_for_whole_calls();
+        if call.asks_frame {
+            self.note_question(Bearer::Connection(id), call.direction);
+        }
+        if becomes_whole && self.whole.len() < self.assembler.policy.max_connections {
             self.whole.push(id);
+            self.expect_questions(Bearer::Connection(id));
         }
         if let_go {
             self.note_let_go(id);

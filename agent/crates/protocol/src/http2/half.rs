@@ -38,6 +38,8 @@ pub(super) struct Half {
     decoder: Decoder,
     /// A frame has been seen. From the start the first one holds settings (RFC 9113 section 3.4).
     opened: bool,
+    /// Where frames begin is certain: followed from the start, or a header block was found where one was to be.
+    certain: bool,
     /// The header block that is not over yet.
     block: Option<Block>,
     /// For the next header block.
@@ -82,6 +84,7 @@ impl Half {
             state,
             decoder: Decoder::new(from_start),
             opened: !from_start,
+            certain: from_start,
             block: None,
             spare: Vec::new(),
             table_bytes: None,
@@ -98,6 +101,18 @@ impl Half {
     /// The other side's settings allow this one such a table.
     pub fn allow_table(&mut self, bytes: u32) {
         self.decoder.allow(bytes);
+    }
+
+    /// Where the next frame begins, if that is certain: behind the bytes that have passed, or behind the present frame.
+    pub fn next_frame(&self) -> Option<u64> {
+        if !(self.anchored && self.certain) {
+            return None;
+        }
+        match &self.state {
+            State::Header { have: 0, .. } => Some(self.at),
+            State::Payload(payload) => Some(self.at + u64::from(payload.left())),
+            State::Preface(_) | State::Header { .. } | State::Searching | State::Done => None,
+        }
     }
 
     /// Takes the next chunk and tells the parts it completes.
@@ -126,6 +141,7 @@ impl Half {
     fn greet(&mut self, call: &Call<'_>) {
         if call.head.starts_with(PREFACE) {
             self.state = State::Preface(0);
+            self.certain = true;
         } else if is_chain(call.head, call.len()) {
             self.opened = true;
             self.state = BETWEEN;
@@ -291,6 +307,7 @@ impl Half {
         let mut head = Box::<Head>::default();
         let extent = self.decoder.decode(&block.bytes, whole, &mut |field| head.add(field));
         head.truncated |= extent != crate::hpack::Extent::Whole;
+        self.certain |= whole && extent == crate::hpack::Extent::Whole;
         block.bytes.clear();
         block.bytes.shrink_to(KEPT_BYTES);
         self.spare = std::mem::take(&mut block.bytes);
@@ -313,6 +330,7 @@ impl Half {
     fn lose(&mut self, sink: &mut Sink<'_>) {
         self.close_block(true, sink);
         self.decoder.lose();
+        self.certain = false;
         self.state = State::Searching;
         sink(Part::Lost);
     }

@@ -48,6 +48,11 @@ impl Payload {
         self.passed >= self.frame.length
     }
 
+    /// Bytes of it that are still to pass.
+    pub fn left(&self) -> u32 {
+        self.frame.length.saturating_sub(self.passed)
+    }
+
     /// The bytes of the fields in front, if all have been seen.
     pub fn fields(&self) -> Option<&[u8]> {
         let bytes = self.frame.fields_bytes();

@@ -204,10 +204,58 @@ proptest! {
         }
     }
 
+    /// From the start, or joined at a turn; calls cut anywhere, some of them not copied, or lost.
+    #[test]
+    fn a_frame_that_is_told_begins_there(
+        turns in turns(400), first in proptest::option::of(any::<prop::sample::Index>()),
+        cuts in vec((any::<prop::sample::Index>(), 0..8_u8), 0..20),
+    ) {
+        let turns = apart(turns);
+        let (bytes, _, begins) = stream(Sender::Client, &turns);
+        let begin = first.map_or(0, |first| begins[first.index(begins.len())]);
+        let mut ends: Vec<(usize, u8)> = cuts.iter().map(|(cut, how)| (cut.index(bytes.len()), *how)).collect();
+        ends.retain(|(end, _)| *end > begin);
+        ends.push((bytes.len(), 2));
+        ends.sort_unstable();
+        let frames = frame_begins(&bytes);
+        let origin = if first.is_none() { Origin::Start } else { Origin::Midway };
+        let mut parser = Parser::new(origin, origin);
+        let (mut at, mut sees_all) = (begin, first.is_none());
+        for (end, how) in ends {
+            let call = &bytes[at..end];
+            let head = if how == 1 { &call[..call.len().min(40)] } else { call };
+            sees_all &= head.len() == call.len() && how > 0;
+            if how > 0 {
+                let chunk = Chunk { at_ns: 1, position: at as u64, len: call.len() as u64, head, tail: b"" };
+                parser.push(Sender::Client, &chunk, &mut |_, _| {});
+            }
+            at = end;
+            // What was lost may be told of as it stood before.
+            if how > 0 && let Some(next) = parser.next_frame(Sender::Client) {
+                prop_assert!(next >= at as u64 && frames.contains(&(next as usize)), "{next} at {at} of {frames:?}");
+            } else {
+                let is_inside = at < PREFACE.len() || !frames.iter().any(|frame| *frame >= at)
+                    || frames.iter().any(|frame| (1..9).contains(&at.saturating_sub(*frame)));
+                prop_assert!(!sees_all || is_inside, "nothing at {at} of {frames:?}");
+            }
+        }
+        prop_assert_eq!(parser.next_frame(Sender::Server).is_some(), first.is_none());
+    }
+
     #[test]
     fn anything_keeps_the_invariants(script in vec(any::<u8>(), 0..400)) {
         script::run(&script);
     }
+}
+
+/// Where the frames of a client begin, and where the next one will.
+fn frame_begins(bytes: &[u8]) -> Vec<usize> {
+    let mut begins = vec![PREFACE.len()];
+    while let Some(header) = bytes[begins[begins.len() - 1]..].first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+        begins.push(begins[begins.len() - 1] + 9 + length);
+    }
+    begins
 }
 
 /// A pseudo-header field was sent more than once, and the last of them is not known.

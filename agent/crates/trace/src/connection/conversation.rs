@@ -44,6 +44,11 @@ pub(crate) trait Conversation: fmt::Debug + Send {
     fn needs_whole_calls(&self) -> bool {
         false
     }
+
+    /// Where in a direction the next frame of HTTP/2 begins, if that is certain. No message of gRPC goes on there.
+    fn next_frame(&self, _direction: Direction) -> Option<u64> {
+        None
+    }
 }
 
 /// What becomes of the connection. Unless it stays, the conversation has no open exchange any more.

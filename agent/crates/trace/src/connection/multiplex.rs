@@ -200,6 +200,16 @@ impl Conversation for Multiplex {
     fn needs_whole_calls(&self) -> bool {
         true
     }
+
+    fn next_frame(&self, direction: Direction) -> Option<u64> {
+        let sender = self.sender(direction);
+        let is_inside = |stream: &Stream| {
+            let message = if sender == Sender::Client { &stream.request } else { &stream.response };
+            stream.exchange.span.protocol == Protocol::Grpc && message.is_inside_message()
+        };
+        let next = self.parser.next_frame(sender).filter(|_| !self.over)?;
+        (!self.streams.open.values().any(is_inside)).then_some(next)
+    }
 }
 
 impl Streams {

@@ -64,6 +64,9 @@ impl Tracer {
             tail: payload.tail,
         };
         let passage = Passage { direction, thread, chunk };
+        if call.asks_frame {
+            self.note_question(Bearer::TlsSession(call.session), direction);
+        }
         match self.binding.connection_of(call.session) {
             Some(connection) => {
                 self.pass_clear(Joined { session: call.session, connection }, &passage, out);
@@ -135,6 +138,7 @@ impl Tracer {
         connection.describe(&mut out[before..]);
         if connection.asks_for_whole_calls() && self.whole_tls.len() < MAX_TOLD {
             self.whole_tls.push(joined.session);
+            self.expect_questions(Bearer::TlsSession(joined.session));
         }
         if let_go {
             self.note_let_go(id);

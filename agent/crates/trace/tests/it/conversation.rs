@@ -166,7 +166,16 @@ impl World {
         self.call(socket, direction, Outcome::Bytes(Payload { len, head, tail: b"" }));
     }
 
+    /// The same, of a call that asks where a frame begins.
+    pub fn asking(&mut self, socket: &Socket, direction: Direction, head: &[u8], len: u64) {
+        self.make_call(socket, direction, Outcome::Bytes(Payload { len, head, tail: b"" }), true);
+    }
+
     fn call(&mut self, socket: &Socket, direction: Direction, outcome: Outcome<'_>) {
+        self.make_call(socket, direction, outcome, false);
+    }
+
+    fn make_call(&mut self, socket: &Socket, direction: Direction, outcome: Outcome<'_>, asks_frame: bool) {
         let position = self.positions.entry((socket.id, direction)).or_default();
         let call = SocketCall {
             connection: ConnectionId(socket.id),
@@ -182,6 +191,7 @@ impl World {
             outcome,
             identity: socket.identity,
             timing: socket.timing,
+            asks_frame,
         };
         if let Outcome::Bytes(payload) = outcome {
             *position += payload.len;

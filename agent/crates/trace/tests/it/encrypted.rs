@@ -50,8 +50,15 @@ impl Session {
         let payload = (len > 0).then_some(Payload { len, head: text, tail: b"" });
         let entered_ns = Some(world.now_ns + MS / 2);
         let session = TlsSessionId(self.id);
-        let call =
-            TlsCall { session, kind, entered_ns, identity: Identity::Thread, position: *moved, payload };
+        let call = TlsCall {
+            session,
+            kind,
+            entered_ns,
+            identity: Identity::Thread,
+            position: *moved,
+            payload,
+            asks_frame: false,
+        };
         *moved += len;
         world.feed(socket.pid, socket.tid, Body::TlsCall(call));
     }

@@ -12,8 +12,13 @@ const PREFIX_BYTES: usize = 5;
 /// The kernel program's view of one direction.
 #[derive(Debug, Default)]
 pub struct Follower {
-    /// Bytes of the preface to come.
+    /// Bytes before the next frame: of the preface, or as far as it was told.
     before: usize,
+    /// It is not known where frames begin: everything is copied.
+    asks: bool,
+    /// Bytes that have passed, and of them those that were copied.
+    pub passed: u64,
+    pub copied: u64,
     header: Vec<u8>,
     left: usize,
     /// By stream: what stands in front of a message, so far as it has passed, and what is left of the message.
@@ -26,8 +31,33 @@ impl Follower {
         Self { before, ..Self::default() }
     }
 
+    /// Of a connection that was open before.
+    pub fn midway() -> Self {
+        Self { asks: true, ..Self::default() }
+    }
+
+    /// It would be told where a frame begins.
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// A frame begins there.
+    pub fn told(&mut self, position: u64) {
+        if self.asks && position >= self.passed {
+            self.before = (position - self.passed) as usize;
+            self.asks = false;
+        }
+    }
+
     /// What is told of a call: bytes, and with those left out behind them so many.
     pub fn records(&mut self, call: &[u8]) -> Vec<(Vec<u8>, u64)> {
+        let records = if self.asks { vec![(call.to_vec(), call.len() as u64)] } else { self.follow(call) };
+        self.passed += call.len() as u64;
+        self.copied += records.iter().map(|(copied, _)| copied.len() as u64).sum::<u64>();
+        records
+    }
+
+    fn follow(&mut self, call: &[u8]) -> Vec<(Vec<u8>, u64)> {
         let mut records: Vec<(Vec<u8>, u64)> = Vec::new();
         let mut at = 0;
         while at < call.len() {

@@ -198,26 +198,43 @@ fn check_span(span: &Span, truth: &Truth, grpc: bool, all: bool) -> Result<(), T
     Ok(())
 }
 
+/// Where frames begin, one behind another.
+fn frame_begins(bytes: &[u8], mut at: u64) -> Vec<u64> {
+    let (mut rest, mut begins) = (bytes, vec![at]);
+    while let Some(header) = rest.first_chunk::<9>() {
+        let bytes = 9 + u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+        at += bytes as u64;
+        begins.push(at);
+        rest = &rest[bytes..];
+    }
+    begins
+}
+
 /// Calls of which so many are open at once, cut into socket calls of so many bytes, of whose records some are lost.
+/// `midway`: of a connection that was open before; what is asked of it is answered after each call.
 fn check(
-    (grpc, client): (bool, bool),
+    (grpc, client, midway): (bool, bool, bool),
     calls: &[Call],
     (width, call_bytes): (usize, &[usize]),
     losses: &[bool],
 ) -> Result<(), TestCaseError> {
     let mut world = World::new(&Settings::default());
-    let socket = socket(1);
+    let socket = if midway { socket(1).midway() } else { socket(1) };
     let directions = [Direction::Received, Direction::Sent];
     let directions = if client { [directions[1], directions[0]] } else { directions };
     let mut followers = [Follower::new(PREFACE.len()), Follower::new(0)];
     let settings = frame(4, 0, 0, b"");
-    for (side, opening) in [(0, [PREFACE, &settings].concat()), (1, settings)] {
-        followers[side].records(&opening);
-        world.bytes(&socket, directions[side], &opening);
+    if midway {
+        followers = [Follower::midway(), Follower::midway()];
+    } else {
+        for (side, opening) in [(0, [PREFACE, &settings].concat()), (1, settings)] {
+            followers[side].records(&opening);
+            world.bytes(&socket, directions[side], &opening);
+        }
     }
     let mut losses = losses.iter().copied().chain(std::iter::repeat(false));
     let mut sizes = call_bytes.iter().copied().cycle();
-    let (mut truths, mut all) = (HashMap::new(), true);
+    let (mut truths, mut all) = (HashMap::new(), !midway);
     let mut tables = [Table::default(), Table::default()];
     let numbered: Vec<_> = calls.iter().enumerate().collect();
     for together in numbered.chunks(width) {
@@ -229,18 +246,28 @@ fn check(
             frames[1].push(answers);
         }
         for (side, frames) in frames.into_iter().enumerate() {
-            let mut rest = &in_turn(&frames)[..];
+            let bytes = in_turn(&frames);
+            let begins = frame_begins(&bytes, followers[side].passed);
+            let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let (call, later) = rest.split_at(sizes.next().unwrap().min(rest.len()));
                 rest = later;
+                let asks = followers[side].asks();
                 for (head, len) in followers[side].records(call) {
                     if losses.next().unwrap() {
                         all = false;
                         world.now_ns += crate::conversation::MS;
                         world.play(&socket, &[Step::Loses(directions[side], len)]);
+                    } else if asks {
+                        world.asking(&socket, directions[side], &head, len);
                     } else {
                         world.part(&socket, directions[side], &head, len);
                     }
+                }
+                for told in world.tracer.frame_begins() {
+                    let of = usize::from(told.direction == directions[1]);
+                    prop_assert!(of != side || begins.contains(&told.position), "{told:?} of {begins:?}");
+                    followers[of].told(told.position);
                 }
             }
         }
@@ -296,16 +323,21 @@ proptest! {
 
     #[test]
     fn http2(client in any::<bool>(), calls in calls(), cut in cut(), losses in losses()) {
-        check((false, client), &calls, (cut.0, &cut.1), &losses)?;
+        check((false, client, false), &calls, (cut.0, &cut.1), &losses)?;
     }
 
     #[test]
     fn grpc(client in any::<bool>(), calls in calls(), cut in cut(), losses in losses()) {
-        check((true, client), &calls, (cut.0, &cut.1), &losses)?;
+        check((true, client, false), &calls, (cut.0, &cut.1), &losses)?;
     }
 
     #[test]
     fn without_losses(grpc in any::<bool>(), client in any::<bool>(), calls in calls(), cut in cut()) {
-        check((grpc, client), &calls, (cut.0, &cut.1), &[])?;
+        check((grpc, client, false), &calls, (cut.0, &cut.1), &[])?;
+    }
+
+    #[test]
+    fn open_before(grpc in any::<bool>(), client in any::<bool>(), calls in calls(), cut in cut(), losses in losses()) {
+        check((grpc, client, true), &calls, (cut.0, &cut.1), &losses)?;
     }
 }

@@ -17,6 +17,7 @@ mod encrypted;
 mod ends;
 mod exceptions;
 mod follower;
+mod frame_begins;
 mod frames;
 mod front_server;
 mod http2;

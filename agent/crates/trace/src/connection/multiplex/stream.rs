@@ -75,6 +75,11 @@ impl Message {
         self.messages.push(content);
     }
 
+    /// A message of gRPC has begun in it and is not over.
+    pub(super) fn is_inside_message(&self) -> bool {
+        self.messages.is_inside()
+    }
+
     /// Frames of it may have been missed.
     pub(super) fn lose(&mut self) {
         self.is_short = true;
