@@ -263,11 +263,15 @@ impl Connection {
         .context("send")
     }
 
-    /// Closes the sending side.
-    pub fn finish_sending(&self) -> io::Result<()> {
-        match &self.stream {
+    /// Closes the sending side: TLS says so first, as an end without that is an error there.
+    pub fn finish_sending(&mut self) -> io::Result<()> {
+        match &mut self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Tls(stream) => stream.sock.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush()?;
+                stream.sock.shutdown(Shutdown::Write)
+            }
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }

@@ -181,7 +181,9 @@ fn only_failures_bring_the_probes(#[case] kind: &str, #[case] killed: &str) {
     assert_no_probe(&watch);
     let spans = watch.probe.spans();
     let has = |end: &str| spans.iter().any(|span| span.end == end && span.kind == "server");
-    assert_eq!((has("client_closed"), has("server_closed")), (true, false), "{spans:#?}");
+    assert!(!has("server_closed"), "{spans:#?}");
+    // Who closes over TLS with something unread (tickets come after the handshake) resets.
+    assert!(has("client_closed") || kind == "tls", "{spans:#?}");
     assert!(has("reset"), "{spans:#?}");
 
     // What is reported or handled while it is answered is told without the probe.
