@@ -527,6 +527,88 @@ def killed_redis():
     return jsonify(ledger.operations)
 
 
+@app.get("/killed-psycopg3-async")
+def killed_psycopg3_async():
+    """A session that is ended from outside while a task waits for it."""
+    import psycopg
+
+    ledger, state = Ledger(), lambda error: error.sqlstate
+    dsn = f"host=127.0.0.1 port={port()} user=app dbname=shop {sslmode()}"
+
+    async def ask():
+        connect = psycopg.AsyncConnection.connect
+        async with await connect(dsn, autocommit=True) as other, await connect(dsn, autocommit=True) as victim:
+
+            async def kill():
+                await asyncio.sleep(0.3)
+                await other.execute("SELECT pg_terminate_backend(%s)", (victim.info.backend_pid,))
+
+            killer = asyncio.create_task(kill())
+            with ledger.operation("wait", state):
+                await victim.execute("SELECT pg_sleep(10)")
+            await killer
+
+    asyncio.run(ask())
+    return jsonify(ledger.operations)
+
+
+@app.get("/killed-asyncpg")
+def killed_asyncpg():
+    """The same with the driver that speaks the protocol itself."""
+    import asyncpg
+
+    ledger, context = Ledger(), tls_context() or False
+    how = {"host": "127.0.0.1", "port": port(), "user": "app", "database": "shop", "ssl": context}
+
+    async def ask():
+        other, victim = await asyncpg.connect(**how), await asyncpg.connect(**how)
+
+        async def kill():
+            await asyncio.sleep(0.3)
+            await other.execute(f"SELECT pg_terminate_backend({victim.get_server_pid()})")
+
+        killer = asyncio.create_task(kill())
+        with ledger.operation("wait", lambda error: error.sqlstate):
+            await victim.execute("SELECT pg_sleep(10)")
+        await killer
+        await other.close()
+
+    asyncio.run(ask())
+    return jsonify(ledger.operations)
+
+
+@app.get("/killed-redis-asyncio")
+def killed_redis_asyncio():
+    """A connection that is killed while a task waits for an answer."""
+    import redis.asyncio
+
+    ledger = Ledger()
+    how = {"ssl": True, "ssl_ca_certs": certificate()} if certificate() else {}
+    how |= {"host": "127.0.0.1", "port": port(), "retry": None}
+
+    async def ask():
+        other = redis.asyncio.Redis(**how)
+        await other.ping()
+        victim = await redis.asyncio.Redis(**how).connection_pool.get_connection()
+        await victim.send_command("CLIENT", "ID")
+        number = await victim.read_response()
+
+        async def kill():
+            await asyncio.sleep(0.3)
+            await other.client_kill_filter(_id=number)
+
+        killer = asyncio.create_task(kill())
+        with ledger.operation("wait", lambda error: type(error).__name__):
+            await victim.send_command("BLPOP", "nothing", "0")
+            await victim.read_response()
+        await killer
+        await victim.disconnect()
+        await other.aclose()
+
+    asyncio.run(ask())
+    return jsonify(ledger.operations)
+
+
 @app.get("/killed-memcached")
 def killed_memcached():
     """The server itself is killed in the middle of an answer."""

@@ -117,6 +117,35 @@ fn redis(#[case] encrypted: bool) {
     );
 }
 
+/// What a task of an event loop waits for ends as what a thread waits for does.
+#[rstest]
+#[case::psycopg3("psycopg3-async", "psycopg3", false)]
+#[case::psycopg3_tls("psycopg3-async", "psycopg3", true)]
+#[case::asyncpg("asyncpg", "asyncpg", false)]
+#[case::asyncpg_tls("asyncpg", "asyncpg", true)]
+fn postgresql_from_tasks(#[case] view: &str, #[case] driver: &str, #[case] encrypted: bool) {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let spans = ask(&format!("killed-{view}"), driver, &database, encrypted);
+    check(&spans, &[("SELECT", "complete", Some("57P01"), 1..1000), ("SELECT", "complete", None, 1..1000)]);
+}
+
+#[rstest]
+#[case::clear(false)]
+#[case::tls(true)]
+fn redis_from_tasks(#[case] encrypted: bool) {
+    if !can_run() {
+        return;
+    }
+    let database = Database::redis(encrypted).unwrap();
+    let mut spans = ask("killed-redis-asyncio", "redis.asyncio", &database, encrypted);
+    // What the driver says of itself may come in one piece.
+    spans.retain(|span| !span.name.ends_with("CLIENT") && !matches!(&*span.name, "HELLO" | "PING"));
+    check(&spans, &[("BLPOP", "server_closed", None, 0..1)]);
+}
+
 #[rstest]
 #[case::clear(false)]
 #[case::tls(true)]
