@@ -5,7 +5,7 @@
 mod binaries;
 mod tally;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,7 @@ fn run_live_tests(
         return Ok(());
     }
     packages::ensure(&[packages::PYTHON_APPS, packages::TEST])?;
+    mount_tracefs()?;
     let probe = build::release()?;
     let venv = python_environment()?;
     let variables = [("PROBE_UNDER_TEST", probe), ("PROBE_TEST_VENV", venv)]
@@ -112,6 +113,17 @@ fn run_live_tests(
     Ok(())
 }
 
+/// One of the ways in is by the tracepoints of system calls, which are listed there. Most hosts mount it when they start; the
+/// probe itself mounts nothing.
+fn mount_tracefs() -> Result<()> {
+    const TRACEFS: &str = "/sys/kernel/tracing";
+    if Path::new(TRACEFS).join("events").exists() {
+        return Ok(());
+    }
+    shell::run(shell::as_root("mount", []).args(["-t", "tracefs", "tracefs", TRACEFS]))
+        .with_context(|| format!("mount {TRACEFS}, which the live tests need"))
+}
+
 fn python_environment() -> Result<PathBuf> {
     python::environment("python-venv", &workspace::root().join("tests/requirements.txt"))
         .context("prepare the Python servers and clients of the live tests")
@@ -122,7 +134,7 @@ fn cannot_run_live() -> Option<String> {
     if let Err(error) = shell::become_root() {
         return Some(format!("{error:#}"));
     }
-    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Some("this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned());
     }
     // Loading programs needs CAP_BPF, CAP_PERFMON and more; a container's root often lacks them.
