@@ -259,23 +259,19 @@ static __always_inline u64 not_entered(u64 kind, u32 index, u64 base, u32 tid, u
 	return kind << IDENTITY_SHIFT | (greenlet ? greenlet : context);
 }
 
-/* Gives the address of the thread's context with the kind (enum identity_kind) above it. A function of its own, so that the
- * verifier looks at it once.
+/* Gives the address of the thread's context with the kind (enum identity_kind) above it. `context`: see known_context. A
+ * function of its own, so that the verifier looks at it once.
  */
-__noinline u64 find_identity(u64 id, u64 thread)
+__noinline u64 find_identity(u64 id, u64 thread, s64 context)
 {
 	const u32 index = interpreter_of(id >> 32);
 	struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
 	const struct interpreter *interpreter = &interpreters[index % INTERPRETERS];
 	const u64 kind = interpreter->outside;
-	struct glance glance;
 	u32 entered = 0;
-	s64 context;
 
 	if (!index)
 		return 0;
-	glance_at(&glance, id);
-	context = known_context(&glance, thread);
 	if (unlikely(context == UNREADABLE))
 		context = look_up_context(index, known, id, thread);
 	if (context == NO_STATE)
@@ -310,7 +306,7 @@ static __always_inline u8 identity_in(const struct glance *glance, u64 id, u64 t
 		*context = seen;
 		return glance->base != (u64)seen ? IDENTITY_ENTERED : kind;
 	}
-	found = find_identity(id, thread);
+	found = find_identity(id, thread, seen);
 	*context = found & ((1ULL << IDENTITY_SHIFT) - 1);
 	return found >> IDENTITY_SHIFT;
 }

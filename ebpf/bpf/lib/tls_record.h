@@ -243,6 +243,14 @@ __noinline int look_on(struct tls_part *part, struct frames *frames)
 	return 0;
 }
 
+static __always_inline struct frames *take_part(const struct tls_part *part, u64 position, u64 bytes, bool copies_all,
+						u32 *between)
+{
+	const u32 direction = part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT;
+
+	return take_frames(part->session | TLS_OBJECT, direction, position, bytes, copies_all, between);
+}
+
 /* Messages of HTTP/2 begin anywhere in a call: all of it is told, in as many records as it takes, but for what need not be
  * copied (frames.h).
  */
@@ -252,8 +260,7 @@ __noinline int tell_whole(struct tls_part *part, u32 *between)
 
 	if (!part || !between)
 		return 0;
-	frames = take_frames(part->session | TLS_OBJECT, part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT,
-			     part->position, part->bytes, false, between);
+	frames = take_part(part, part->position, part->bytes, false, between);
 	part->asks_frame = !frames;
 	part->left = part->bytes;
 	part->bytes = 0;
@@ -273,13 +280,6 @@ __noinline int tell_whole(struct tls_part *part, u32 *between)
 	return 0;
 }
 
-static __always_inline struct frames *take_small(const struct tls_part *part, u64 position, u64 bytes, u32 *between)
-{
-	const u32 direction = part->call == TLS_CALL_READ ? DIRECTION_RECEIVED : DIRECTION_SENT;
-
-	return take_frames(part->session | TLS_OBJECT, direction, position, bytes, true, between);
-}
-
 /* Tells all of a small call. Mostly frames begin and end with it; what does not is followed afterwards. */
 __noinline int tell_small(struct tls_part *part, u32 *between)
 {
@@ -294,7 +294,7 @@ __noinline int tell_small(struct tls_part *part, u32 *between)
 	part->head = part->bytes;
 	part->is_even = false;
 	if (!is_between) {
-		frames = take_small(part, part->position, bytes, between);
+		frames = take_part(part, part->position, bytes, true, between);
 		part->asks_frame = !frames;
 	}
 	tell_next(part);
@@ -303,7 +303,7 @@ __noinline int tell_small(struct tls_part *part, u32 *between)
 		return 0;
 	}
 	if (is_between)
-		frames = take_small(part, part->position - bytes, bytes, between);
+		frames = take_part(part, part->position - bytes, bytes, true, between);
 	if (!frames)
 		return 0;
 	is_read = bpf_probe_read_user(&frames->window, bytes, (void *)part->buffer - bytes) == 0;
