@@ -31,6 +31,8 @@ pub enum Kind {
     WriteEx,
     /// A call that writes and has flags; its fifth argument says where the length goes.
     WriteEx2,
+    /// A call that sends from a file; its result is the length.
+    SendFile,
     /// A step of the handshake.
     Handshake,
     /// Behind a call that reads or writes.
@@ -80,6 +82,7 @@ impl Kind {
             Self::Write => abi::TLS_SITE_WRITE,
             Self::WriteEx => abi::TLS_SITE_WRITE_EX,
             Self::WriteEx2 => abi::TLS_SITE_WRITE_EX2,
+            Self::SendFile => abi::TLS_SITE_SENDFILE,
             Self::Handshake => abi::TLS_SITE_HANDSHAKE,
             Self::Return => abi::TLS_SITE_RETURN,
             Self::Behind(behind) => behind.cookie(),

@@ -115,6 +115,7 @@ enum tls_site {
 	TLS_SITE_WRITE_EX2 = 10, /* (connection, buffer, length, flags, where the length goes) */
 	TLS_SITE_BEHIND = 8, /* behind a call whose arguments can still be found: see tls_behind */
 	TLS_SITE_SHUTDOWN = 11, /* (connection); see TLS_SHUTDOWN_STATE */
+	TLS_SITE_SENDFILE = 12, /* (connection, file, offset, length), gives the length */
 	TLS_SITE_GIVEN = 9, /* such a one that only calls which gave something pass; the result may be gone */
 };
 

@@ -42,6 +42,8 @@ static __always_inline void settle_pending(u64 id, const struct tls_pending *cal
 		part.bytes = 0;
 	if (result > 0)
 		check_bytes(&part, call->length);
+	if (part.bytes && !part.buffer)
+		count(COUNTER_WITHOUT_CONTENT + CALL_SENDFILE);
 	settle_tls_call(&part, session);
 }
 
@@ -146,6 +148,8 @@ static __noinline u64 read_call(const struct pt_regs *registers, u64 cookie, str
 	read_operands(&from, registers, cookie);
 	if (has_given || result > 0) {
 		part->buffer = operand(&from, TLS_BEHIND_BUFFER);
+		if (unlikely(!part->buffer))
+			count(COUNTER_PAYLOAD_UNREADABLE);
 		if (cookie >> TLS_BEHIND_EX & 1)
 			part->bytes = word_at(&from, operand(&from, TLS_BEHIND_MOVED));
 		else
@@ -204,11 +208,21 @@ static __always_inline void behind_tls_call(struct task_struct *task, const stru
 	settle_tls_call(&part, session);
 }
 
+static __always_inline void open_tls_call(u64 id, const struct tls_pending *pending)
+{
+	struct tls_pending *known = bpf_map_lookup_elem(&tls_threads, &id);
+
+	if (known)
+		*known = *pending;
+	else
+		bpf_map_update_elem(&tls_threads, &id, pending, BPF_ANY);
+	open_tls_slot(id);
+}
+
 /* `moved`: where the length goes; 0: it is the result. */
 static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, u64 moved)
 {
-	struct tls_pending *known = bpf_map_lookup_elem(&tls_threads, &id);
-	struct tls_pending pending = {
+	const struct tls_pending pending = {
 		.object = registers->ARGUMENT_FIRST,
 		.buffer = registers->ARGUMENT_SECOND,
 		/* An `int`, where the result is one. */
@@ -219,11 +233,21 @@ static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registe
 		.is_open = 1,
 	};
 
-	if (known)
-		*known = pending;
-	else
-		bpf_map_update_elem(&tls_threads, &id, &pending, BPF_ANY);
-	open_tls_slot(id);
+	open_tls_call(id, &pending);
+}
+
+/* What is sent lies in a file. */
+static __always_inline void enter_sendfile(u64 id, const struct pt_regs *registers)
+{
+	const struct tls_pending pending = {
+		.object = registers->ARGUMENT_FIRST,
+		.length = registers->ARGUMENT_FOURTH,
+		.entered_ns = bpf_ktime_get_ns(),
+		.call = TLS_CALL_WRITE,
+		.is_open = 1,
+	};
+
+	open_tls_call(id, &pending);
 }
 
 /* Tells who says first that it sends no more: `at` is where the object keeps what was said so far. */
@@ -262,6 +286,9 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		break;
 	case TLS_SITE_WRITE_EX2:
 		enter_tls_call(id, registers, TLS_CALL_WRITE, registers->ARGUMENT_FIFTH);
+		break;
+	case TLS_SITE_SENDFILE:
+		enter_sendfile(id, registers);
 		break;
 	case TLS_SITE_RETURN:
 		leave_tls_call(id, registers->RESULT);

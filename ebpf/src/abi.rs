@@ -95,6 +95,8 @@ pub const TLS_SITE_RETURN: u64 = 6;
 pub const TLS_SITE_FREE: u64 = 7;
 /// `enum tls_site`: the end of what is sent is told.
 pub const TLS_SITE_SHUTDOWN: u64 = 11;
+/// `enum tls_site`: (connection, file, offset, length), gives the length.
+pub const TLS_SITE_SENDFILE: u64 = 12;
 /// `enum tls_behind`: in the cookie of that, where in a connection it stands what was said of its end, in bytes, from this bit on.
 pub const TLS_SHUTDOWN_STATE: u32 = 4;
 /// `enum tls_site`: behind a call that reads or writes, whose arguments can still be found. The rest of the cookie says
@@ -873,6 +875,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_SITE_RETURN", TLS_SITE_RETURN),
     ("TLS_SITE_FREE", TLS_SITE_FREE),
     ("TLS_SITE_SHUTDOWN", TLS_SITE_SHUTDOWN),
+    ("TLS_SITE_SENDFILE", TLS_SITE_SENDFILE),
     ("TLS_SITE_BEHIND", TLS_SITE_BEHIND),
     ("TLS_SITE_GIVEN", TLS_SITE_GIVEN),
     ("TLS_BEHIND_WRITES", TLS_BEHIND_WRITES as u64),

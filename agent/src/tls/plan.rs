@@ -8,12 +8,13 @@ use crate::discover::{FileId, MappedFile};
 use crate::probe_site::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 12] = [
     "SSL_read",
     "SSL_write",
     "SSL_read_ex",
     "SSL_write_ex",
     "SSL_write_ex2",
+    SENDFILE,
     "SSL_do_handshake",
     "SSL_shutdown",
     "SSL_free",
@@ -21,6 +22,9 @@ const FUNCTIONS: [&str; 11] = [
     STATE,
     CHECK_SIGNALS,
 ];
+/// It sends a file where the kernel encrypts (3.0 and later, `ssl/ssl_lib.c`), by the system call of that name.
+const SENDFILE: &str = "SSL_sendfile";
+const SENDS: &str = "sendfile";
 /// It gives the BIO that a connection reads from, and so tells where that is.
 const BIO: &str = "SSL_get_rbio";
 /// It gives what was said of a connection's end.
@@ -134,7 +138,10 @@ fn role(file: &MappedFile) -> Role {
     let reads = |has: &dyn Fn(&str) -> bool| has("SSL_read") || has("SSL_read_ex");
     if reads(&|name| image.defines(name)) {
         let fields = Fields { bio_bytes: image.given_field(BIO), state_bytes: image.given_field(STATE) };
-        let (sites, refused) = library(&image, fields);
+        let (mut sites, refused) = library(&image, fields);
+        if !sites.is_empty() && image.defines(SENDFILE) {
+            sites.extend(sendfile(file).into_iter().flatten());
+        }
         Role::Library { sites, refused, fields }
     } else if reads(&|name| image.imports(name)) {
         let name = file.shown.file_name().unwrap_or_default().to_string_lossy();
@@ -246,6 +253,18 @@ fn library(image: &Image, fields: Fields) -> (Vec<Placed>, Vec<String>) {
     (sites, refused)
 }
 
+/// Where a library begins to send a file, and behind the one call that does. `None`: it was built without that. The file is
+/// read anew, as many have that call that are nothing to TLS.
+fn sendfile(file: &MappedFile) -> Option<[Placed; 2]> {
+    let image = Image::load(&file.path, &[SENDFILE, SENDS]).ok()?;
+    let [call] = <[CallSite; 1]>::try_from(image.calls_within(SENDFILE, SENDS).ok()?).ok()?;
+    let placed = |kind, site| Placed { function: SENDFILE, kind, site };
+    Some([
+        placed(Kind::SendFile, image.entry(SENDFILE, ARGUMENTS + 1).ok()?),
+        placed(Kind::Return, call.after),
+    ])
+}
+
 fn refusal(function: &str, error: &NoSite) -> String {
     format!("{function}: {error}")
 }
@@ -328,10 +347,14 @@ mod tests {
             ("SSL_write_ex", Kind::WriteEx),
             ("SSL_do_handshake", Kind::Handshake),
             ("SSL_free", Kind::Free),
+            ("SSL_sendfile", Kind::SendFile),
+            ("SSL_sendfile", Kind::Return),
         ] {
             assert!(kinds.contains(&wanted), "{wanted:?} in {kinds:?}");
         }
         assert!(kinds.iter().any(|(_, kind)| matches!(kind, Kind::Shutdown(Some(_)))), "{kinds:?}");
+        let mut sends = plans[0].sites.iter().filter(|placed| placed.function == SENDFILE);
+        assert!(sends.all(|placed| placed.site.step == Step::Emulated), "{plans:?}");
     }
 
     #[test]

@@ -319,11 +319,17 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 	const u64 bytes = part->bytes;
 
 	part->position = __sync_fetch_and_add(part->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
-	if (unlikely(!session->whole && part->position == 0)) {
+	if (unlikely(!session->whole && part->position == 0 && part->buffer)) {
 		const struct buffer buffer = { .first = { .base = part->buffer, .length = bytes }, .count = 1 };
 
 		if (begins_http2(&buffer, bytes, true))
 			session->whole = WHOLE;
+	}
+	/* A file's. Who follows frames finds by the position that some were missed. */
+	if (!part->buffer) {
+		part->head = part->tail = 0;
+		tell_part(part);
+		return;
 	}
 	part->frames = session->whole;
 	if (session->whole) {
