@@ -169,9 +169,11 @@ fn drain(
         for pid in pipeline.tracer().encrypted_processes() {
             inside.libraries.look_at(kernel, pid, now_ns);
         }
+        inside.libraries.look(kernel, now_ns);
         pipeline.flush();
         let waits = pipeline.tracer().unclosed().next().is_some() || pipeline.tracer().holds_back();
-        active.note(kernel, pipeline.intake(), waits || inside.routes.is_reading(), now_ns);
+        let has_to_do = waits || inside.routes.is_reading() || inside.libraries.is_due();
+        active.note(kernel, pipeline.intake(), has_to_do, now_ns);
         for wish in wishes.try_iter() {
             // Who asked may have stopped waiting.
             let _ = wish.outcome.send(apply(pipeline, wish.remote));

@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod client;
 pub mod clock;
 pub mod command;
+pub mod curl;
 pub mod database;
 pub mod failures;
 pub mod framing;

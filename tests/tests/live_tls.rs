@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::Value;
 use tests::client::{Connection, Request};
+use tests::curl;
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::{Probe, SpanLine};
 use tests::server::{Endpoint, Server};
@@ -225,9 +226,9 @@ fn curl_with_the_library_itself(#[case] of: &str, #[case] version: &str) {
         _ => start("gthread"),
     };
     let told = "%{url_effective} %{size_request} %{size_header} %{size_download} %{time_total}\\n";
-    let mut curl = curl(&server, &["--http1.1", "--tls-max", version, "-w", told]);
+    let mut curl = curl::start(&server, &["--http1.1", "--tls-max", version, "-w", told]).unwrap();
     let probe = Probe::attach(&[curl.id()], &[]).unwrap();
-    let mut entries = ask_with_curl(&mut curl, &server);
+    let mut entries = curl::ask(&mut curl, &server).unwrap();
     let mut report = String::new();
     curl.stdout.take().unwrap().read_to_string(&mut report).unwrap();
     for (entry, line) in entries.iter_mut().zip(report.lines()) {
@@ -265,9 +266,9 @@ fn http2_inside_tls(#[case] kind: &str, #[case] of: &str, #[case] watch_client: 
     };
     let watched = |pid| Probe::attach(&[if watch_client { pid } else { server.pid() }], &[]).unwrap();
     let (entries, probe) = if kind == "curl" {
-        let mut curl = curl(&server, &["--http2", "--parallel"]);
+        let mut curl = curl::start(&server, &["--http2", "--parallel"]).unwrap();
         let probe = watched(curl.id());
-        (ask_with_curl(&mut curl, &server), probe)
+        (curl::ask(&mut curl, &server).unwrap(), probe)
     } else {
         let mut client = client("http2", &server, 60);
         let probe = watched(client.pid());
@@ -283,28 +284,6 @@ fn http2_inside_tls(#[case] kind: &str, #[case] of: &str, #[case] watch_client: 
     for span in &spans {
         assert_eq!((span.protocol.as_str(), span.http_version.as_deref()), ("http2", Some("2")), "{span:?}");
     }
-}
-
-/// curl, waiting for its list of requests, with its library loaded.
-fn curl(server: &Server, arguments: &[&str]) -> Child {
-    let mut curl = Command::new("curl");
-    curl.args(["-sS", "-K", "-"]).args(arguments).arg("--cacert").arg(server.certificate_file());
-    curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
-}
-
-fn ask_with_curl(curl: &mut Child, server: &Server) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    let mut list = String::new();
-    for n in 0..40 {
-        let target = if n % 2 == 0 { format!("/items/{n}") } else { format!("/big?bytes=60000&n={n}") };
-        let url = server.endpoint.url();
-        list.extend(["url = \"", &url, &target, "\"\noutput = \"/dev/null\"\n"]);
-        let method = "GET".to_owned();
-        entries.push(Entry { method, target, status: Some(200), complete: true, ..Entry::default() });
-    }
-    curl.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
-    assert!(curl.wait().unwrap().success());
-    entries
 }
 
 #[test]

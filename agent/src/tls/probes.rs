@@ -1,6 +1,6 @@
 //! The probes in place. Invariant: a file is probed once, for all processes that have it or will have it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ebpf::{Kernel, UserProbe, UserProgram, UserSite};
 use rustc_hash::FxHashMap;
@@ -20,13 +20,18 @@ pub struct Probes {
     /// `None`: the file cannot be probed.
     files: BTreeMap<FileId, Option<UserProbe>>,
     looked_ns: FxHashMap<u32, u64>,
+    /// Processes whose turn has not come again yet.
+    due: BTreeSet<u32>,
 }
 
 impl Probes {
-    /// Probes the libraries that a process has loaded by now.
+    /// Probes the libraries that a process has loaded by now, or in a while if it was looked at just now.
     pub fn look_at(&mut self, kernel: &mut Kernel, pid: u32, now_ns: u64) {
         let looked = self.looked_ns.get(&pid);
         if looked.is_some_and(|looked_ns| now_ns.saturating_sub(*looked_ns) < LOOK_INTERVAL_NS) {
+            if self.due.len() < MAX_PROCESSES {
+                self.due.insert(pid);
+            }
             return;
         }
         if self.looked_ns.len() >= MAX_PROCESSES {
@@ -36,6 +41,18 @@ impl Probes {
         for plan in self.planner.plan(&Proc::default().mapped_files(pid)) {
             self.files.entry(plan.file.id).or_insert_with(|| probe(kernel, &plan));
         }
+    }
+
+    /// Looks at the processes whose turn has come.
+    pub fn look(&mut self, kernel: &mut Kernel, now_ns: u64) {
+        for pid in std::mem::take(&mut self.due) {
+            self.look_at(kernel, pid, now_ns);
+        }
+    }
+
+    /// Whether processes wait for their turn.
+    pub fn is_due(&self) -> bool {
+        !self.due.is_empty()
     }
 }
 

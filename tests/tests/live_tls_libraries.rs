@@ -1,0 +1,101 @@
+//! Where TLS libraries are found: in the mounts of the process that has them, and whenever it loads them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use tests::caller::Caller;
+use tests::curl;
+use tests::ledger::{Entry, assert_agree};
+use tests::probe::Probe;
+use tests::process::POLL;
+use tests::server::{Endpoint, Server};
+use tests::venv::Venv;
+use tests::watch::can_run;
+
+const SPAN_LIMIT: Duration = Duration::from_secs(10);
+
+fn server() -> Server {
+    Server::gunicorn_tls("flask_app:app", &["--workers", "2", "--threads", "4"]).unwrap()
+}
+
+/// A library that is nowhere but in the process's own mounts is found there.
+#[test]
+fn a_library_that_only_the_process_sees() {
+    const ALONE: &str = "mount -t tmpfs none /mnt && \
+        cp -L $(ldd \"$(command -v curl)\" | awk '/lib(ssl|crypto)\\.so/ { print $3 }') /mnt && \
+        LD_LIBRARY_PATH=/mnt exec curl \"$@\"";
+    if !can_run() {
+        return;
+    }
+    let server = server();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", ALONE, "curl"]);
+    let mut curl = curl::start_by(command, &server, &["--http1.1"]).unwrap();
+    let maps = format!("/proc/{}/maps", curl.id());
+    while !std::fs::read_to_string(&maps).unwrap().contains(" /mnt/libssl.so") {
+        std::thread::sleep(POLL);
+    }
+    let probe = Probe::attach(&[curl.id()], &[]).unwrap();
+    let entries = curl::ask(&mut curl, &server).unwrap();
+    assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert!(log.contains("/mnt/libssl.so"), "{log}");
+    assert_agree(&entries, &spans);
+    assert!(spans.iter().all(|span| span.scheme == "https"), "{spans:?}");
+}
+
+/// A library that a process loads after the probe has come is found by its first connection: what passes from then on is
+/// told, on that connection too.
+#[test]
+fn a_library_that_is_loaded_later() {
+    const PROGRAM: &str = "
+import sys
+print('ready', flush=True)
+sys.stdin.readline()
+import http.client, ssl
+context = ssl.create_default_context(cafile=sys.argv[2])
+connect = lambda: http.client.HTTPSConnection('127.0.0.1', int(sys.argv[1]), context=context)
+def get(connection, number):
+    connection.request('GET', f'/items/{number}')
+    assert connection.getresponse().read()
+first = connect()
+get(first, 0)
+print('asked', flush=True)
+sys.stdin.readline()
+second = connect()
+for number in range(1, 21):
+    get(second if number % 2 else first, number)
+print('done', flush=True)
+sys.stdin.readline()
+";
+    if !can_run() {
+        return;
+    }
+    let server = server();
+    let Endpoint::Tls(address) = server.endpoint else { panic!("it speaks TLS") };
+    let mut command = Command::new(Venv::open().unwrap().program("python"));
+    command.args(["-c", PROGRAM, &address.port().to_string()]).arg(server.certificate_file());
+    let mut client = Caller::start(command).unwrap();
+    assert_eq!(client.line().unwrap(), "ready\n");
+    let probe = Probe::attach(&[client.pid()], &[]).unwrap();
+    assert!(!probe.log().contains("TLS is seen"), "{}", probe.log());
+    assert_eq!(client.ask("load").unwrap(), "asked\n");
+    assert!(probe.wait_for_log("TLS is seen", SPAN_LIMIT), "{}", probe.log());
+    assert_eq!(client.ask("go on").unwrap(), "done\n");
+    let entry = |number| Entry {
+        method: "GET".to_owned(),
+        target: format!("/items/{number}"),
+        status: Some(200),
+        complete: true,
+        ..Entry::default()
+    };
+    let entries: Vec<_> = (1..21).map(entry).collect();
+    probe.wait_for_spans(entries.len(), SPAN_LIMIT);
+    let mut spans = probe.stop().unwrap();
+    // The first one passed while the library was looked for.
+    spans.retain(|span| span.target.as_deref() != Some("/items/0"));
+    assert_agree(&entries, &spans);
+    assert!(spans.iter().all(|span| span.scheme == "https"), "{spans:?}");
+}
