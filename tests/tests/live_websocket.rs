@@ -36,10 +36,17 @@ const SLACK_US: f64 = 5000.0;
 
 /// The client, waiting to be told to begin.
 fn client(server: &Server, more: &[&str]) -> Child {
-    let Endpoint::Tcp(address) = server.endpoint else { panic!("it listens on TCP") };
+    let (Endpoint::Tcp(address) | Endpoint::Tls(address)) = server.endpoint else {
+        panic!("it has an address")
+    };
     let mut command = Venv::open().unwrap().script("websocket_client.py");
-    command.args([&format!("ws://{address}"), &SESSIONS.to_string()]).args(more);
+    command.args([&format!("{}://{address}", scheme(server)), &SESSIONS.to_string()]).args(more);
+    command.env("SSL_CERT_FILE", server.certificate_file());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn scheme(server: &Server) -> &'static str {
+    if matches!(server.endpoint, Endpoint::Tls(_)) { "wss" } else { "ws" }
 }
 
 fn talk(mut client: Child) -> Vec<Book> {
@@ -59,7 +66,7 @@ fn number(span: &SpanLine, name: &str) -> u64 {
 }
 
 /// `server`: the watched end is the server.
-fn assert_agree(books: &[Book], spans: &[SpanLine], server: bool) {
+fn assert_agree(books: &[Book], spans: &[SpanLine], scheme: &str, server: bool) {
     let sessions = sessions(spans);
     assert_eq!((books.len(), sessions.len(), spans.len()), (SESSIONS, SESSIONS, 2 * SESSIONS), "{spans:#?}");
     for book in books {
@@ -77,7 +84,7 @@ fn assert_agree(books: &[Book], spans: &[SpanLine], server: bool) {
         assert_eq!(session.attributes["websocket.close.by"], "client");
         assert!(!session.attributes.contains_key("websocket.incomplete"));
         assert_eq!((session.end.as_str(), session.error.as_deref()), ("complete", None));
-        assert_eq!((session.name.as_str(), session.scheme.as_str()), ("WEBSOCKET /echo/{id}", "ws"));
+        assert_eq!((session.name.as_str(), session.scheme.as_str()), ("WEBSOCKET /echo/{id}", scheme));
         let handshake = spans.iter().find(|span| Some(&span.span_id) == session.parent_id.as_ref()).unwrap();
         assert_eq!((handshake.status, &handshake.target), (Some(101), &session.target));
         assert_eq!(handshake.name, "GET /echo/{id}");
@@ -86,8 +93,12 @@ fn assert_agree(books: &[Book], spans: &[SpanLine], server: bool) {
 }
 
 fn start(kind: &str) -> Server {
-    if kind == "websockets" { Server::websockets() } else { Server::uvicorn_sockets("fastapi_app:app", kind) }
-        .unwrap()
+    match kind {
+        "websockets" => Server::websockets(),
+        "tls" => Server::uvicorn_tls("fastapi_app:app", "asyncio"),
+        _ => Server::uvicorn_sockets("fastapi_app:app", kind),
+    }
+    .unwrap()
 }
 
 #[rstest]
@@ -97,6 +108,8 @@ fn start(kind: &str) -> Server {
 #[case::uvicorn_deflate("websockets-sansio", &["deflate"])]
 #[case::wsproto("wsproto", &[])]
 #[case::wsproto_deflate("wsproto", &["deflate"])]
+#[case::uvicorn_inside_tls("tls", &[])]
+#[case::uvicorn_inside_tls_deflate("tls", &["deflate"])]
 fn a_server_s_sessions_are_counted_exactly(#[case] kind: &str, #[case] more: &[&str]) {
     if !can_run() {
         return;
@@ -106,7 +119,7 @@ fn a_server_s_sessions_are_counted_exactly(#[case] kind: &str, #[case] more: &[&
     let books = talk(client(&server, more));
     probe.wait_for_spans(2 * SESSIONS, SPAN_LIMIT);
     let spans = probe.stop().unwrap();
-    assert_agree(&books, &spans, true);
+    assert_agree(&books, &spans, scheme(&server), true);
     for session in sessions(&spans) {
         assert_eq!(session.attributes.contains_key("websocket.compression"), !more.is_empty());
         // The one server that pings when asked to.
@@ -126,7 +139,7 @@ fn a_client_s_sessions_are_counted_exactly() {
     let books = talk(client);
     probe.wait_for_spans(2 * SESSIONS, SPAN_LIMIT);
     let spans = probe.stop().unwrap();
-    assert_agree(&books, &spans, false);
+    assert_agree(&books, &spans, scheme(&server), false);
     for session in sessions(&spans) {
         assert_eq!(number(session, "websocket.ping.answered"), 1);
         let (mean, longest) =
