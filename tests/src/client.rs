@@ -10,7 +10,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::Linger;
 use rustls::pki_types::ServerName;
@@ -24,6 +24,9 @@ use crate::server::Endpoint;
 
 /// How long a read may take: a server with two hundred requests before it needs most of a minute on a busy machine.
 const READ_LIMIT: Duration = Duration::from_mins(2);
+
+/// So many does OpenSSL send behind a handshake of TLS 1.3, unless told otherwise (`SSL_CTX_set_num_tickets`).
+const TICKETS: u32 = 2;
 
 /// A request to send.
 #[derive(Debug, Clone)]
@@ -240,6 +243,20 @@ impl Connection {
             Stream::Unix(_) => bail!("only TCP tells what was read"),
         };
         unread::wait_until_read(self.local.context("TCP has addresses")?, peer)
+    }
+
+    /// Reads what the server sends behind the handshake of TLS: who closes with that unread resets. It must have answered
+    /// the handshake, or be about to.
+    pub fn take_tickets(&mut self) -> anyhow::Result<()> {
+        let Stream::Tls(stream) = &mut self.stream else { return Ok(()) };
+        while stream.conn.tls13_tickets_received() < TICKETS {
+            ensure!(
+                stream.conn.read_tls(&mut stream.sock).context("read a ticket")? > 0,
+                "the server closed"
+            );
+            stream.conn.process_new_packets().context("read a ticket")?;
+        }
+        Ok(())
     }
 
     /// Waits until something of an answer has come.

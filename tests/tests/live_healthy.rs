@@ -96,11 +96,12 @@ fn ask(endpoint: &Endpoint, leaf: &Endpoint) {
 
 /// Clients that do not wait for the end of their answer, or of their request.
 fn leave(endpoint: &Endpoint, how: Leave) {
-    let settle = |connection: &Connection| {
+    let settle = |connection: &mut Connection| {
         // What was read of a unix socket is not told.
         if connection.local().is_some() {
             connection.wait_until_read().unwrap();
         }
+        connection.take_tickets().unwrap();
     };
     how.leave(open(endpoint));
     for text in [
@@ -110,7 +111,7 @@ fn leave(endpoint: &Endpoint, how: Leave) {
     ] {
         let mut connection = open(endpoint);
         connection.write(text.as_bytes()).unwrap();
-        settle(&connection);
+        settle(&mut connection);
         how.leave(connection);
     }
     for path in [WHOLE, "/stream?chunks=50&ms=10"] {
@@ -182,9 +183,7 @@ fn only_failures_bring_the_probes(#[case] kind: &str, #[case] killed: &str) {
     let spans = watch.probe.spans();
     let has = |end: &str| spans.iter().any(|span| span.end == end && span.kind == "server");
     assert!(!has("server_closed"), "{spans:#?}");
-    // Who closes over TLS with something unread (tickets come after the handshake) resets.
-    assert!(has("client_closed") || kind == "tls", "{spans:#?}");
-    assert!(has("reset"), "{spans:#?}");
+    assert!(has("client_closed") && has("reset"), "{spans:#?}");
 
     // What is reported or handled while it is answered is told without the probe.
     let failed = span_of(&watch, "/failing/fail/plain");
