@@ -1,5 +1,5 @@
 """gRPC with grpcio and with grpclib: `grpc_app.py grpcio|grpclib serve PORT [CERTIFICATE KEY]` and `... call PORT COUNT
-[CERTIFICATE]`, with a certificate inside the TLS that grpcio brings along. `bulk` instead of `call` sends large messages;
+[CERTIFICATE]`, with a certificate inside TLS, which grpcio brings along. `bulk` instead of `call` sends large messages;
 so does `held`, on a connection that is open before the first word comes, and has had a small call before the second does.
 
 Messages are plain bytes. Methods: Echo (one, one), Count (one, many), Sum (many, one), Chat (many, many), Fail (an
@@ -10,6 +10,7 @@ number, path, status, requests, responses, start_ns, last_ns. The number goes wi
 import asyncio
 import json
 import pathlib
+import ssl
 import sys
 import time
 
@@ -156,7 +157,13 @@ class Plain:
         return data
 
 
-def serve_grpclib(port):
+def alpn(context):
+    """What both ends must agree on for HTTP/2 (RFC 9113 section 3.2)."""
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def serve_grpclib(port, certificate=None, key=None):
     from grpclib.const import Cardinality, Handler, Status
     from grpclib.exceptions import GRPCError
     from grpclib.server import Server
@@ -193,18 +200,23 @@ def serve_grpclib(port):
 
     async def main():
         server = Server([Numbers()], codec=Plain())
-        await server.start("127.0.0.1", port)
+        context = None
+        if certificate:
+            context = alpn(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+            context.load_cert_chain(certificate, key)
+        await server.start("127.0.0.1", port, ssl=context)
         await server.wait_closed()
 
     asyncio.run(main())
 
 
-def call_grpclib(port, steps, held):
+def call_grpclib(port, steps, held, certificate=None):
     from grpclib.client import Channel, StreamStreamMethod, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
     from grpclib.exceptions import GRPCError
 
     async def main():
-        channel = Channel("127.0.0.1", port, codec=Plain())
+        context = alpn(ssl.create_default_context(cafile=certificate)) if certificate else None
+        channel = Channel("127.0.0.1", port, codec=Plain(), ssl=context)
 
         async def call(step):
             method, sent, expected, _, number = step

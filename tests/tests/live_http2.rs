@@ -229,17 +229,21 @@ fn assert_is(span: &SpanLine, call: &CallLine) {
 
 /// Calls of all four kinds, many at once, some with errors; both ends are watched.
 #[rstest]
-#[case("grpcio")]
-#[case("grpclib")]
-fn grpc(#[case] library: &str) {
+#[case::grpcio("grpcio", false)]
+#[case::grpclib("grpclib", false)]
+#[case::grpclib_tls("grpclib", true)]
+fn grpc(#[case] library: &str, #[case] encrypted: bool) {
     if !can_run() {
         return;
     }
-    let server = Server::grpc(library).unwrap();
+    let server = if encrypted { Server::grpc_tls(library) } else { Server::grpc(library) }.unwrap();
     let mut command = Venv::open().unwrap().script("grpc_app.py");
     let url = server.endpoint.url();
     let (_, port) = url.rsplit_once(':').unwrap();
     command.args([library, "call", port, &CALLS.to_string()]);
+    if encrypted {
+        command.arg(server.certificate_file());
+    }
     let caller = Caller::start(command).unwrap();
     let config = server.folder().join("probe.toml");
     std::fs::write(&config, "[trace]\nheaders = ['x-number']\n").unwrap();
@@ -255,6 +259,7 @@ fn grpc(#[case] library: &str) {
         let (read, written) = (&inbound[&call.number], &outbound[&call.number]);
         assert_is(read, call);
         assert_is(written, call);
+        assert_eq!(read.scheme == "https" && written.scheme == "https", encrypted, "{read:?}");
         // What one wrote the other read.
         assert_eq!(
             (read.request_bytes, read.response_bytes),
@@ -270,7 +275,7 @@ fn grpc_inside_its_own_tls() {
     if !can_run() {
         return;
     }
-    let server = Server::grpc_tls().unwrap();
+    let server = Server::grpc_tls("grpcio").unwrap();
     let mut command = Venv::open().unwrap().script("grpc_app.py");
     let url = server.endpoint.url();
     let (_, port) = url.rsplit_once(':').unwrap();

@@ -45,12 +45,12 @@ impl Server {
         Self::start_in(command, endpoint, folder)
     }
 
-    /// A gRPC server made with grpcio, which brings its own TLS along.
-    pub fn grpc_tls() -> anyhow::Result<Self> {
+    /// A gRPC server made with `library`: grpclib, or grpcio, which brings its own TLS along.
+    pub fn grpc_tls(library: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free_tls()?;
         let (folder, [_, certificate, _, key]) = Self::tls_folder("", "")?;
         let mut command = Venv::open()?.script("grpc_app.py");
-        command.args(["grpcio", "serve", &port_of(&endpoint), &certificate, &key]);
+        command.args([library, "serve", &port_of(&endpoint), &certificate, &key]);
         command.current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }
