@@ -3,17 +3,17 @@
 //! Invariant: what could not be run is said loudly, with the reason; a failure never stops what comes after.
 
 mod binaries;
+mod preparation;
 mod tally;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::interrupt::Interrupt;
-use crate::{build, packages, python, shell, tidy, workspace};
+use crate::{packages, shell, tidy, workspace};
 use binaries::{Run, TestBinary};
+use preparation::{Preparation, Ready};
 use tally::Tally;
 
 /// After this a test binary is ended and counted as failed.
@@ -33,6 +33,7 @@ pub fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let start = Instant::now();
     packages::ensure(&[packages::BUILD])?;
+    let preparation = Preparation::begin(options.quick);
     let mut tally = Tally::default();
     for (name, gate) in GATES {
         shell::step(name);
@@ -42,7 +43,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         interrupt.check()?;
     }
-    run_tests(options, &mut tally, &interrupt)?;
+    run_tests(preparation, &mut tally, &interrupt)?;
     for complaint in &tally.complaints {
         println!("FAILED {complaint}");
     }
@@ -72,7 +73,7 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     shell::run(shell::cargo().args(arguments).current_dir(workspace::root()))
 }
 
-fn run_tests(options: &Options, tally: &mut Tally, interrupt: &Interrupt) -> Result<()> {
+fn run_tests(preparation: Preparation, tally: &mut Tally, interrupt: &Interrupt) -> Result<()> {
     shell::step("building the tests");
     let (live, unit): (Vec<_>, Vec<_>) = binaries::build()?.into_iter().partition(TestBinary::is_live);
     for binary in unit {
@@ -82,27 +83,24 @@ fn run_tests(options: &Options, tally: &mut Tally, interrupt: &Interrupt) -> Res
     let mut doc_tests = shell::cargo();
     doc_tests.args(["test", "--quiet", "--workspace", "--doc"]).current_dir(workspace::root());
     tally.add(binaries::tested("documentation tests", &mut doc_tests, UNIT_LIMIT, interrupt)?);
-    run_live_tests(options, &live, tally, interrupt)
+    match preparation.finish()? {
+        Ok(ready) => run_live_tests(&live, &ready, tally, interrupt),
+        Err(reason) => {
+            for binary in &live {
+                tally.skip(binary.count()?, &format!("{}: {reason}", binary.name));
+            }
+            Ok(())
+        }
+    }
 }
 
 fn run_live_tests(
-    options: &Options,
     live: &[TestBinary],
+    ready: &Ready,
     tally: &mut Tally,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let reason = if options.quick { Some("--quick".to_owned()) } else { cannot_run_live() };
-    if let Some(reason) = reason {
-        for binary in live {
-            tally.skip(binary.count()?, &format!("{}: {reason}", binary.name));
-        }
-        return Ok(());
-    }
-    packages::ensure(&[packages::PYTHON_APPS, packages::TEST])?;
-    mount_tracefs()?;
-    let probe = build::release()?;
-    let venv = python_environment()?;
-    let variables = [("PROBE_UNDER_TEST", probe), ("PROBE_TEST_VENV", venv)]
+    let variables = [("PROBE_UNDER_TEST", &ready.probe), ("PROBE_TEST_VENV", &ready.venv)]
         .map(|(name, path)| (name, path.display().to_string()));
     for binary in live {
         // One at a time: they count requests, processes and kernel objects of the whole machine.
@@ -112,37 +110,3 @@ fn run_live_tests(
     }
     Ok(())
 }
-
-/// One of the ways in is by the tracepoints of system calls, which are listed there. Most hosts mount it when they start; the
-/// probe itself mounts nothing.
-fn mount_tracefs() -> Result<()> {
-    const TRACEFS: &str = "/sys/kernel/tracing";
-    if Path::new(TRACEFS).join("events").exists() {
-        return Ok(());
-    }
-    shell::run(shell::as_root("mount", []).args(["-t", "tracefs", "tracefs", TRACEFS]))
-        .with_context(|| format!("mount {TRACEFS}, which the live tests need"))
-}
-
-fn python_environment() -> Result<PathBuf> {
-    python::environment("python-venv", &workspace::root().join("tests/requirements.txt"))
-        .context("prepare the Python servers and clients of the live tests")
-}
-
-/// Why live tests cannot run here. None where they can.
-fn cannot_run_live() -> Option<String> {
-    if let Err(error) = shell::become_root() {
-        return Some(format!("{error:#}"));
-    }
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return Some("this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned());
-    }
-    // Loading programs needs CAP_BPF, CAP_PERFMON and more; a container's root often lacks them.
-    let status = shell::read(Command::new("cat").arg("/proc/self/status")).unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).map(str::trim);
-    let bits = effective.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    (shell::is_root() && bits >> CAP_BPF & 1 == 0).then(|| "root here lacks CAP_BPF".to_owned())
-}
-
-/// `include/uapi/linux/capability.h`.
-const CAP_BPF: u32 = 39;
