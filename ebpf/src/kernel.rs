@@ -172,7 +172,9 @@ impl Kernel {
         let maps = &mut self.skeleton.maps;
         let bss = maps.bss_data.as_deref_mut().ok_or(LoadError::NoShared)?;
         let meeting = Meeting {
+            given: std::ptr::from_ref(shared_u64(&mut bss.at_hand.ring_given)),
             read: std::ptr::from_ref(shared_u64(&mut bss.at_hand.ring_reader.read)),
+            lap: std::ptr::from_ref(shared_u64(&mut bss.at_hand.ring_reader.lap)),
             copies_lost: std::ptr::from_ref(shared(&mut bss.copies_lost)),
             ring_bytes: self.ring_bytes.into(),
             secret: self.ring_secret,

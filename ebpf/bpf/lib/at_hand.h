@@ -9,6 +9,10 @@
 /* The agent's side of the ring. */
 struct ring_reader {
 	u64 read; /* so many bytes */
+	/* Where it had the writers begin anew at the ring's start (ebpf/src/ring.rs): nothing before is unread, even if `read` is
+	 * yet to say so.
+	 */
+	u64 lap;
 	/* Set before it sleeps until something happens, cleared by the record that wakes it. Looked at after a record is
 	 * signed, but without a barrier between: the agent looks for records once more some time after it has set this.
 	 */

@@ -3,7 +3,8 @@
  *
  * Room is given out by moving one position on, in one step and without a lock. A record counts once its head is signed with
  * its own position: what is left there from an earlier round has another one. What bytes of strangers stand there cannot
- * look like a signature, as a secret of this run goes into it. The kernel's own ring buffer takes a lock for each record,
+ * look like a signature, as a secret of this run goes into it. A reader that has read all has the next records begin at the
+ * ring's start again: a small part of it is used over and over, and is in the cache. The kernel's own ring buffer takes a lock for each record,
  * and a barrier that waits for all that was just written: a seventh of the programs' time (docs/performance.md).
  */
 #ifndef STARDUST_PROBE_RING_H
@@ -76,10 +77,13 @@ __noinline u64 take_room(u64 size)
 	const u64 room = room_of(size);
 
 	for (u32 i = 0; i < TAKE_ATTEMPTS && room <= RING_BEYOND_BYTES; i++) {
-		const u64 at = at_hand.ring_given;
+		const u64 at = at_hand.ring_given, lap = at_hand.ring_reader.lap;
+		u64 read = at_hand.ring_reader.read;
 
+		if (at >= lap && read < lap)
+			read = lap;
 		/* Less than nothing: others have got ahead, and the reader too. */
-		if ((s64)(at + room - at_hand.ring_reader.read) > (s64)config.ring_bytes)
+		if ((s64)(at + room - read) > (s64)config.ring_bytes)
 			break;
 		if (__sync_val_compare_and_swap(&at_hand.ring_given, at, at + room) == at)
 			return at;
