@@ -185,40 +185,73 @@ static __always_inline bool copy_part(struct scratch *scratch, const struct user
 	return bpf_probe_read_user(&scratch->payload[offset], length, (void *)segment->base + (from - begin)) == 0;
 }
 
+/* What of the call's start and of its end is copied lies before the first, and from the second on. */
+struct ends_copied {
+	u64 head_end;
+	u64 tail_begin;
+};
+
+static __always_inline struct ends_copied ends_of(u64 total)
+{
+	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
+	const u64 head_end = total < limit ? total : limit;
+	const struct ends_copied ends = { head_end,
+					  total < head_end + TAIL_BYTES_MAX ? head_end : total - TAIL_BYTES_MAX };
+
+	return ends;
+}
+
+/* Copies what is wanted of the segment that begins at `walk.done`, and goes on behind it. False: it is unreadable. A function
+ * of its own, so that the verifier looks at it once.
+ */
+__noinline int copy_segment(u32 slot, u64 index)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct user_iovec segment;
+	struct ends_copied ends;
+	struct walk *walk;
+
+	if (!scratch)
+		return false;
+	walk = &scratch->walk;
+	segment = walk->buffer.first;
+	ends = ends_of(walk->total);
+	if (walk->buffer.segments &&
+	    bpf_probe_read_user(&segment, sizeof(segment), (void *)walk->buffer.segments + index * sizeof(segment)))
+		return false;
+	if (!copy_part(scratch, &segment, walk->done, 0, ends.head_end, 0) ||
+	    !copy_part(scratch, &segment, walk->done, ends.tail_begin, walk->total, ends.head_end))
+		return false;
+	walk->done += segment.length;
+	return true;
+}
+
 /* Fills `head_bytes` and `tail_bytes` of the record from the call's `total` bytes, found by its `walk.buffer`. A
  * function of its own, and the buffer in a map: so the verifier looks at it once.
  */
 __noinline int copy_payload(u32 slot, u64 total)
 {
-	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
-	const u64 head_end = total < limit ? total : limit;
-	const u64 tail_begin = total < head_end + TAIL_BYTES_MAX ? head_end : total - TAIL_BYTES_MAX;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	const struct buffer *buffer;
-	u64 seen = 0;
+	const struct ends_copied ends = ends_of(total);
+	struct walk *walk;
 
 	if (!scratch)
 		return 0;
-	buffer = &scratch->walk.buffer;
-	for (u32 i = 0; i < SEGMENTS_MAX && i < buffer->count && seen < total; i++) {
-		struct user_iovec segment = buffer->first;
-
-		if (buffer->segments &&
-		    bpf_probe_read_user(&segment, sizeof(segment), (void *)buffer->segments + i * sizeof(segment)))
+	walk = &scratch->walk;
+	walk->total = total;
+	walk->done = 0;
+	for (u32 i = 0; i < SEGMENTS_MAX && i < walk->buffer.count && walk->done < total; i++) {
+		if (!copy_segment(slot, i))
 			break;
-		if (!copy_part(scratch, &segment, seen, 0, head_end, 0) ||
-		    !copy_part(scratch, &segment, seen, tail_begin, total, head_end))
-			break;
-		seen += segment.length;
 	}
-	if (seen >= total) {
-		scratch->call.head_bytes = head_end;
-		scratch->call.tail_bytes = total - tail_begin;
+	if (walk->done >= total) {
+		scratch->call.head_bytes = ends.head_end;
+		scratch->call.tail_bytes = total - ends.tail_begin;
 		return 0;
 	}
 	/* Unreadable, or in more segments than are looked at: what was copied in one run from the start still counts. */
-	count(buffer->count > SEGMENTS_MAX ? COUNTER_SEGMENTS_UNREAD : COUNTER_PAYLOAD_UNREADABLE);
-	scratch->call.head_bytes = seen < head_end ? seen : head_end;
+	count(walk->buffer.count > SEGMENTS_MAX ? COUNTER_SEGMENTS_UNREAD : COUNTER_PAYLOAD_UNREADABLE);
+	scratch->call.head_bytes = walk->done < ends.head_end ? walk->done : ends.head_end;
 	return 0;
 }
 
