@@ -234,6 +234,45 @@ def mysqlclient():
     return jsonify(ledger.operations)
 
 
+@app.get("/aiomysql")
+def aiomysql():
+    import aiomysql
+
+    ledger, at, context, code = Ledger(), port(), tls_context(), lambda error: error.args[0]
+
+    async def ask():
+        connection = await aiomysql.connect(host="127.0.0.1", port=at, user="app", db="shop", ssl=context)
+        cursor = await connection.cursor()
+        with ledger.operation("select"):
+            await cursor.execute("SELECT id, name FROM items WHERE name = %s", ("a secret",))
+            await cursor.fetchall()
+        with ledger.operation("insert"):
+            await cursor.executemany("INSERT INTO log (text) VALUES (%s)", [("a",), ("b",), ("c",)])
+        with ledger.operation("commit"):
+            await connection.commit()
+        with ledger.operation("large"):
+            await cursor.execute("SELECT n, repeat('x', 50) FROM numbers ORDER BY n")
+            assert len(await cursor.fetchall()) == 5000
+        with ledger.operation("missing", code):
+            await cursor.execute("SELECT * FROM missing")
+        with ledger.operation("duplicate", code):
+            await cursor.execute("INSERT INTO items (id, name) VALUES (%s, %s)", (1, "again"))
+        with ledger.operation("procedure"):
+            await cursor.execute("CALL two_results()")
+            await cursor.fetchall()
+            while await cursor.nextset():
+                await cursor.fetchall()
+        with ledger.operation("sleep"):
+            await cursor.execute("SELECT sleep(0.2)")
+            await cursor.fetchall()
+        with ledger.operation("ping"):
+            await connection.ping()
+        connection.close()
+
+    asyncio.run(ask())
+    return jsonify(ledger.operations)
+
+
 @app.get("/connector")
 def connector():
     import mysql.connector
@@ -420,6 +459,10 @@ def until_end(receive):
     return total
 
 
+# More than sockets hold.
+MANY_ROWS = "SELECT repeat('x', 1000) FROM numbers a, numbers b LIMIT 200000"
+
+
 @app.get("/killed-postgresql")
 def killed_postgresql():
     """Sessions that are ended from outside: in the middle of rows, of a COPY either way, and while one waits."""
@@ -436,7 +479,7 @@ def killed_postgresql():
 
     victim = psycopg.connect(dsn, autocommit=True)
     with ledger.operation("out", state), victim.cursor() as cursor:
-        with cursor.copy("COPY (SELECT repeat('x', 1000) FROM numbers a, numbers b LIMIT 200000) TO STDOUT") as copy:
+        with cursor.copy(f"COPY ({MANY_ROWS}) TO STDOUT") as copy:
             copy.read()
             # Until the server waits for someone to read: if it is killed then, it says nothing more.
             time.sleep(0.5)
@@ -485,7 +528,7 @@ def killed_mysql():
     victim = connect()
     with ledger.operation("rows", code):
         cursor = SSCursor(victim)
-        cursor.execute("SELECT repeat('x', 1000) FROM numbers a, numbers b LIMIT 100000")
+        cursor.execute(MANY_ROWS)
         cursor.fetchone()
         kill(victim)
         while cursor.fetchone():
@@ -529,24 +572,39 @@ def killed_redis():
 
 @app.get("/killed-psycopg3-async")
 def killed_psycopg3_async():
-    """A session that is ended from outside while a task waits for it."""
+    """As `killed_postgresql`, where tasks read, write and wait."""
     import psycopg
 
     ledger, state = Ledger(), lambda error: error.sqlstate
     dsn = f"host=127.0.0.1 port={port()} user=app dbname=shop {sslmode()}"
 
     async def ask():
-        connect = psycopg.AsyncConnection.connect
-        async with await connect(dsn, autocommit=True) as other, await connect(dsn, autocommit=True) as victim:
+        other = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
 
-            async def kill():
-                await asyncio.sleep(0.3)
-                await other.execute("SELECT pg_terminate_backend(%s)", (victim.info.backend_pid,))
+        async def kill(victim):
+            await asyncio.sleep(0.3)
+            await other.execute("SELECT pg_terminate_backend(%s)", (victim.info.backend_pid,))
+            await asyncio.sleep(0.3)
 
-            killer = asyncio.create_task(kill())
-            with ledger.operation("wait", state):
-                await victim.execute("SELECT pg_sleep(10)")
-            await killer
+        victim = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+        with ledger.operation("out", state):
+            async with victim.cursor() as cursor, cursor.copy(f"COPY ({MANY_ROWS}) TO STDOUT") as copy:
+                await copy.read()
+                await kill(victim)
+                async for _ in copy:
+                    pass
+        victim = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+        with ledger.operation("in", state):
+            async with victim.cursor() as cursor, cursor.copy("COPY log (text) FROM STDIN") as copy:
+                for _ in range(2):
+                    await copy.write("rows that are never kept\n" * 4000)
+                await kill(victim)
+        victim = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+        killer = asyncio.create_task(kill(victim))
+        with ledger.operation("wait", state):
+            await victim.execute("SELECT pg_sleep(10)")
+        await killer
+        await other.close()
 
     asyncio.run(ask())
     return jsonify(ledger.operations)
@@ -558,17 +616,39 @@ def killed_asyncpg():
     import asyncpg
 
     ledger, context = Ledger(), tls_context() or False
+    state = lambda error: getattr(error, "sqlstate", type(error).__name__)
     how = {"host": "127.0.0.1", "port": port(), "user": "app", "database": "shop", "ssl": context}
 
     async def ask():
-        other, victim = await asyncpg.connect(**how), await asyncpg.connect(**how)
+        other = await asyncpg.connect(**how)
 
-        async def kill():
+        async def kill(victim):
             await asyncio.sleep(0.3)
             await other.execute(f"SELECT pg_terminate_backend({victim.get_server_pid()})")
+            await asyncio.sleep(0.3)
 
-        killer = asyncio.create_task(kill())
-        with ledger.operation("wait", lambda error: error.sqlstate):
+        victim, is_killed = await asyncpg.connect(**how), False
+
+        async def take(_):
+            nonlocal is_killed
+            if not is_killed:
+                is_killed = True
+                await kill(victim)
+
+        with ledger.operation("out", state):
+            await victim.copy_from_query(MANY_ROWS, output=take)
+        victim = await asyncpg.connect(**how)
+
+        async def give():
+            yield b"rows that are never kept\n" * 4000
+            await kill(victim)
+            yield b"rows that are never kept\n" * 4000
+
+        with ledger.operation("in", state):
+            await victim.copy_to_table("log", columns=["text"], source=give())
+        victim = await asyncpg.connect(**how)
+        killer = asyncio.create_task(kill(victim))
+        with ledger.operation("wait", state):
             await victim.execute("SELECT pg_sleep(10)")
         await killer
         await other.close()
@@ -577,9 +657,45 @@ def killed_asyncpg():
     return jsonify(ledger.operations)
 
 
+@app.get("/killed-aiomysql")
+def killed_aiomysql():
+    """As `killed_mysql`, where tasks read and wait."""
+    import aiomysql
+
+    ledger, code = Ledger(), lambda error: error.args[0]
+    how = {"host": "127.0.0.1", "port": port(), "user": "app", "db": "shop", "ssl": tls_context()}
+
+    async def ask():
+        other = await aiomysql.connect(**how)
+
+        async def kill(victim):
+            await asyncio.sleep(0.3)
+            async with other.cursor() as cursor:
+                await cursor.execute(f"KILL {victim.thread_id()}")
+
+        victim = await aiomysql.connect(**how)
+        with ledger.operation("rows", code):
+            cursor = await victim.cursor(aiomysql.SSCursor)
+            await cursor.execute(MANY_ROWS)
+            await cursor.fetchone()
+            await kill(victim)
+            while await cursor.fetchone():
+                pass
+        victim = await aiomysql.connect(**how)
+        killer = asyncio.create_task(kill(victim))
+        with ledger.operation("wait", code):
+            async with victim.cursor() as cursor:
+                await cursor.execute("SELECT sleep(10)")
+        await killer
+        other.close()
+
+    asyncio.run(ask())
+    return jsonify(ledger.operations)
+
+
 @app.get("/killed-redis-asyncio")
 def killed_redis_asyncio():
-    """A connection that is killed while a task waits for an answer."""
+    """As `killed_redis`, where tasks read and wait."""
     import redis.asyncio
 
     ledger = Ledger()
@@ -588,21 +704,23 @@ def killed_redis_asyncio():
 
     async def ask():
         other = redis.asyncio.Redis(**how)
-        await other.ping()
-        victim = await redis.asyncio.Redis(**how).connection_pool.get_connection()
-        await victim.send_command("CLIENT", "ID")
-        number = await victim.read_response()
+        await other.set("large", b"x" * 50_000_000)
 
-        async def kill():
-            await asyncio.sleep(0.3)
-            await other.client_kill_filter(_id=number)
+        async def killed(*command):
+            victim = await redis.asyncio.Redis(**how).connection_pool.get_connection()
+            await victim.send_command("CLIENT", "ID")
+            number = await victim.read_response()
+            with ledger.operation(command[0]):
+                await victim.send_command(*command)
+                await asyncio.sleep(0.3)
+                await other.client_kill_filter(_id=number)
+                with contextlib.suppress(ConnectionError):
+                    while await victim._reader.read(65536):
+                        pass
+            await victim.disconnect()
 
-        killer = asyncio.create_task(kill())
-        with ledger.operation("wait", lambda error: type(error).__name__):
-            await victim.send_command("BLPOP", "nothing", "0")
-            await victim.read_response()
-        await killer
-        await victim.disconnect()
+        await killed("GET", "large")
+        await killed("BLPOP", "nothing", "0")
         await other.aclose()
 
     asyncio.run(ask())

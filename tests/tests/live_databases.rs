@@ -19,7 +19,7 @@ use tests::watch::{Watch, can_run};
 const SLACK_NS: u64 = 2_000_000;
 
 /// The views that run a loop of asyncio's.
-const ASYNCHRONOUS: [&str; 2] = ["/asyncpg", "/redis-asyncio"];
+const ASYNCHRONOUS: [&str; 3] = ["/aiomysql", "/asyncpg", "/redis-asyncio"];
 
 /// An operation as the view has written it down.
 #[derive(Debug, Deserialize)]
@@ -295,18 +295,13 @@ fn asyncpg(#[case] encrypted: bool) {
     asked.check_wait("SELECT");
 }
 
-/// Both set the character set and the mode of commits when they connect.
-#[rstest]
-#[case::pymysql("pymysql", false)]
-#[case::pymysql_tls("pymysql", true)]
-#[case::mysqlclient("mysqlclient", false)]
-#[case::mysqlclient_tls("mysqlclient", true)]
-fn mysql(#[case] driver: &str, #[case] encrypted: bool) {
+/// All set the mode of commits when they connect; the first two the character set too.
+#[test]
+fn mysql() {
     if !can_run() {
         return;
     }
     let database = Database::mariadb().unwrap();
-    let asked = ask_loaded(driver, &database, encrypted);
     let expected = [
         ("", "SET", None),
         ("", "SET", None),
@@ -320,10 +315,16 @@ fn mysql(#[case] driver: &str, #[case] encrypted: bool) {
         ("sleep", "SELECT", None),
         ("ping", "PING", None),
     ];
-    asked.check("mariadb", Some("shop"), &expected);
-    asked.check_wait("SELECT");
-    let large = asked.spans.iter().find(|span| span.name == "SELECT numbers").unwrap();
-    assert!(large.response_bytes > 5000 * 50, "{large:?}");
+    for driver in ["pymysql", "mysqlclient", "aiomysql"] {
+        for encrypted in [false, true] {
+            println!("{driver}, encrypted: {encrypted}");
+            let asked = ask_loaded(driver, &database, encrypted);
+            asked.check("mariadb", Some("shop"), &expected[usize::from(driver == "aiomysql")..]);
+            asked.check_wait("SELECT");
+            let large = asked.spans.iter().find(|span| span.name == "SELECT numbers").unwrap();
+            assert!(large.response_bytes > 5000 * 50, "{large:?}");
+        }
+    }
 }
 
 #[test]

@@ -15,6 +15,25 @@ use tests::watch::{Watch, can_run};
 /// A span as it must be told: its name, its end, its code, and the least and the most that came of its answer.
 type Told<'a> = (&'a str, &'a str, Option<&'a str>, std::ops::Range<u64>);
 
+const KILLED_POSTGRESQL: [Told<'_>; 6] = [
+    ("COPY SELECT numbers numbers", "server_closed", None, 1_000..200_000_000),
+    ("SELECT", "complete", None, 1..1000),
+    // The driver reads no more than that it may send.
+    ("COPY log", "complete", Some("57P01"), 10..1000),
+    ("SELECT", "complete", None, 1..1000),
+    ("SELECT", "complete", Some("57P01"), 1..1000),
+    ("SELECT", "complete", None, 1..1000),
+];
+const KILLED_MYSQL: [Told<'_>; 4] = [
+    // An error may have ended the rows, in a part that was not copied.
+    ("SELECT numbers numbers", "probe_lost", None, 1_000..200_000_000),
+    ("KILL", "complete", None, 1..1000),
+    ("SELECT", "server_closed", None, 0..1),
+    ("KILL", "complete", None, 1..1000),
+];
+const KILLED_REDIS: [Told<'_>; 2] =
+    [("GET", "server_closed", None, 1_000..50_000_000), ("BLPOP", "server_closed", None, 0..1)];
+
 /// What a view's connections tell, in the order in which they were asked.
 fn ask(view: &str, driver: &str, database: &Database, encrypted: bool) -> Vec<SpanLine> {
     let server = Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap();
@@ -56,49 +75,36 @@ fn check(spans: &[SpanLine], wanted: &[Told<'_>]) {
     }
 }
 
-#[rstest]
-#[case::clear(false)]
-#[case::tls(true)]
-fn postgresql(#[case] encrypted: bool) {
+/// What threads read, write and wait for; and what tasks do, with a driver of C and with one that speaks the protocol itself.
+#[test]
+fn postgresql() {
     if !can_run() {
         return;
     }
     let database = Database::postgresql().unwrap();
-    let spans = ask("killed-postgresql", "psycopg3", &database, encrypted);
-    check(
-        &spans,
-        &[
-            ("COPY SELECT numbers numbers", "server_closed", None, 1_000..200_000_000),
-            ("SELECT", "complete", None, 1..1000),
-            // The driver reads no more than that it may send.
-            ("COPY log", "complete", Some("57P01"), 10..1000),
-            ("SELECT", "complete", None, 1..1000),
-            ("SELECT", "complete", Some("57P01"), 1..1000),
-            ("SELECT", "complete", None, 1..1000),
-        ],
-    );
+    for (view, driver) in [("postgresql", "psycopg3"), ("psycopg3-async", "psycopg3"), ("asyncpg", "asyncpg")]
+    {
+        for encrypted in [false, true] {
+            println!("{view}, encrypted: {encrypted}");
+            check(&ask(&format!("killed-{view}"), driver, &database, encrypted), &KILLED_POSTGRESQL);
+        }
+    }
 }
 
-#[rstest]
-#[case::clear(false)]
-#[case::tls(true)]
-fn mysql(#[case] encrypted: bool) {
+#[test]
+fn mysql() {
     if !can_run() {
         return;
     }
     let database = Database::mariadb().unwrap();
-    let mut spans = ask("killed-mysql", "pymysql", &database, encrypted);
-    spans.retain(|span| span.name != "SET");
-    check(
-        &spans,
-        &[
-            // An error may have ended the rows, in a part that was not copied.
-            ("SELECT numbers numbers", "probe_lost", None, 1_000..100_000_000),
-            ("KILL", "complete", None, 1..1000),
-            ("SELECT", "server_closed", None, 0..1),
-            ("KILL", "complete", None, 1..1000),
-        ],
-    );
+    for (view, driver) in [("mysql", "pymysql"), ("aiomysql", "aiomysql")] {
+        for encrypted in [false, true] {
+            println!("{view}, encrypted: {encrypted}");
+            let mut spans = ask(&format!("killed-{view}"), driver, &database, encrypted);
+            spans.retain(|span| span.name != "SET");
+            check(&spans, &KILLED_MYSQL);
+        }
+    }
 }
 
 #[rstest]
@@ -109,41 +115,13 @@ fn redis(#[case] encrypted: bool) {
         return;
     }
     let database = Database::redis(encrypted).unwrap();
-    let mut spans = ask("killed-redis", "redis", &database, encrypted);
-    spans.retain(|span| !matches!(&*span.name, "HELLO" | "CLIENT" | "SET"));
-    check(
-        &spans,
-        &[("GET", "server_closed", None, 1_000..50_000_000), ("BLPOP", "server_closed", None, 0..1)],
-    );
-}
-
-/// What a task of an event loop waits for ends as what a thread waits for does.
-#[rstest]
-#[case::psycopg3("psycopg3-async", "psycopg3", false)]
-#[case::psycopg3_tls("psycopg3-async", "psycopg3", true)]
-#[case::asyncpg("asyncpg", "asyncpg", false)]
-#[case::asyncpg_tls("asyncpg", "asyncpg", true)]
-fn postgresql_from_tasks(#[case] view: &str, #[case] driver: &str, #[case] encrypted: bool) {
-    if !can_run() {
-        return;
+    for (view, driver) in [("redis", "redis"), ("redis-asyncio", "redis.asyncio")] {
+        println!("{view}");
+        let mut spans = ask(&format!("killed-{view}"), driver, &database, encrypted);
+        // What the driver says of itself may come in one piece.
+        spans.retain(|span| !span.name.ends_with("CLIENT") && !matches!(&*span.name, "HELLO" | "SET"));
+        check(&spans, &KILLED_REDIS);
     }
-    let database = Database::postgresql().unwrap();
-    let spans = ask(&format!("killed-{view}"), driver, &database, encrypted);
-    check(&spans, &[("SELECT", "complete", Some("57P01"), 1..1000), ("SELECT", "complete", None, 1..1000)]);
-}
-
-#[rstest]
-#[case::clear(false)]
-#[case::tls(true)]
-fn redis_from_tasks(#[case] encrypted: bool) {
-    if !can_run() {
-        return;
-    }
-    let database = Database::redis(encrypted).unwrap();
-    let mut spans = ask("killed-redis-asyncio", "redis.asyncio", &database, encrypted);
-    // What the driver says of itself may come in one piece.
-    spans.retain(|span| !span.name.ends_with("CLIENT") && !matches!(&*span.name, "HELLO" | "PING"));
-    check(&spans, &[("BLPOP", "server_closed", None, 0..1)]);
 }
 
 #[rstest]
