@@ -136,5 +136,5 @@ fn check_says_where_copies_are_seen() {
     let (server, _) = servers();
     let said = run(probe(&["check", "--pid", &server.pid().to_string()]).unwrap()).unwrap();
     let line = said.stdout.lines().find(|line| line.starts_with("lineage ")).unwrap();
-    assert!(line.contains("PyContext_CopyCurrent, ") && line.contains(" emulated: "), "{line}");
+    assert!(line.contains("new context, ") && line.contains(" emulated: "), "{line}");
 }

@@ -1,6 +1,7 @@
 //! Where a new context can be seen in an interpreter.
 //!
-//! Invariant: each new context that is a copy is seen at exactly one of the places.
+//! Invariant: each new context that is a copy, or that is empty, is seen at exactly one of the places: its address may have
+//! been another's.
 
 use std::fmt;
 use std::path::Path;
@@ -13,6 +14,9 @@ use crate::probe_site::{Image, NoSite, Site, Step};
 
 /// Makes a copy of the thread's context; exported by every build (Python/context.c).
 const COPY: &str = "PyContext_CopyCurrent";
+/// Makes an empty one, as `contextvars.Context()` does, in which uvicorn starts the task of a request (0.39 and 0.54);
+/// exported by every build (Python/context.c).
+const EMPTY: &str = "PyContext_New";
 /// Gives a new object (Modules/gcmodule.c, since 3.13 Python/gc.c).
 const NEW: &str = "_PyObject_GC_New";
 /// Is given what is taken from a list of free ones (Objects/object.c); until 3.8 part of its callers.
@@ -47,13 +51,13 @@ impl CopySite {
     }
 }
 
-/// `PyContext_CopyCurrent, new: 0x26ae41 ...`
+/// `new context, _PyObject_GC_New: 0x26ae41 ...`
 impl fmt::Display for CopySite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Given(site) => write!(f, "{COPY}, {NEW}: {site}"),
-            Self::Passed(site) => write!(f, "{COPY}, {REUSED}: {site}"),
-            Self::Returned(site) => write!(f, "{COPY}: {site}"),
+            Self::Given(site) => write!(f, "new context, {NEW}: {site}"),
+            Self::Passed(site) => write!(f, "new context, {REUSED}: {site}"),
+            Self::Returned(site) => write!(f, "new context, returned: {site}"),
             Self::Greenlet(site) => write!(f, "greenlet: {site}"),
         }
     }
@@ -77,27 +81,36 @@ pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<St
 /// The places in a file: inside the function if the kernel emulates the instructions there and both ways to a new
 /// context pass one, else its return.
 pub(super) fn of(file: &Path) -> Result<Vec<CopySite>, NoSite> {
-    if is_of_greenlets(file) {
-        return greenlets(file);
+    let image = Image::load(file, &[COPY, EMPTY, NEW, REUSED, MAKE])?;
+    // By what is in it: the path that leads to it may be the process's list of mappings.
+    if image.defines(MAKE) {
+        return greenlets(&image);
     }
-    let image = Image::load(file, &[COPY, NEW, REUSED])?;
-    let given = image.calls_within(COPY, NEW)?;
-    let passed = image.calls_within(COPY, REUSED)?;
+    let mut sites = Vec::new();
+    for maker in [COPY, EMPTY] {
+        for site in made_by(&image, maker)? {
+            // Both may share the part that gives it.
+            if !sites.contains(&site) {
+                sites.push(site);
+            }
+        }
+    }
+    Ok(sites)
+}
+
+fn made_by(image: &Image, maker: &'static str) -> Result<Vec<CopySite>, NoSite> {
+    let given = image.calls_within(maker, NEW)?;
+    let passed = image.calls_within(maker, REUSED)?;
     let is_emulated = given.iter().all(|site| site.after.step == Step::Emulated);
     if given.is_empty() || passed.is_empty() || !is_emulated {
-        return Ok(vec![CopySite::Returned(image.returns(COPY)?)]);
+        return Ok(vec![CopySite::Returned(image.returns(maker)?)]);
     }
     let given = given.into_iter().map(|site| CopySite::Given(site.after));
     Ok(given.chain(passed.into_iter().map(|site| CopySite::Passed(site.call))).collect())
 }
 
-fn is_of_greenlets(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("_greenlet."))
-}
-
 /// The calls of what makes a greenlet: the new one and the one that runs are its arguments.
-fn greenlets(file: &Path) -> Result<Vec<CopySite>, NoSite> {
-    let image = Image::load(file, &[MAKE])?;
+fn greenlets(image: &Image) -> Result<Vec<CopySite>, NoSite> {
     Ok(image.call_sites(MAKE)?.into_iter().map(|site| CopySite::Greenlet(site.call)).collect())
 }
 
@@ -107,6 +120,24 @@ mod tests {
 
     use super::*;
     use crate::probe_site::installed;
+
+    /// As a file is named in a process's list of mappings, where those of some containers are found.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_library_of_greenlets_is_told_by_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, library) = (folder.path().join("source.c"), folder.path().join("7f00-7f10"));
+        let make = format!("void {MAKE}(void *self, void *parent)");
+        let body = "{ __asm__ volatile(\"\" :: \"r\"(self), \"r\"(parent)); }";
+        let caller = format!("void *begin(void *self, void *now) {{ {MAKE}(self, now); return self; }}");
+        let local = "__attribute__((noinline, visibility(\"hidden\")))";
+        std::fs::write(&source, format!("{local} {make} {body}\n{caller}\n")).unwrap();
+        let mut compiler = std::process::Command::new("clang");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]);
+        assert!(compiler.status().unwrap().success());
+        let sites = of(&library).unwrap();
+        assert!(matches!(&sites[..], [CopySite::Greenlet(site)] if site.step == Step::Emulated), "{sites:?}");
+    }
 
     #[test]
     fn every_interpreter_has_places_that_the_kernel_emulates() {
@@ -118,6 +149,11 @@ mod tests {
         };
         for library in libraries.iter().filter(has_contexts) {
             let sites = of(library).unwrap();
+            let image = Image::load(library, &[COPY, EMPTY, NEW, REUSED]).unwrap();
+            for maker in [COPY, EMPTY] {
+                let made = made_by(&image, maker).unwrap();
+                assert!(made.iter().all(|site| sites.contains(site)), "{}: {maker}", library.display());
+            }
             for site in &sites {
                 let (CopySite::Given(place)
                 | CopySite::Passed(place)
