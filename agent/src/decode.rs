@@ -112,6 +112,7 @@ fn identity(kind: u8, context: u64) -> Identity {
         (abi::IDENTITY_GREENLET, 0) => Identity::Unknown(Blur::Greenlet),
         (abi::IDENTITY_GREENLET, context) => Identity::Greenlet(context),
         (abi::IDENTITY_LOOP, _) => Identity::Unknown(Blur::Loop),
+        (abi::IDENTITY_DEFERRED, _) => Identity::Unknown(Blur::Deferred),
         (abi::IDENTITY_ENTERED, context) => Identity::Task(context),
         _ => Identity::Thread,
     }
@@ -255,6 +256,7 @@ mod tests {
         assert_eq!(of(abi::IDENTITY_GREENLET, 0, 0), Identity::Unknown(Blur::Greenlet));
         assert_eq!(of(abi::IDENTITY_BASE, 0, 0), Identity::Base(0));
         assert_eq!(of(abi::IDENTITY_LOOP, 7, 0), Identity::Unknown(Blur::Loop));
+        assert_eq!(of(abi::IDENTITY_DEFERRED, 0, 0), Identity::Unknown(Blur::Deferred));
         assert_eq!(of(abi::IDENTITY_THREAD, 7, 0), Identity::Thread);
         assert_eq!(of(99, 7, 0), Identity::Thread);
     }

@@ -7,7 +7,7 @@ use ebpf::{Kernel, abi};
 use rustc_hash::FxHashMap;
 
 use crate::discover::Proc;
-use crate::discover::interpreter::Interpreter;
+use crate::discover::interpreter::{Interpreter, Sends, Switching};
 
 /// When a process is looked at, after it showed up: an interpreter comes up, and loads libraries, in its own time.
 const LOOKS_NS: [u64; 6] = [0, 100_000_000, 500_000_000, 2_000_000_000, 8_000_000_000, 30_000_000_000];
@@ -111,9 +111,10 @@ fn tell(
 fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
     let (Ok(build), Ok(slot)) = (&interpreter.build, interpreter.slot) else { return None };
     let outside = match interpreter.switching {
-        // uvloop reads and, in some versions, writes outside of tasks; greenlets would not be told apart there.
-        switching if switching.uvloop => abi::IDENTITY_LOOP,
-        switching if switching.greenlets => abi::IDENTITY_GREENLET,
+        Switching { uvloop: Some(Sends::Later), .. } => abi::IDENTITY_DEFERRED,
+        // It reads outside of tasks; greenlets would not be told apart there.
+        Switching { uvloop: Some(Sends::AtOnce), .. } => abi::IDENTITY_LOOP,
+        Switching { greenlets: true, .. } => abi::IDENTITY_GREENLET,
         _ => abi::IDENTITY_BASE,
     };
     let (thread, context) = (build.layout.thread.thread_id, build.layout.thread.context);

@@ -96,8 +96,8 @@ enum identity_kind {
 	IDENTITY_GREENLET = 3,
 	/* Outside the tasks of an event loop: it cannot be told for whom. */
 	IDENTITY_LOOP = 4,
-	/* A context that was entered: a task's, a callback's, or of code that was given a copy of one. */
-	IDENTITY_ENTERED = 5,
+	IDENTITY_ENTERED = 5, /* a context that was entered: a task's, a callback's, of code that was given a copy */
+	IDENTITY_DEFERRED = 6, /* whatever runs: an event loop sends later, in one context, what its tasks write */
 };
 
 /* In an id, in the table of wishes and of what was raised: an object of a TLS library is meant, not a connection. */

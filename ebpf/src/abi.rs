@@ -184,6 +184,8 @@ pub const IDENTITY_GREENLET: u8 = 3;
 pub const IDENTITY_LOOP: u8 = 4;
 /// `enum identity_kind`: a context that was entered.
 pub const IDENTITY_ENTERED: u8 = 5;
+/// `enum identity_kind`: whatever runs, of a process whose event loop sends later what its tasks have written.
+pub const IDENTITY_DEFERRED: u8 = 6;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
 pub const COUNTER_NAMES: [&str; 14] = [
@@ -860,6 +862,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("IDENTITY_GREENLET", IDENTITY_GREENLET as u64),
     ("IDENTITY_LOOP", IDENTITY_LOOP as u64),
     ("IDENTITY_ENTERED", IDENTITY_ENTERED as u64),
+    ("IDENTITY_DEFERRED", IDENTITY_DEFERRED as u64),
     ("RECORD_SOCKET_CALL", RECORD_SOCKET_CALL as u64),
     ("RECORD_SOCKET_STATE", RECORD_SOCKET_STATE as u64),
     ("RECORD_FORK", RECORD_FORK as u64),

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::path::Path;
 
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol, ReadCache, ReadRef};
@@ -11,9 +12,12 @@ use python::state::{self, NoSlot, Slot};
 use python::{Build, DebugOffsets, Memory, Unknown};
 
 use super::Proc;
-use super::files::base_name;
+use super::files::{base_name, read_text};
 use super::greenlets::{Greenlets, greenlets};
 use super::maps::Mapping;
+
+/// Of what says a library's version.
+const MAX_VERSION_BYTES: u64 = 4096;
 
 /// The interpreter of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +45,19 @@ pub struct Interpreter {
 pub struct Switching {
     /// `greenlet`, which gevent and eventlet build on: each greenlet has a context, which is not entered.
     pub greenlets: bool,
-    /// `uvloop`: reads, and in some versions writes, happen outside any task.
-    pub uvloop: bool,
+    /// `uvloop`: reads happen outside any task.
+    pub uvloop: Option<Sends>,
     /// The part of `asyncio` that is written in C, or `uvloop`: it runs, or may run, an event loop.
     pub event_loop: bool,
+}
+
+/// When an event loop sends what its tasks write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sends {
+    /// While the task that writes it runs.
+    AtOnce,
+    /// When the tasks have run, all of it in one context; or it is not known when.
+    Later,
 }
 
 impl Proc {
@@ -73,7 +86,7 @@ impl Proc {
             (Ok(memory), Ok(build)) => slot_in(&memory, known.runtime, build),
             _ => Err(NoSlot::NotRunning),
         };
-        let switching = Switching::in_use(&mappings);
+        let switching = self.switching(pid, &mappings);
         let greenlets = known.greenlets.clone().or_else(|| {
             let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
             self.greenlets(pid, &mappings, (&memory, known.runtime, build))
@@ -113,8 +126,32 @@ impl Proc {
             runtime,
             build,
             slot,
-            switching: Switching::in_use(mappings),
+            switching: self.switching(pid, mappings),
             greenlets,
+        }
+    }
+
+    fn switching(&self, pid: u32, mappings: &[Mapping]) -> Switching {
+        let find = |part: &str| mappings.iter().find(|mapping| mapping.path.contains(part));
+        let uvloop = find("/uvloop/loop.");
+        Switching {
+            greenlets: find("/greenlet/_greenlet.").is_some(),
+            uvloop: uvloop.map(|mapping| self.uvloop_sends(pid, &mapping.path)),
+            event_loop: uvloop.is_some() || find("/_asyncio.").is_some(),
+        }
+    }
+
+    /// Up to 0.22 it sends later (`UVStream._initiate_write` in its handles/stream.pyx).
+    fn uvloop_sends(&self, pid: u32, library: &str) -> Sends {
+        let folder = library.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let said = format!("{folder}/_version.py");
+        let root = self.of(pid).join("root");
+        // A process with another root below ours has its paths told from ours.
+        let text = read_text(&root.join(said.trim_start_matches('/')), MAX_VERSION_BYTES)
+            .or_else(|_| read_text(Path::new(&said), MAX_VERSION_BYTES));
+        match text.ok().and_then(|text| uvloop_version(&text)) {
+            Some(version) if version >= (0, 23) => Sends::AtOnce,
+            _ => Sends::Later,
         }
     }
 
@@ -138,13 +175,11 @@ fn slot_in(memory: &impl Memory, runtime: u64, build: &Build) -> Result<Slot, No
     }
 }
 
-impl Switching {
-    fn in_use(mappings: &[Mapping]) -> Self {
-        let holds = |part: &str| mappings.iter().any(|mapping| mapping.path.contains(part));
-        let uvloop = holds("/uvloop/loop.");
-        let event_loop = uvloop || holds("/_asyncio.");
-        Self { greenlets: holds("/greenlet/_greenlet."), uvloop, event_loop }
-    }
+/// `__version__ = '0.22.1'`, among other lines.
+fn uvloop_version(text: &str) -> Option<(u32, u32)> {
+    let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
+    let mut numbers = line.trim_matches(['\'', '"', ' ']).split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// What the file says.
@@ -206,5 +241,35 @@ impl fmt::Display for Interpreter {
         f.write_str(if self.stripped { ", stripped" } else { "" })?;
         f.write_str(if self.greenlets.is_some() { ", greenlets told apart" } else { "" })?;
         write!(f, " ({})", self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::fake::{FakeProc, FakeProcess};
+    use super::Sends;
+
+    #[test]
+    fn a_uvloop_sends_at_once_if_it_says_that_it_is_new_enough() {
+        let fake = FakeProc::new();
+        fake.add(&FakeProcess { pid: 7, ..FakeProcess::default() });
+        let folder = fake.path(7).join("root/site/uvloop");
+        fs::create_dir_all(&folder).unwrap();
+        let sends = || fake.proc.uvloop_sends(7, "/site/uvloop/loop.cpython-311-x86_64-linux-gnu.so");
+        assert_eq!(sends(), Sends::Later, "it does not say");
+        for (text, want) in [
+            ("# a comment\n\n__version__ = '0.22.1'\n", Sends::Later),
+            ("__version__ = '0.9.0'\n", Sends::Later),
+            ("__version__ = '0.23.0'\n", Sends::AtOnce),
+            ("__version__ = \"1.0\"\n", Sends::AtOnce),
+            ("__version__ = '0.23.0.dev1'\n", Sends::AtOnce),
+            ("__version__ = None\n", Sends::Later),
+            ("version = '0.23.0'\n", Sends::Later),
+        ] {
+            fs::write(folder.join("_version.py"), text).unwrap();
+            assert_eq!(sends(), want, "{text}");
+        }
     }
 }

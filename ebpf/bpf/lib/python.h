@@ -238,6 +238,8 @@ static __always_inline s64 look_up_context(u32 index, struct thread_slot *known,
 	/* Greenlets have contexts of their own, which are not entered either and may go before the thread. */
 	if (interpreter->outside == IDENTITY_GREENLET)
 		known->base = marked(find_greenlets(interpreter, thread), tid);
+	else if (interpreter->outside == IDENTITY_DEFERRED)
+		known->base = 0;
 	else
 		known->base = marked(find_base(interpreter, context), tid);
 	known->whose = slot_word(tid, index, interpreter);
@@ -278,6 +280,9 @@ __noinline u64 find_identity(u64 id, u64 thread, s64 context)
 		return 0;
 	if (context == UNREADABLE)
 		goto unreadable;
+	/* The context says nothing. */
+	if (kind == IDENTITY_DEFERRED)
+		return kind << IDENTITY_SHIFT;
 	if (!context)
 		return not_entered(kind, index, known->base, id, thread, 0);
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
