@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -58,6 +59,14 @@ async def fetch_with_aiohttp(url):
         await answer.read()
 
 
+async def fetch_with_streams(url):
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: leaf\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\nok")
+    writer.close()
+
+
 def fetch_with_requests(url):
     requests.get(url, timeout=60).raise_for_status()
 
@@ -66,7 +75,7 @@ def fetch_with_urllib3(url):
     urllib3_pool.request("GET", url)
 
 
-TASKS = {"httpx": fetch_with_httpx, "aiohttp": fetch_with_aiohttp}
+TASKS = {"httpx": fetch_with_httpx, "aiohttp": fetch_with_aiohttp, "streams": fetch_with_streams}
 CALLS = {"requests": fetch_with_requests, "urllib3": fetch_with_urllib3}
 
 
@@ -80,28 +89,28 @@ def answer(query):
 
 async def fan_out(query):
     fetch = TASKS.get(query["client"]) or in_a_thread(CALLS[query["client"]])
-    match query["style"]:
-        case "in_turn":
+    style = query["style"]
+    if style == "in_turn":
+        for url in urls(query):
+            await fetch(url)
+    elif style == "gather":
+        await asyncio.gather(*map(fetch, urls(query)))
+    elif style == "group":
+        async with asyncio.TaskGroup() as group:
             for url in urls(query):
-                await fetch(url)
-        case "gather":
-            await asyncio.gather(*map(fetch, urls(query)))
-        case "group":
-            async with asyncio.TaskGroup() as group:
-                for url in urls(query):
-                    group.create_task(fetch(url))
-        case "copy":
-            loop = asyncio.get_running_loop()
-            call = CALLS[query["client"]]
-            copies = [(contextvars.copy_context(), url) for url in urls(query)]
-            await asyncio.gather(*(loop.run_in_executor(pool, copy.run, call, url) for copy, url in copies))
-        case "forget":
-            await fetch(urls(query)[0])
-            # Two that nobody waits for: one calls at once, one after the answer.
-            for url, delay_s in zip(urls(query)[1:], (0, 0.02)):
-                task = asyncio.create_task(call_later(fetch, url, delay_s))
-                forgotten.add(task)
-                task.add_done_callback(forgotten.discard)
+                group.create_task(fetch(url))
+    elif style == "copy":
+        loop = asyncio.get_running_loop()
+        call = CALLS[query["client"]]
+        copies = [(contextvars.copy_context(), url) for url in urls(query)]
+        await asyncio.gather(*(loop.run_in_executor(pool, copy.run, call, url) for copy, url in copies))
+    elif style == "forget":
+        await fetch(urls(query)[0])
+        # Two that nobody waits for: one calls at once, one after the answer.
+        for url, delay_s in zip(urls(query)[1:], (0, 0.02)):
+            task = asyncio.create_task(call_later(fetch, url, delay_s))
+            forgotten.add(task)
+            task.add_done_callback(forgotten.discard)
     return answer(query)
 
 
@@ -122,17 +131,17 @@ def in_a_thread(call):
 
 def fan_out_and_block(query):
     call = CALLS[query["client"]]
-    match query["style"]:
-        case "in_turn":
-            for url in urls(query):
-                call(url)
-        case "threads":
-            with ThreadPoolExecutor(3) as threads:
-                list(threads.map(call, urls(query)))
-        case "spawn":
-            import gevent
+    style = query["style"]
+    if style == "in_turn":
+        for url in urls(query):
+            call(url)
+    elif style == "threads":
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(call, urls(query)))
+    elif style == "spawn":
+        import gevent
 
-            gevent.joinall([gevent.spawn(call, url) for url in urls(query)], raise_error=True)
+        gevent.joinall([gevent.spawn(call, url) for url in urls(query)], raise_error=True)
     return answer(query)
 
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a server that was started has answered, and ends with its value.
 
+mod asking;
 mod tls;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: it holds exactly what its file of requirements of this moment asks for.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,6 +71,23 @@ impl Venv {
         command.arg(apps_folder().join(name));
         command
     }
+}
+
+/// An interpreter of this machine for each version that is followed.
+pub fn interpreters() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("/usr/bin")];
+    if let Some(home) = std::env::var_os("HOME") {
+        let versions = PathBuf::from(home).join(".pyenv/versions").read_dir();
+        folders.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
+    }
+    let mut found = BTreeMap::new();
+    for minor in 8..=14 {
+        let name = format!("python3.{minor}");
+        // Those of a distribution may lack what makes environments.
+        let path = folders.iter().rev().map(|folder| folder.join(&name)).find(|path| path.is_file());
+        found.extend(path.map(|path| (minor, path)));
+    }
+    found.into_values().collect()
 }
 
 /// Where the apps and the client scripts are.

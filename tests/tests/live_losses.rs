@@ -16,6 +16,7 @@ use tests::venv::apps_folder;
 use tests::watch::{Watch, can_run};
 
 const LIMIT: Duration = Duration::from_secs(5);
+const LOOK_LIMIT: Duration = Duration::from_secs(15);
 const ROUNDS: usize = 500;
 const STEP: usize = 10;
 
@@ -66,6 +67,8 @@ fn losing_records_invents_nothing() {
     drive(&mut connection, 2 * ROUNDS);
     drive_in_steps(&mut Connection::open(&watch.server.endpoint).unwrap(), 3 * ROUNDS, &watch);
     watch.probe.wait_for_spans(3 * ROUNDS, LIMIT);
+    // It is said while the probe runs, at the next look.
+    assert!(watch.probe.wait_for_log("missed since the probe began: ", LOOK_LIMIT), "{}", watch.probe.log());
     let (spans, log) = watch.probe.stop_with_log().unwrap();
     let mut seen = HashSet::new();
     for span in &spans {

@@ -3,37 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rstest::rstest;
 use tests::probe::{Probe, ROUTES, SpanLine};
 use tests::server::{Endpoint, Server};
-use tests::venv::Venv;
+use tests::venv::{Venv, interpreters};
 use tests::watch::can_run;
 
 const LIMIT: Duration = Duration::from_secs(10);
 const UUID: &str = "7b3bf470-9456-11e8-9eb6-529269fb1459";
-
-/// Interpreters of this machine.
-fn interpreters() -> Vec<PathBuf> {
-    let mut folders = vec![PathBuf::from("/usr/bin")];
-    if let Some(home) = std::env::var_os("HOME") {
-        let versions = PathBuf::from(home).join(".pyenv/versions").read_dir();
-        folders.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
-    }
-    let mut found = BTreeMap::new();
-    for minor in 8..=14 {
-        let name = format!("python3.{minor}");
-        // Those of a distribution may lack what makes environments.
-        let path = folders.iter().rev().map(|folder| folder.join(&name)).find(|path| path.is_file());
-        found.extend(path.map(|path| (minor, path)));
-    }
-    found.into_values().collect()
-}
 
 /// Sends a request on a connection of its own, and gives what the app says of its route.
 fn ask(server: &Server, request: &str) -> String {

@@ -1,0 +1,46 @@
+//! The servers of `lineage_app.py`, which call another server, and that of `fan_app.py`, which needs less.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::{Endpoint, Server, port_of};
+use crate::venv::{Venv, apps_folder};
+
+impl Server {
+    /// One of them by its name, in this environment.
+    pub fn asking(venv: &Venv, kind: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::free()?;
+        let (port, bind) = (port_of(&endpoint), endpoint.to_string());
+        let (program, app) = match kind {
+            "gthread" | "gevent" => ("gunicorn", "lineage_app:wsgi"),
+            "hypercorn" => ("hypercorn", "lineage_app:asgi"),
+            "uvicorn_layered" => ("uvicorn", "lineage_app:layered"),
+            "uvicorn_alone" => ("uvicorn", "fan_app:app"),
+            "django" => ("uvicorn", "lineage_app:django"),
+            "aiohttp" | "tornado" => ("python", "lineage_app.py"),
+            _ => ("uvicorn", "lineage_app:asgi"),
+        };
+        let arguments: &[&str] = match kind {
+            "uvicorn_h11" | "uvicorn_layered" | "uvicorn_alone" => &["--http", "h11", "--loop", "asyncio"],
+            "uvicorn_uvloop" => &["--http", "httptools", "--loop", "uvloop"],
+            "django" => &["--http", "httptools", "--loop", "asyncio", "--lifespan", "off"],
+            "gthread" => &["--threads", "32"],
+            "gevent" => &["--worker-class", "gevent"],
+            "uvicorn_httptools" => &["--http", "httptools", "--loop", "asyncio"],
+            _ => &[],
+        };
+        let mut command = Command::new(venv.program(program));
+        match program {
+            "uvicorn" => {
+                command.args(["--timeout-keep-alive", "60", "--no-access-log", "--port", &port, app])
+            }
+            "python" => command.arg(apps_folder().join(app)).args([kind, &port]),
+            _ => command.args(["--bind", &bind, app]),
+        };
+        let folder = tempfile::tempdir().context("make a folder")?;
+        // Where newer releases of gunicorn listen for commands.
+        command.args(arguments).env("XDG_RUNTIME_DIR", folder.path()).current_dir(apps_folder());
+        Self::start_in(command, endpoint, folder)
+    }
+}
