@@ -231,7 +231,54 @@ pub fn render(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use python::Build;
+    use python::state::{NoSlot, Slot};
+
     use super::*;
+    use crate::discover::interpreter::Switching;
+
+    fn interpreter(name: &str, version_hex: Option<u64>, slot: Result<Slot, NoSlot>) -> Interpreter {
+        Interpreter {
+            path: format!("/usr/bin/{name}"),
+            shared: false,
+            stripped: true,
+            runtime: 0,
+            build: Build::of(&python::File { name, version_hex, runtime: &[] }),
+            slot,
+            switching: Switching::default(),
+            greenlets: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_of_an_interpreter_leaves_the_thread() {
+        let slot = Ok(Slot { offset: 0x320 });
+        for (name, version_hex, slot, want) in [
+            ("python3.11", None, slot, "by thread, task and greenlet: the interpreter's current context"),
+            ("python3.7", None, slot, "by thread only: CPython 3.7: its layout is not known"),
+            (
+                "python3.15",
+                Some(0x030f_02f0),
+                slot,
+                "by thread only: CPython 3.15.2: its layout is not known",
+            ),
+            (
+                "libpython3.14t.so.1.0",
+                Some(0x030e_0af0),
+                slot,
+                "by thread only: CPython 3.14.10, free-threaded: its layout is not known",
+            ),
+            (
+                "python3.11",
+                None,
+                Err(NoSlot::Subinterpreters),
+                "by thread only: several interpreters run in the process",
+            ),
+        ] {
+            assert_eq!(identity(Some(&interpreter(name, version_hex, slot))), want);
+        }
+        assert_eq!(identity(None), "by thread: no Python interpreter");
+    }
 
     #[test]
     fn the_report_says_what_is_chosen_and_why_not() {
