@@ -4,6 +4,7 @@
 //! fills up; when little goes on, until an interval after the next record has come.
 
 mod activity;
+mod losses;
 mod reader;
 mod tally;
 
@@ -30,10 +31,12 @@ use crate::pipeline::{Intake, Pipeline};
 use crate::routes::RouteReader;
 use crate::tls::Probes;
 use activity::Activity;
+use losses::Losses;
+pub use losses::said;
 use reader::Reader;
 pub use tally::Tally;
 
-/// How often the wall clock's offset is taken anew.
+/// How often the wall clock's offset is taken anew, and it is looked whether something was lost.
 const CLOCK_INTERVAL_NS: u64 = 10_000_000_000;
 /// How often connections that only a look can tell closed are looked at.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
@@ -83,15 +86,18 @@ pub fn run(
     wishes: &Receiver<Wish>,
     stop: &Arc<AtomicBool>,
 ) -> (Ended, Tally, Pipeline) {
-    let ended = match drain(kernel, &mut inside, &mut pipeline, drain_interval, wishes, stop) {
+    let mut losses = Losses::default();
+    let ended = match drain(kernel, &mut inside, &mut pipeline, &mut losses, drain_interval, wishes, stop) {
         Ok(ended) => ended,
         Err(error) => {
             tracing::error!("the probe cannot go on: {error:#}");
             Ended::Fault
         }
     };
-    let mut tally = tally(kernel, &mut pipeline);
-    tally.late_exceptions = inside.exceptions.lock().map_or(0, |exceptions| exceptions.late());
+    let tally = tally(kernel, &inside, &mut pipeline);
+    if let Some(news) = losses.news(&tally.losses(), 0, true) {
+        pipeline.tell_losses(&news);
+    }
     (ended, tally, pipeline)
 }
 
@@ -99,6 +105,7 @@ fn drain(
     kernel: &mut Kernel,
     inside: &mut Inside,
     pipeline: &mut Pipeline,
+    losses: &mut Losses,
     interval: Duration,
     wishes: &Receiver<Wish>,
     stop: &AtomicBool,
@@ -132,6 +139,10 @@ fn drain(
         if now_ns >= next_clock_ns {
             next_clock_ns = now_ns + CLOCK_INTERVAL_NS;
             pipeline.feed(&Frame::Clock { offset_ns: clock::wall_clock()?.offset_ns() });
+            if let Some(news) = losses.news(&tally(kernel, inside, pipeline).losses(), now_ns, false) {
+                tracing::warn!("missed since the probe began: {news}");
+                pipeline.tell_losses(&news);
+            }
         }
         pipeline.feed(&Frame::Tick { now_ns });
         interpreters.expect(pipeline.newcomers(), now_ns);
@@ -252,7 +263,7 @@ fn apply(pipeline: &mut Pipeline, remote: Remote) -> Result<(), String> {
     }
 }
 
-fn tally(kernel: &Kernel, pipeline: &mut Pipeline) -> Tally {
+fn tally(kernel: &Kernel, inside: &Inside, pipeline: &mut Pipeline) -> Tally {
     let missed = |status: ProgramStatus| (status.missed > 0).then_some((status.name, status.missed));
     let Intake { records, malformed, faults, .. } = pipeline.intake();
     Tally {
@@ -261,7 +272,7 @@ fn tally(kernel: &Kernel, pipeline: &mut Pipeline) -> Tally {
         records,
         malformed,
         faults,
-        late_exceptions: 0,
+        late_exceptions: inside.exceptions.lock().map_or(0, |exceptions| exceptions.late()),
         trace: pipeline.tracer().counts().clone(),
     }
 }

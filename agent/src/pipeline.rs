@@ -3,6 +3,8 @@
 //! Invariant: no clock is read and no IO is done here but by the exporters' own threads, the recorder and the
 //! look at a new process; with the same frames the same spans come out.
 
+mod news;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,41 +21,13 @@ use trace::{SettingsError, Tracer};
 
 use crate::decode::decode;
 use crate::frame::{Frame, Recorder};
+pub use news::{Failure, News};
 
 /// Finds out what a process is; `None` if it is gone.
 pub type Identify = Box<dyn Fn(u32, Option<&Process>) -> Option<Process> + Send>;
 
 /// Puts into words what a record says of a process's exceptions; `None` if there is nothing to say.
 pub type Words = Box<dyn FnMut(u32, &abi::Exceptions, &[u8]) -> Option<Exceptions> + Send>;
-
-/// A kind of failed requests.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Failure {
-    /// Their spans' name.
-    pub name: Arc<str>,
-    /// The answer's status. `None`: there was no answer.
-    pub status: Option<u16>,
-}
-
-/// What happened to a process, for those who look into processes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// It is known, or has become another program.
-    Started(u32),
-    /// It has ended.
-    Gone(u32),
-    /// A request that it served has failed.
-    Failed {
-        /// The process.
-        pid: u32,
-        /// What was raised is known.
-        told: bool,
-        /// What kind of failure that is.
-        failure: Failure,
-        /// When the request began.
-        since_ns: u64,
-    },
-}
 
 /// What happened to the input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -294,6 +268,11 @@ impl Pipeline {
         if catch_unwind(AssertUnwindSafe(|| tracer.observe(event, spans))).is_err() {
             self.intake.faults += 1;
         }
+    }
+
+    /// What was lost since the probe began.
+    pub fn tell_losses(&self, losses: &str) {
+        self.exporters.iter().for_each(|exporter| exporter.losses(losses));
     }
 
     fn tell_loads(&mut self, now_ns: u64, is_last: bool) {

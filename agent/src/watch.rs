@@ -260,7 +260,7 @@ fn summarise(tally: &Tally, exporters: &[Arc<dyn Exporter>]) {
     if missed.is_empty() {
         tracing::info!("{} records, nothing missed", tally.records);
     } else {
-        tracing::warn!("{} records; missed: {}", tally.records, missed.join(", "));
+        tracing::warn!("{} records; missed: {}", tally.records, live::said(&missed));
     }
     match serde_json::to_string(tally) {
         Ok(text) => tracing::debug!("counts: {text}"),

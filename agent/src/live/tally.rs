@@ -25,8 +25,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// What was not seen, or not whole, with how often: `ring_full 12`.
-    pub fn losses(&self) -> Vec<String> {
+    /// What was not seen, or not whole, with how often.
+    pub fn losses(&self) -> Vec<(&str, u64)> {
         let named = [
             ("malformed_records", self.malformed),
             ("faults", self.faults),
@@ -50,8 +50,7 @@ impl Tally {
         let programs = self.missed.iter().map(|(name, count)| (name.as_str(), *count));
         let all = kernel.chain(programs).chain(named).chain(traced);
         // Not HTTP, and so let go on purpose.
-        let losses = all.filter(|(name, count)| *count > 0 && *name != "ignored_calls");
-        losses.map(|(name, count)| format!("{name} {count}")).collect()
+        all.filter(|(name, count)| *count > 0 && *name != "ignored_calls").collect()
     }
 }
 
@@ -80,16 +79,19 @@ mod tests {
         for (tally, want) in [
             (tally(&[], &[], 0, Counts::default()), &[][..]),
             (tally(&[("ring_full", 0), ("ignored_calls", 5)], &[], 0, Counts::default()), &[]),
-            (tally(&[("exceptions_displaced", 12)], &[], 0, Counts::default()), &["exceptions_displaced 12"]),
+            (
+                tally(&[("exceptions_displaced", 12)], &[], 0, Counts::default()),
+                &[("exceptions_displaced", 12)],
+            ),
             (
                 tally(&[("exceptions_displaced", 3), ("ring_full", 1)], &[("sock_send", 4)], 5, some),
                 &[
-                    "exceptions_displaced 3",
-                    "ring_full 1",
-                    "sock_send 4",
-                    "late_exceptions 5",
-                    "gaps 2",
-                    "gap_bytes 40",
+                    ("exceptions_displaced", 3),
+                    ("ring_full", 1),
+                    ("sock_send", 4),
+                    ("late_exceptions", 5),
+                    ("gaps", 2),
+                    ("gap_bytes", 40),
                 ],
             ),
         ] {

@@ -28,6 +28,8 @@ pub trait Exporter: Send + Sync {
     fn process_started(&self, process: &Arc<Process>);
     /// How busy a watched process was since this was told last.
     fn process_load(&self, process: &Arc<Process>, load: &Load);
+    /// What was not seen, or not whole, of all processes since the probe began: `ring_full 12, gaps 3`.
+    fn losses(&self, _: &str) {}
     /// A watched process is gone.
     fn process_exited(&self, pid: u32);
     /// What became of the spans so far.

@@ -18,6 +18,7 @@ mod identity;
 mod ledger;
 mod limits;
 mod login;
+mod losses;
 mod name;
 mod notify;
 mod outbox;
@@ -41,6 +42,7 @@ use std::sync::atomic::AtomicUsize;
 
 use model::{Books, Load, Process, Span};
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
 
 pub use settings::{Secret, Settings, StardustError, Timing};
 pub use task::Task;
@@ -56,6 +58,7 @@ use servers::Servers;
 #[derive(Debug)]
 pub struct Stardust {
     ledger: Arc<Ledger>,
+    losses: watch::Sender<String>,
 }
 
 /// What all sessions share.
@@ -67,6 +70,7 @@ struct Shared {
     host: Host,
     vitals: VitalsSource,
     remote: Box<dyn Fn(Remote) -> Outcome + Send + Sync>,
+    losses: watch::Receiver<String>,
     room: Room,
     /// Sessions of processes that are gone, with something still to report.
     lingering: AtomicUsize,
@@ -85,6 +89,7 @@ pub fn open(
 ) -> Result<(Arc<Stardust>, Task), StardustError> {
     let servers = Servers::new(&settings)?;
     let (sender, newcomers) = unbounded_channel();
+    let losses = watch::Sender::default();
     let ledger = Arc::new(Ledger::new(sender, settings.names_per_period, settings.skip_not_found));
     let shared = Shared {
         servers,
@@ -93,11 +98,12 @@ pub fn open(
         host: Host::read(),
         vitals,
         remote: Box::new(remote),
+        losses: losses.subscribe(),
         room: Room::new(settings.queue_builders),
         lingering: AtomicUsize::new(0),
         settings,
     };
-    Ok((Arc::new(Stardust { ledger }), Task { shared: Arc::new(shared), newcomers }))
+    Ok((Arc::new(Stardust { ledger, losses }), Task { shared: Arc::new(shared), newcomers }))
 }
 
 impl Exporter for Stardust {
@@ -115,6 +121,10 @@ impl Exporter for Stardust {
 
     fn process_load(&self, process: &Arc<Process>, load: &Load) {
         self.ledger.load(process, load);
+    }
+
+    fn losses(&self, losses: &str) {
+        self.losses.send_replace(losses.to_owned());
     }
 
     fn process_exited(&self, pid: u32) {

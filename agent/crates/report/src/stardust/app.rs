@@ -29,6 +29,8 @@ pub(super) struct App {
     pub config_news: News,
     /// What came from the configuration center.
     pub config: tokio::sync::Mutex<ConfigState>,
+    /// The losses that the server was told of. Held while it is told, so that one session does it.
+    pub losses_told: tokio::sync::Mutex<String>,
     /// Held while an app without a secret logs in, so that the server makes one app and one secret.
     pub registration: tokio::sync::Mutex<()>,
 }
@@ -54,6 +56,7 @@ impl App {
             report_news: News::default(),
             config_news: News::default(),
             config: tokio::sync::Mutex::default(),
+            losses_told: tokio::sync::Mutex::default(),
             registration: tokio::sync::Mutex::default(),
         }
     }

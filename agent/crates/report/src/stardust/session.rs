@@ -78,6 +78,7 @@ impl Session {
             let _ = tokio::time::timeout(grace, stop.cancelled()).await;
         }
         self.report_rest(&stop).await;
+        self.tell_losses().await;
         let reason = if self.gone.is_cancelled() { "ProcessExited" } else { "Dispose" };
         self.log_out(reason).await;
     }
@@ -86,7 +87,7 @@ impl Session {
     async fn stay_in_touch(&self) {
         let after_login = async {
             self.logged_in().await;
-            tokio::join!(self.watch_config(), self.ping_and_listen());
+            tokio::join!(self.watch_config(), self.ping_and_listen(), self.tell_losses_always());
         };
         tokio::join!(self.keep_login(), after_login);
     }

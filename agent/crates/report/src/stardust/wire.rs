@@ -101,6 +101,18 @@ pub(super) struct ConfigQuery<'a> {
     pub version: i64,
 }
 
+/// One of the events of `POST /App/PostEvents`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Event<'a> {
+    pub time: i64,
+    /// `info`, `alert` or `error`.
+    #[serde(rename = "Type")]
+    pub kind: &'a str,
+    pub name: &'a str,
+    pub remark: &'a str,
+}
+
 /// `POST /App/CommandReply`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

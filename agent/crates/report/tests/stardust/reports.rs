@@ -245,6 +245,40 @@ async fn a_ping_says_how_busy_the_workers_were() {
 }
 
 #[tokio::test]
+async fn losses_are_events_of_each_app_and_told_once() {
+    const EVENTS: &str = "/App/PostEvents";
+    // The first time the server is not well.
+    let stand = Stand::start(|call, before| (call.is(EVENTS) && before == 0).then(|| no(500))).await;
+    let rig = Rig::start(&stand);
+    for pid in 11..14 {
+        rig.hit(&process(pid));
+    }
+    rig.stardust.losses("ring_full 1");
+    let said = |body: &Value| {
+        let event = &body[0];
+        assert_eq!(
+            (&event["Type"], &event["Name"]),
+            (&json!("alert"), &json!("stardust-probe missed something"))
+        );
+        assert!(event["Time"].as_i64().is_some_and(|ms| ms > 1_754_100_000_000), "{event}");
+        event["Remark"].as_str().expect("a remark").to_owned()
+    };
+    let second = stand.wait_nth(EVENTS, 2).await.body;
+    assert_eq!(said(&second), "since it began, in all that it watches: ring_full 1");
+    rig.stardust.losses("ring_full 2, gaps 1");
+    let third = stand.wait_nth(EVENTS, 3).await.body;
+    assert_eq!(said(&third), "since it began, in all that it watches: ring_full 2, gaps 1");
+    // What comes last is told before the sessions end.
+    rig.stardust.losses("ring_full 3, gaps 1");
+    let calls = {
+        rig.stop().await;
+        stand.calls_of(EVENTS)
+    };
+    assert_eq!(calls.len(), 4, "three sessions, one app");
+    assert_eq!(said(&calls[3].body), "since it began, in all that it watches: ring_full 3, gaps 1");
+}
+
+#[tokio::test]
 async fn a_ping_has_the_process_s_figures_if_they_are_wanted() {
     let stand = Stand::start(|call, _| {
         let mut answer = limits();
