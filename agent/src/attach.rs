@@ -166,12 +166,16 @@ pub fn try_way(
     };
     let mut reason = String::new();
     // A kernel that refuses programs for user code, or those that keep exceptions, still shows the sockets.
-    let user_probes = [capabilities.user_probes, UserProbes::None];
+    let user_probes = match settings.uprobes {
+        config::Uprobes::Auto => vec![capabilities.user_probes, UserProbes::None],
+        config::Uprobes::Multi => vec![UserProbes::Multi],
+        config::Uprobes::Single => vec![UserProbes::Single],
+    };
     let keeps = if exceptions { &[true, false][..] } else { &[false] };
     let tries = storages.iter().flat_map(|storage| {
         user_probes
-            .into_iter()
-            .flat_map(move |user_probes| keeps.iter().map(move |keep| (*storage, user_probes, *keep)))
+            .iter()
+            .flat_map(move |user_probes| keeps.iter().map(move |keep| (*storage, *user_probes, *keep)))
     });
     for (socket_storage, user_probes, exceptions) in tries {
         let options = Options {

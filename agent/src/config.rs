@@ -15,7 +15,7 @@ mod stardust;
 mod validate;
 
 pub use environment::Environment;
-pub use kernel::{KernelConfig, Way};
+pub use kernel::{KernelConfig, Uprobes, Way};
 pub use load::{load, read_secret};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use output::{Color, OutputConfig, OutputFormat};

@@ -133,6 +133,30 @@ fn a_server_that_speaks_tls_itself(#[case] kind: &str) {
     assert_encrypted(&spans, "1.3");
 }
 
+/// As on Linux before 6.6, which cannot put a program on several instructions at once.
+#[test]
+fn each_site_with_a_link_of_its_own() {
+    if !can_run() {
+        return;
+    }
+    let environment = [("STARDUST_PROBE_KERNEL_UPROBES", "single")];
+    let mut watch = Watch::within(start("uvicorn"), &[], &environment).unwrap();
+    let links = Command::new("bpftool").args(["-j", "link", "list"]).output().unwrap();
+    let links: Vec<Value> = serde_json::from_slice(&links.stdout).unwrap();
+    let has = |kind: &str| links.iter().any(|link| link["type"] == kind);
+    assert!(has("perf_event") && !has("uprobe_multi"), "{links:?}");
+    for n in 0..10 {
+        watch.get(&format!("/items/{n}"), 200, "GET /items/{id}").unwrap();
+        watch.get(&format!("/big?bytes=300000&n={n}"), 200, "GET /big").unwrap();
+        "POST /echo"
+            .clone_into(&mut watch.ask(Request::post(&format!("/echo?n={n}"), 100_000)).unwrap().name);
+        watch.hang_up();
+    }
+    let (entries, spans) = watch.finish(0).unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
+}
+
 #[rstest]
 #[case::requests("requests", "TLSv1.3")]
 #[case::requests_12("requests", "TLSv1.2")]

@@ -17,12 +17,27 @@ pub enum Way {
     Syscalls,
 }
 
+/// How instructions of user code are probed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Uprobes {
+    /// The best the kernel offers.
+    #[default]
+    Auto,
+    /// All of a file in one link (Linux 6.6 and later).
+    Multi,
+    /// Each by a link of its own.
+    Single,
+}
+
 /// Kernel programs, maps and the ring between kernel and agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KernelConfig {
     /// How socket calls are seen.
     pub way: Way,
+    /// How instructions of user code are probed.
+    pub uprobes: Uprobes,
     /// The ring's size in bytes.
     pub ring_bytes: u32,
     /// How many bytes of a socket call are copied from its start.
@@ -41,6 +56,7 @@ impl Default for KernelConfig {
     fn default() -> Self {
         Self {
             way: Way::Auto,
+            uprobes: Uprobes::Auto,
             ring_bytes: 8 << 20,
             head_bytes: 2048,
             http2_bytes: 1 << 20,
