@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 /// The file, and what it says.
 type Requirements = (&'static str, &'static str);
@@ -29,28 +30,53 @@ impl Venv {
             Some(folder) => PathBuf::from(folder),
             None => target_folder()?.join("python-venv"),
         };
-        Self::make(folder, Path::new("python3"), MAIN)
+        Self::make(folder, Path::new("python3"), MAIN, None)
     }
 
-    /// The environment of another interpreter, with the frameworks whose routes are read.
-    pub fn of(interpreter: &Path) -> anyhow::Result<Self> {
+    /// The environments of other interpreters, with the frameworks whose routes are read. Those that are missing are made side
+    /// by side.
+    pub fn of_each(interpreters: &[PathBuf]) -> anyhow::Result<Vec<Self>> {
+        let main = Self::open()?;
+        thread::scope(|scope| {
+            let main = &main;
+            let makers: Vec<_> =
+                interpreters.iter().map(|interpreter| scope.spawn(|| main.beside(interpreter))).collect();
+            let join = |maker: ScopedJoinHandle<'_, _>| maker.join().unwrap_or_else(|_| bail!("it panicked"));
+            makers.into_iter().map(join).collect()
+        })
+    }
+
+    fn beside(&self, interpreter: &Path) -> anyhow::Result<Self> {
         let name = interpreter.file_name().context("an interpreter has a name")?.to_string_lossy();
-        let parent = Self::open()?.folder.parent().context("the environment is in a folder")?.to_path_buf();
-        Self::make(parent.join(format!("python-venv-{name}")), interpreter, ROUTES)
+        let parent = self.folder.parent().context("the environment is in a folder")?;
+        Self::make(parent.join(format!("python-venv-{name}")), interpreter, ROUTES, Some(self))
     }
 
-    fn make(folder: PathBuf, interpreter: &Path, (file, content): Requirements) -> anyhow::Result<Self> {
+    /// `by`: whose installer does it; else it has one of its own.
+    fn make(
+        folder: PathBuf,
+        interpreter: &Path,
+        (file, content): Requirements,
+        by: Option<&Self>,
+    ) -> anyhow::Result<Self> {
         let stamp = folder.join("requirements.installed");
-        let parent = folder.parent().context("the environment needs a folder above it")?;
-        let lock = File::create(parent.join("python-venv.lock")).context("create the environment's lock")?;
+        let lock =
+            File::create(format!("{}.lock", folder.display())).context("create the environment's lock")?;
         lock.lock().context("wait for who makes the environment")?;
         if fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == content) {
             return Ok(Self { folder });
         }
-        run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&folder))?;
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-        run(Command::new(folder.join("bin/python")).args(pip).arg(requirements))?;
+        let mut make = Command::new(interpreter);
+        make.args(["-m", "venv", "--clear"]).args(by.map(|_| "--without-pip")).arg(&folder);
+        run(&mut make)?;
+        let python = folder.join("bin/python");
+        let mut install = Command::new(by.map_or_else(|| python.clone(), |venv| venv.program("python")));
+        install.args(["-m", "pip"]);
+        if by.is_some() {
+            install.arg("--python").arg(&python);
+        }
+        install.args(["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--requirement"]);
+        run(install.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)))?;
         fs::write(&stamp, content).context("stamp the environment")?;
         Ok(Self { folder })
     }

@@ -133,8 +133,7 @@ fn under_every_interpreter_at_hand() {
     }
     let interpreters = interpreters();
     assert!(!interpreters.is_empty(), "no Python 3.8 to 3.14 on this machine");
-    for interpreter in interpreters {
-        let venv = Venv::of(&interpreter).unwrap();
+    for venv in Venv::of_each(&interpreters).unwrap() {
         let fan = ("streams", "at_once");
         assert_known(&tally_in(&venv, "uvicorn_alone", Sight::Always, fan, Load::Kept, 20), Load::Kept);
     }

@@ -142,10 +142,10 @@ fn requests_are_named_by_the_framework_s_rules(#[case] app: &str, #[case] cases:
     }
     let interpreters = interpreters();
     assert!(!interpreters.is_empty(), "no Python 3.8 to 3.14 on this machine");
-    for interpreter in interpreters {
-        let server = Server::routes(&Venv::of(&interpreter).unwrap(), app, &[]).unwrap();
+    for venv in Venv::of_each(&interpreters).unwrap() {
+        let server = Server::routes(&venv, app, &[]).unwrap();
         let spans = drive(&server, true, cases);
-        compare(&interpreter.display().to_string(), &spans, cases);
+        compare(&venv.folder().display().to_string(), &spans, cases);
     }
 }
 
@@ -157,11 +157,10 @@ fn apps_of_factories_are_found(#[case] framework: &str, #[case] cases: [(&str, &
     if !can_run() {
         return;
     }
-    for interpreter in interpreters() {
-        let venv = Venv::of(&interpreter).unwrap();
+    for venv in Venv::of_each(&interpreters()).unwrap() {
         let server = Server::routes(&venv, "factory_routes.py", &[framework]).unwrap();
         let spans = drive(&server, true, &cases);
-        compare(&interpreter.display().to_string(), &spans, &cases);
+        compare(&venv.folder().display().to_string(), &spans, &cases);
     }
 }
 
