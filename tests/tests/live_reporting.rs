@@ -95,8 +95,8 @@ fn an_app_that_waits_for_approval_sends_nothing_and_says_so() {
     let waits = |star: &StarServer| star.logins().iter().any(|login| !login.token_given);
     assert!(star.wait_until(LIMIT, waits), "{}", reported.watch.probe.log());
     assert!(star.reports().iter().all(|report| report.taken.is_empty()), "nothing is taken without approval");
-    let says_so = |_: &StarServer| reported.watch.probe.log().contains("waits for approval");
-    assert!(star.wait_until(LIMIT, says_so), "{}", reported.watch.probe.log());
+    let log = wait_for_log(&reported, "waits for approval");
+    assert!(log.contains("waits for approval"), "{log}");
     reported.watch.finish(0).unwrap();
 }
 
