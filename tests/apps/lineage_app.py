@@ -8,7 +8,6 @@ import asyncio
 import contextvars
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -24,6 +23,7 @@ from fastapi.responses import StreamingResponse
 from flask import Flask
 from flask import request as flask_request
 from starlette.middleware.base import BaseHTTPMiddleware
+from stream_client import fetch_with_streams
 from tornado.web import Application, RequestHandler
 
 settings.configure(
@@ -57,14 +57,6 @@ async def fetch_with_aiohttp(url):
         aiohttp_sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
     async with aiohttp_sessions[0].get(url) as answer:
         await answer.read()
-
-
-async def fetch_with_streams(url):
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    writer.write(f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: leaf\r\n\r\n".encode())
-    await reader.readuntil(b"\r\n\r\nok")
-    writer.close()
 
 
 def fetch_with_requests(url):

@@ -145,9 +145,8 @@ impl Proc {
     fn uvloop_sends(&self, pid: u32, library: &str) -> Sends {
         let folder = library.rsplit_once('/').map_or("", |(folder, _)| folder);
         let said = format!("{folder}/_version.py");
-        let root = self.of(pid).join("root");
         // A process with another root below ours has its paths told from ours.
-        let text = read_text(&root.join(said.trim_start_matches('/')), MAX_VERSION_BYTES)
+        let text = read_text(&self.through_root(pid, &said), MAX_VERSION_BYTES)
             .or_else(|_| read_text(Path::new(&said), MAX_VERSION_BYTES));
         match text.ok().and_then(|text| uvloop_version(&text)) {
             Some(version) if version >= (0, 23) => Sends::AtOnce,

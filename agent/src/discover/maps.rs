@@ -77,10 +77,15 @@ impl Proc {
 
     /// Where the file behind a mapping can be opened, even if its name now stands for another one.
     pub fn reachable(&self, pid: u32, mapping: &Mapping) -> PathBuf {
-        let through_root = self.of(pid).join("root").join(mapping.path.trim_start_matches('/'));
+        let through_root = self.through_root(pid, &mapping.path);
         // Another file may have taken the name since.
         let same = fs::metadata(&through_root).is_ok_and(|metadata| metadata.ino() == mapping.id.inode);
         if same { through_root } else { self.of(pid).join("map_files").join(mapping.range()) }
+    }
+
+    /// Where a path of a process's own leads, as seen from here.
+    pub(super) fn through_root(&self, pid: u32, path: &str) -> PathBuf {
+        self.of(pid).join("root").join(path.trim_start_matches('/'))
     }
 }
 
