@@ -8,6 +8,7 @@
 #ifndef STARDUST_PROBE_CONTEXTS_H
 #define STARDUST_PROBE_CONTEXTS_H
 
+#include "lib/own_stack.h"
 #include "lib/python.h"
 #include "lib/registers.h"
 #include "lib/ring.h"
@@ -43,6 +44,7 @@ static __always_inline int tell_copy(u64 context)
 SEC("uprobe")
 int context_given(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	return tell_copy(registers->RESULT);
 }
 
@@ -50,6 +52,7 @@ int context_given(struct pt_regs *registers)
 SEC("uprobe")
 int greenlet_made(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	return tell_copy(registers->ARGUMENT_SECOND);
 }
 
@@ -57,6 +60,7 @@ int greenlet_made(struct pt_regs *registers)
 SEC("uprobe")
 int context_passed(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	return tell_copy(registers->ARGUMENT_FIRST);
 }
 

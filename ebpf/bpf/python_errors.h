@@ -11,6 +11,7 @@
 
 #include "lib/answer.h"
 #include "lib/connection.h"
+#include "lib/own_stack.h"
 #include "lib/payload.h"
 #include "lib/raised.h"
 #include "lib/ring.h"
@@ -25,7 +26,7 @@ enum {
 
 /* The last answer on a connection, by the connection's id (or TLS_OBJECT). Kept only of processes that the probe is in. */
 struct given_answer {
-	struct raised_key by; /* what was running when it began */
+	u64 by; /* what was running when it began */
 	u64 received; /* bytes on the connection by then */
 	u32 tid;
 	u32 told; /* what was raised before it, or because of which it broke off */
@@ -63,9 +64,7 @@ __noinline int unwind(u64 frame)
 	struct traceback_link link = {};
 	struct exception *exception;
 	struct raised_exceptions *found;
-	struct raised_key key;
-	u32 offset;
-	bool goes_on;
+	u32 offset, place;
 
 	if (!layout)
 		return 0;
@@ -113,22 +112,22 @@ __noinline int unwind(u64 frame)
 		kind = read_word(value + layout->object_kind);
 	if (!kind)
 		return 0;
-	find_key(layout, state, id, &key);
 	now_ns = bpf_ktime_get_ns();
-	found = find_raised(&key, now_ns);
+	found = find_raised(find_running(layout, state, id), tgid, now_ns);
 	if (!found)
 		return 0;
-	exception = find_exception(found, &link, kind, value, &goes_on);
-	if (goes_on) {
+	place = find_exception(found, link.frame, link.next != 0, kind, value);
+	exception = place == EXCEPTIONS_MAX ? 0 : &found->exceptions[place & (EXCEPTIONS_MAX - 1)];
+	if (exception && place & GOES_ON) {
 		/* The same, perhaps made only now. */
 		if (exception->object != value && value)
-			describe(layout, exception, value);
+			describe(layout, exception, value, &found->object_head);
 		if (is_alone(exception))
 			keep_those_before(layout, found, exception, now_ns);
 	} else if (exception && link.next) {
 		/* Raised again. */
 		exception->raised_ns = now_ns;
-		describe(layout, exception, value);
+		describe(layout, exception, value, &found->object_head);
 		keep_chain(layout, exception, traceback);
 	} else {
 		/* Another one at the address of one that is gone. */
@@ -136,7 +135,7 @@ __noinline int unwind(u64 frame)
 			exception->object = 0;
 		exception = make_room(found);
 		begin_exception(exception, kind, now_ns);
-		describe(layout, exception, value);
+		describe(layout, exception, value, &found->object_head);
 		keep_chain(layout, exception, traceback);
 	}
 	keep_frame(exception, exception->frames, code, offset);
@@ -152,6 +151,7 @@ __noinline int unwind(u64 frame)
 SEC("uprobe")
 int exception_left_frame(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	return unwind(registers->ARGUMENT_FIRST);
 }
 
@@ -159,6 +159,7 @@ int exception_left_frame(struct pt_regs *registers)
 SEC("uprobe")
 int exception_left_another(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	return unwind(0);
 }
 
@@ -170,17 +171,16 @@ int exception_asked_for(struct pt_regs *registers)
 	const u32 tgid = id >> 32;
 	struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
 	struct raised_exceptions *found;
-	struct raised_key key;
 	u64 state;
 
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	if (!layout)
 		return 0;
 	__sync_fetch_and_add(&layout->asked, 1);
 	state = state_of_thread(layout);
 	if (!is_handling(layout, state))
 		return 0;
-	find_key(layout, state, id, &key);
-	found = find_raised(&key, now_ns);
+	found = find_raised(find_running(layout, state, id), tgid, now_ns);
 	if (!found)
 		return 0;
 	/* What was noted before is being handled still, or it is over. */
@@ -190,11 +190,15 @@ int exception_asked_for(struct pt_regs *registers)
 	return 0;
 }
 
-static __always_inline void report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u32 stream, u64 id)
+/* A function of its own, as the next ones, so that the verifier looks at it once, and its part of the stack is free again. */
+__noinline int report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u32 stream, u64 id)
 {
-	u32 count = found->head.count;
+	u32 count;
 	u64 size;
 
+	if (!found)
+		return 0;
+	count = found->head.count;
 	if (count > EXCEPTIONS_MAX)
 		count = EXCEPTIONS_MAX;
 	size = __builtin_offsetof(struct raised_exceptions, exceptions) + (u64)count * sizeof(struct exception);
@@ -204,11 +208,19 @@ static __always_inline void report_raised(struct raised_exceptions *found, u64 c
 	found->head.stream = stream;
 	/* Soon: a part of it is read from the process's memory, where it does not last. */
 	emit_now(&found->head.header, size);
+	return 0;
 }
 
-/* An answer is about to be recorded. `received`, `sent`: on the connection before it. A function of its own, as the
- * next one, so that the verifier looks at it once.
- */
+/* Where nothing is kept, nothing can come after the answer's beginning. */
+__noinline int note_answer(u64 connection, u64 running, u64 received, u32 tid, u32 told)
+{
+	const struct given_answer given = { .by = running, .received = received, .tid = tid, .told = told };
+
+	bpf_map_update_elem(&given_answers, &connection, &given, BPF_ANY);
+	return 0;
+}
+
+/* An answer is about to be recorded. `received`, `sent`: on the connection before it. */
 __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 stream)
 {
 	const bool may_fail = may_be_failure(class);
@@ -216,17 +228,16 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 	const u32 tgid = id >> 32;
 	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
 	struct raised_exceptions *found;
-	struct given_answer given = {};
+	u64 state, running;
 	bool is_made;
-	u64 state;
 
 	/* Where nothing was kept yet, an answer that is fine ends nothing. */
 	if (!layout || (!may_fail && !layout->hits && !layout->asked))
 		return 0;
 	state = state_of_thread(layout);
-	find_key(layout, state, id, &given.by);
+	running = find_running(layout, state, id);
 	is_made = may_fail && (class == CLASS_FAILURE || is_handling(layout, state));
-	found = find_raised(&given.by, is_made ? bpf_ktime_get_ns() : 0);
+	found = find_raised(running, tgid, is_made ? bpf_ktime_get_ns() : 0);
 	if (found) {
 		if (may_fail) {
 			if (state)
@@ -236,16 +247,11 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 		}
 		found->head.count = 0;
 		/* Contexts come and go, threads stay. */
-		if (given.by.running != (u32)id)
-			forget_raised(&given.by);
+		if (running != (u32)id)
+			forget_raised(running, tgid);
 	}
-	/* Where nothing is kept, nothing can come after the answer's beginning. */
-	if (layout->hits) {
-		given.received = received;
-		given.tid = (u32)id;
-		given.told = may_fail;
-		bpf_map_update_elem(&given_answers, &connection, &given, BPF_ANY);
-	}
+	if (layout->hits)
+		note_answer(connection, running, received, (u32)id, may_fail);
 	return 0;
 }
 
@@ -262,36 +268,37 @@ struct sending {
 /* `all`: each answer counts, not only those of failures. */
 static __always_inline void before_sending(const struct sending *sending, bool all)
 {
-	struct beginning found = {};
 	u8 head[ANSWER_BYTES] = {};
+	u64 found = 0;
+	u32 class;
 
 	if (sending->bytes < ANSWER_BYTES || bpf_probe_read_user(head, sizeof(head), (void *)sending->start))
 		return;
 	if (*(u32 *)head == HTTP_IN_MEMORY)
-		found.class = head[9];
+		found = beginning(head[9], 0);
 	else if (sending->frames && head[3] != FRAME_DATA)
-		find_block(sending->start, sending->bytes, &found);
-	if (may_be_failure(found.class) || (all && found.class && found.class != CLASS_INTERIM))
-		answer(sending->connection, found.class, sending->received, sending->sent, found.stream);
+		found = find_block(sending->start, sending->bytes);
+	class = found >> 32;
+	if (may_be_failure(class) || (all && class && class != CLASS_INTERIM))
+		answer(sending->connection, class, sending->received, sending->sent, (u32)found);
 }
 
-static __always_inline void before_answer(const struct buffer *buffer, const struct connection *connection, s64 result,
-					  bool all)
+/* The same for what was put aside of a socket call. A function of its own: its part of the stack is free again. */
+__noinline int before_answer(u32 slot, const struct connection *connection, bool all)
 {
-	struct sending sending = {
-		.connection = connection->id,
-		.start = buffer->first.base,
-		.bytes = result,
-		.received = connection->received,
-		.sent = connection->sent - result,
-		.frames = connection->whole,
-	};
+	const struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct sending sending = {};
 
-	if (result < ANSWER_BYTES)
-		return;
-	if (buffer->count > PAIR)
-		sending.start = read_word(buffer->segments);
+	if (!scratch || !connection || scratch->facts.result < ANSWER_BYTES)
+		return 0;
+	sending.connection = connection->id;
+	sending.start = scratch->walk.buffer.first.base;
+	sending.bytes = scratch->facts.result;
+	sending.received = connection->received;
+	sending.sent = connection->sent - sending.bytes;
+	sending.frames = connection->whole;
 	before_sending(&sending, all);
+	return 0;
 }
 
 /* The process closes a connection (or TLS_OBJECT) that may be in the middle of a request. */
@@ -302,15 +309,14 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
 	struct given_answer *given;
 	struct raised_exceptions *found;
-	struct raised_key key;
 	u32 most_frames = 0;
 	bool is_answered, is_own;
-	u64 state;
+	u64 state, running;
 
 	if (!layout)
 		return 0;
 	state = state_of_thread(layout);
-	find_key(layout, state, id, &key);
+	running = find_running(layout, state, id);
 	/* The answer to what came last has begun, maybe in another context than the one that closes. Another thread may
 	 * be at something else by now.
 	 */
@@ -318,10 +324,10 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	is_answered = given && given->received == received;
 	if (is_answered && (given->told || given->tid != (u32)id))
 		return 0;
-	is_own = !is_answered || given->by.running == key.running;
+	is_own = !is_answered || given->by == running;
 	if (is_answered)
-		key.running = given->by.running;
-	found = find_raised(&key, is_answered ? 0 : bpf_ktime_get_ns());
+		running = given->by;
+	found = find_raised(running, tgid, is_answered ? 0 : bpf_ktime_get_ns());
 	if (!found)
 		return 0;
 	if (!is_answered && state)

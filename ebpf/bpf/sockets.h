@@ -4,6 +4,7 @@
 #ifndef STARDUST_PROBE_SOCKETS_H
 #define STARDUST_PROBE_SOCKETS_H
 
+#include "lib/own_stack.h"
 #include "lib/socket_call.h"
 
 enum {
@@ -11,21 +12,29 @@ enum {
 	BESIDE_THE_STREAM = MSG_PEEK | MSG_ERRQUEUE | MSG_OOB,
 };
 
+LOOK(look_at_receive, DIRECTION_RECEIVED, SLOT_RECEIVE, true)
+LOOK(look_at_send, DIRECTION_SENT, SLOT_SEND, true)
+LOOK(look_at_unix_send, DIRECTION_SENT, SLOT_SEND_UNIX, true)
+LOOK(look_at_untyped_receive, DIRECTION_RECEIVED, SLOT_RECEIVE, false)
+LOOK(look_at_untyped_send, DIRECTION_SENT, SLOT_SEND, false)
+
 /* include/trace/events/sock.h, since 6.3 (6e6eda44b939). */
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(tp_recv, struct sock *sk, int result, int flags)
 {
+	ON_KERNEL_STACK(ctx, no_program_of_calls);
 	if (flags & BESIDE_THE_STREAM)
 		return 0;
-	return record_socket_call(sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE, true);
+	return record_socket_call(sk, result, look_at_receive, SLOT_RECEIVE);
 }
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(tp_send, struct sock *sk, int result, int flags)
 {
+	ON_KERNEL_STACK(ctx, no_program_of_calls);
 	if (flags & MSG_OOB)
 		return 0;
-	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND, true);
+	return record_socket_call(sk, result, look_at_send, SLOT_SEND);
 }
 
 SEC("fexit/sock_recvmsg")
@@ -33,20 +42,20 @@ int BPF_PROG(fexit_recv, struct socket *socket, struct msghdr *message, int flag
 {
 	if (flags & BESIDE_THE_STREAM)
 		return 0;
-	return record_socket_call(socket->sk, result, DIRECTION_RECEIVED, SLOT_RECEIVE, true);
+	return record_socket_call(socket->sk, result, look_at_receive, SLOT_RECEIVE);
 }
 
 /* sock_sendmsg is inlined into its callers: its two stream implementations are not. */
 SEC("fexit/tcp_sendmsg")
 int BPF_PROG(fexit_send_tcp, struct sock *sk, struct msghdr *message, size_t size, int result)
 {
-	return record_socket_call(sk, result, DIRECTION_SENT, SLOT_SEND, true);
+	return record_socket_call(sk, result, look_at_send, SLOT_SEND);
 }
 
 SEC("fexit/unix_stream_sendmsg")
 int BPF_PROG(fexit_send_unix, struct socket *socket, struct msghdr *message, size_t size, int result)
 {
-	return record_socket_call(socket->sk, result, DIRECTION_SENT, SLOT_SEND_UNIX, true);
+	return record_socket_call(socket->sk, result, look_at_unix_send, SLOT_SEND_UNIX);
 }
 
 /* The arguments are still in the saved registers when a system call returns, so its entry needs no program. */
@@ -69,8 +78,9 @@ static __always_inline int exit_of_call(long result, u32 direction)
 	socket = socket_of(kind == CALL_SPLICE ? arguments.third : arguments.first);
 	if (!socket)
 		return 0;
-	return record_socket_call(BPF_CORE_READ(socket, sk), result, direction,
-				  direction == DIRECTION_RECEIVED ? SLOT_RECEIVE : SLOT_SEND, false);
+	if (direction == DIRECTION_RECEIVED)
+		return record_socket_call(BPF_CORE_READ(socket, sk), result, look_at_untyped_receive, SLOT_RECEIVE);
+	return record_socket_call(BPF_CORE_READ(socket, sk), result, look_at_untyped_send, SLOT_SEND);
 }
 
 #define EXIT_OF(call, direction)                                                                                       \
@@ -110,6 +120,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	u64 inode, id;
 	u32 tgid;
 
+	ON_KERNEL_STACK(ctx, no_program_of_states);
 	switch (new) {
 	case STATE_SYN_SENT:
 		tgid = bpf_get_current_pid_tgid() >> 32;

@@ -6,6 +6,7 @@
 #ifndef STARDUST_PROBE_TLS_H
 #define STARDUST_PROBE_TLS_H
 
+#include "lib/own_stack.h"
 #include "lib/tls_record.h"
 
 enum {
@@ -30,7 +31,6 @@ static __always_inline void settle_pending(u64 id, const struct tls_pending *cal
 {
 	struct tls_part part = {
 		.id = id,
-		.thread = thread_pointer(bpf_get_current_task_btf()),
 		.entered_ns = call->entered_ns,
 		.moved_ns = call->moved_ns,
 		.buffer = call->buffer,
@@ -47,19 +47,21 @@ static __always_inline void settle_pending(u64 id, const struct tls_pending *cal
 	settle_tls_call(&part, session);
 }
 
-static __always_inline void leave_tls_call(u64 id, s32 result)
+/* A function of its own, as those that note where a call is entered: it needs much of the stack. */
+static __noinline int leave_tls_call(u64 id, s32 result)
 {
 	struct tls_pending *pending = bpf_map_lookup_elem(&tls_threads, &id);
 	struct tls_session *session;
 
 	if (!pending || !pending->is_open)
-		return;
+		return 0;
 	pending->is_open = 0;
 	pending->is_told = 1;
 	close_tls_slot(id);
 	session = tls_session_of(pending->object, id >> 32);
 	if (session)
 		settle_pending(id, pending, session, result);
+	return 0;
 }
 
 /* What the operands of a site are had from: the registers, and the words of the stack from its pointer on. Arguments that
@@ -173,14 +175,13 @@ static __always_inline bool has_carrier(struct tls_session *session, u64 object,
 	return false;
 }
 
-/* All at once: where the call was entered is not probed. */
-static __always_inline void behind_tls_call(struct task_struct *task, const struct pt_regs *registers, u64 cookie)
+/* All at once: where the call was entered is not probed. A function of its own: it needs much of the stack. */
+static __noinline int behind_tls_call(struct task_struct *task, const struct pt_regs *registers, u64 cookie)
 {
 	const u64 id = task_id(task);
 	struct tls_session *session;
 	struct tls_part part = {
 		.id = id,
-		.thread = thread_pointer(task),
 		.call = cookie >> TLS_BEHIND_WRITES & 1 ? TLS_CALL_WRITE : TLS_CALL_READ,
 		.entered_ns = ENTRY_IS_NOW,
 	};
@@ -188,15 +189,15 @@ static __always_inline void behind_tls_call(struct task_struct *task, const stru
 
 	if (!object) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
-		return;
+		return 0;
 	}
 	/* Where the library itself is probed too, what was called inside has told it. */
 	if (at_hand.tls_use & TLS_CALLS_ARE_ENTERED && was_told(id, object))
-		return;
+		return 0;
 	session = tls_session_of(object, id >> 32);
 	/* Most reads but those that give something find nothing; where they can be told apart they do not get here. */
 	if (!session || (!part.bytes && session->calls >= TLS_FIRST_CALLS) || !has_carrier(session, object, cookie))
-		return;
+		return 0;
 	if (session->carrier == CARRIER_LIBRARY) {
 		const u64 moved_ns = last_move(id, part.call == TLS_CALL_WRITE ? DIRECTION_SENT : DIRECTION_RECEIVED);
 
@@ -206,6 +207,7 @@ static __always_inline void behind_tls_call(struct task_struct *task, const stru
 		session->moved_ns = part.moved_ns;
 	}
 	settle_tls_call(&part, session);
+	return 0;
 }
 
 static __always_inline void open_tls_call(u64 id, const struct tls_pending *pending)
@@ -220,7 +222,7 @@ static __always_inline void open_tls_call(u64 id, const struct tls_pending *pend
 }
 
 /* `moved`: where the length goes; 0: it is the result. */
-static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, u64 moved)
+static __noinline int enter_tls_call(u64 id, const struct pt_regs *registers, u32 call, u64 moved)
 {
 	const struct tls_pending pending = {
 		.object = registers->ARGUMENT_FIRST,
@@ -234,10 +236,11 @@ static __always_inline void enter_tls_call(u64 id, const struct pt_regs *registe
 	};
 
 	open_tls_call(id, &pending);
+	return 0;
 }
 
 /* What is sent lies in a file. */
-static __always_inline void enter_sendfile(u64 id, const struct pt_regs *registers)
+static __noinline int enter_sendfile(u64 id, const struct pt_regs *registers)
 {
 	const struct tls_pending pending = {
 		.object = registers->ARGUMENT_FIRST,
@@ -248,6 +251,7 @@ static __always_inline void enter_sendfile(u64 id, const struct pt_regs *registe
 	};
 
 	open_tls_call(id, &pending);
+	return 0;
 }
 
 /* Tells who says first that it sends no more: `at` is where the object keeps what was said so far. */
@@ -260,12 +264,41 @@ static __always_inline void tell_shutdown(u64 id, const struct tls_session *sess
 	tell_tls_call(id, state & SHUTDOWN_RECEIVED ? TLS_CALL_CLOSE_BACK : TLS_CALL_CLOSE, session->id, ENTRY_IS_NOW);
 }
 
-static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
+static __noinline int enter_handshake(u64 id, u64 object)
+{
+	struct tls_session *session = tls_session_of(object, id >> 32);
+
+	if (!session)
+		return 0;
+	if (session->calls < TLS_FIRST_CALLS)
+		tell_tls_call(id, TLS_CALL_HANDSHAKE, session->id, ENTRY_IS_NOW);
+	session->calls++;
+	return 0;
+}
+
+/* The library shuts the connection of an object down, or lets the object go. A function of its own, as those above. */
+static __noinline int end_tls_calls(u64 id, u64 address, u64 site)
+{
+	const struct tls_object object = { .address = address, .tgid = id >> 32 };
+	const struct tls_session *session = known_tls_session(&object);
+
+	if (!session)
+		return 0;
+	if (!session->whole)
+		before_end(session->id | TLS_OBJECT, session->received, session->sent);
+	if ((site & 15) == TLS_SITE_SHUTDOWN) {
+		tell_shutdown(id, session, address, site >> TLS_SHUTDOWN_STATE);
+		return 0;
+	}
+	tell_tls_call(id, TLS_CALL_FREE, session->id, ENTRY_IS_NOW);
+	forget_tls_session(&object);
+	return 0;
+}
+
+static __always_inline int tls_site(struct pt_regs *registers, u64 site)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const u64 id = task_id(task);
-	struct tls_session *session;
-	struct tls_object object;
 
 	if (!is_watched(id >> 32))
 		return 0;
@@ -294,26 +327,11 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 		leave_tls_call(id, registers->RESULT);
 		break;
 	case TLS_SITE_HANDSHAKE:
-		session = tls_session_of(registers->ARGUMENT_FIRST, id >> 32);
-		if (session && session->calls < TLS_FIRST_CALLS)
-			tell_tls_call(id, TLS_CALL_HANDSHAKE, session->id, ENTRY_IS_NOW);
-		if (session)
-			session->calls++;
+		enter_handshake(id, registers->ARGUMENT_FIRST);
 		break;
 	case TLS_SITE_SHUTDOWN:
 	case TLS_SITE_FREE:
-		object = (struct tls_object){ .address = registers->ARGUMENT_FIRST, .tgid = id >> 32 };
-		session = known_tls_session(&object);
-		if (!session)
-			break;
-		if (!session->whole)
-			before_end(session->id | TLS_OBJECT, session->received, session->sent);
-		if ((site & 15) == TLS_SITE_SHUTDOWN) {
-			tell_shutdown(id, session, object.address, site >> TLS_SHUTDOWN_STATE);
-			break;
-		}
-		tell_tls_call(id, TLS_CALL_FREE, session->id, ENTRY_IS_NOW);
-		forget_tls_session(&object);
+		end_tls_calls(id, registers->ARGUMENT_FIRST, site);
 		break;
 	}
 	return 0;
@@ -323,6 +341,7 @@ static __always_inline int tls_site(const struct pt_regs *registers, u64 site)
 SEC("uprobe")
 int user_tls_multi(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_many_sites);
 	return tls_site(registers, bpf_get_attach_cookie(registers));
 }
 
@@ -330,6 +349,7 @@ int user_tls_multi(struct pt_regs *registers)
 SEC("uprobe")
 int user_tls_single(struct pt_regs *registers)
 {
+	ON_KERNEL_STACK(registers, no_program_of_user_code);
 	return tls_site(registers, bpf_get_attach_cookie(registers));
 }
 

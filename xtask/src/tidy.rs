@@ -4,6 +4,7 @@ mod abi;
 mod btf;
 mod edges;
 mod sources;
+mod stack;
 
 use anyhow::{Result, bail};
 
@@ -14,11 +15,12 @@ type Rule = (&'static str, fn() -> Result<Vec<String>>);
 
 /// Runs every rule, and fails if one is broken.
 pub fn run() -> Result<()> {
-    let rules: [Rule; 4] = [
+    let rules: [Rule; 5] = [
         ("crate edges", edges::violations),
         ("sources", || sources::violations(&workspace::root())),
         ("default configuration", || Ok(default_config())),
         ("binary contract", abi::violations),
+        ("stack of the kernel programs", || stack::violations(&abi::object()?)),
     ];
     let mut count = 0;
     for (name, violations) in rules {

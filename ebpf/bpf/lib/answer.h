@@ -83,40 +83,38 @@ static __always_inline bool is_failure(const u8 *head, u32 bytes, bool frames)
 	return class == CLASS_FURTHER_ON || may_be_failure(class);
 }
 
-/* An answer in what is sent. */
-struct beginning {
-	u32 class;
-	u32 stream;
-};
+/* An answer in what is sent: its stream, and its class above it. */
+static __always_inline u64 beginning(u32 class, u32 stream)
+{
+	return (u64)class << 32 | stream;
+}
 
 /* Looks for a block among the frames that begin in a send of HTTP/2. */
-__noinline int find_block(u64 start, u64 bytes, struct beginning *found)
+__noinline u64 find_block(u64 start, u64 bytes)
 {
 	u8 head[ANSWER_BYTES] = {};
 	u64 at = 0;
 
-	if (!found)
-		return 0;
 	for (u32 i = 0; i < FRAMES_MAX; i++) {
 		u64 block = at + FRAME_HEADER_BYTES;
+		u32 stream, class;
 
 		if (at + ANSWER_BYTES > bytes || bpf_probe_read_user(head, sizeof(head), (void *)(start + at)))
-			return 0;
+			return CLASS_NONE;
 		at = block + ((u32)head[0] << 16 | (u32)head[1] << 8 | head[2]);
 		if (head[3] != FRAME_HEADERS)
 			continue;
-		found->stream = (u32)(head[5] & 0x7f) << 24 | (u32)head[6] << 16 | (u32)head[7] << 8 | head[8];
-		found->class = class_of_frame(head);
-		if (found->class != CLASS_FURTHER_ON)
-			return 0;
+		stream = (u32)(head[5] & 0x7f) << 24 | (u32)head[6] << 16 | (u32)head[7] << 8 | head[8];
+		class = class_of_frame(head);
+		if (class != CLASS_FURTHER_ON)
+			return beginning(class, stream);
 		block += head[4] & FRAME_PADDED ? 1 : 0;
 		block += head[4] & FRAME_PRIORITY ? PRIORITY_BYTES : 0;
-		found->class = CLASS_NONE;
-		if (!bpf_probe_read_user(&head[FRAME_HEADER_BYTES], 3, (void *)(start + block)))
-			found->class = class_of_block(head[9], head[10], head[11]);
-		return 0;
+		if (bpf_probe_read_user(&head[FRAME_HEADER_BYTES], 3, (void *)(start + block)))
+			return CLASS_NONE;
+		return beginning(class_of_block(head[9], head[10], head[11]), stream);
 	}
-	return 0;
+	return CLASS_NONE;
 }
 
 #endif

@@ -18,7 +18,7 @@ static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
 	struct unix_sock *own = (struct unix_sock *)sk;
 	struct unix_address *address = BPF_CORE_READ(own, addr);
 	u64 offset = (u64)scratch->call.head_bytes + scratch->call.tail_bytes;
-	long length;
+	u64 length;
 
 	if (!address) {
 		own = (struct unix_sock *)BPF_CORE_READ(own, peer);
@@ -27,11 +27,10 @@ static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
 	}
 	if (!address)
 		return;
-	length = (long)BPF_CORE_READ(address, len) - (long)sizeof(u16); /* less sun_family */
-	if (length <= 0 || offset > HEAD_BYTES_MAX + TAIL_BYTES_MAX)
+	length = (u32)BPF_CORE_READ(address, len);
+	if (length <= sizeof(u16) || offset > HEAD_BYTES_MAX + TAIL_BYTES_MAX)
 		return;
-	if (length > PATH_BYTES_MAX)
-		length = PATH_BYTES_MAX;
+	length = bounded(length - sizeof(u16), PATH_BYTES_MAX); /* less sun_family */
 	if (bpf_probe_read_kernel(&scratch->payload[offset], length,
 				  (void *)address + bpf_core_field_offset(address->name) +
 					  bpf_core_field_offset(struct sockaddr_un, sun_path))) {
@@ -40,23 +39,6 @@ static __always_inline void copy_path(struct scratch *scratch, struct sock *sk)
 	}
 	scratch->call.path_bytes = length;
 }
-
-/* What a call's record says, beside what the connection knows. */
-struct call_facts {
-	u64 id;     /* tgid and tid */
-	u64 thread; /* see thread_pointer */
-	u64 ran_less_clock;
-	u64 at_ns; /* 0: now */
-	u64 position;
-	s64 result;
-	s32 fd;
-	u32 kind;
-	u32 direction;
-	struct arrival arrival;
-	bool has_buffer;
-	bool deferred;
-	bool is_told; /* what there is to say of a failure was said */
-};
 
 enum {
 	SMALL_WINDOWS = (SMALL_PAYLOAD_BYTES + WINDOW_BYTES - 1) / WINDOW_BYTES,
@@ -123,7 +105,7 @@ static __always_inline u64 copy_single(struct placed_call *record, u64 base, u64
 /* Whether this may be an answer of a failure about which something can be said. */
 static __always_inline bool may_fail(const struct call_facts *facts)
 {
-	return config.exceptions && facts->direction == DIRECTION_SENT && at_hand.exceptions_are_known && !facts->is_told;
+	return config.exceptions && facts->direction == DIRECTION_SENT && at_hand.exceptions_are_known;
 }
 
 /* Whether the record in the making, of which this was copied, has to wait for what is said of a failure. */
@@ -171,9 +153,9 @@ __noinline int follow_frames(const struct placed_call *record, u32 *between)
 	return true;
 }
 
-/* False: something comes first, nothing is written. */
-static __always_inline bool write_small(const struct call_facts *facts, const struct buffer *buffer,
-					struct connection *connection)
+/* Room for a record of few bytes, with what is copied of them; NULL: no room (counted). */
+static __always_inline struct placed_call *begin_small(const struct call_facts *facts, const struct buffer *buffer,
+						       struct connection *connection)
 {
 	const bool copies = facts->result > 0 && facts->has_buffer;
 	const u64 total = copies ? facts->result : 0;
@@ -182,7 +164,7 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 	u64 head = 0;
 
 	if (!record)
-		return true;
+		return 0;
 	glance_at(&glance, facts->id);
 	if (copies) {
 		head = buffer->segments ? copy_pair(record, buffer, total) : copy_single(record, buffer->first.base, total);
@@ -190,14 +172,47 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 			count(COUNTER_PAYLOAD_UNREADABLE);
 	}
 	fill_call(&record->call, facts, connection, &glance, head, 0);
-	if (unlikely(facts->position == 0) &&
-	    begins_frames((const u64 *)record->payload, record->call.head_bytes, connection->origin_start))
-		connection->whole = WHOLE;
-	if (unlikely(comes_second(facts, connection, &record->call, record->payload))) {
+	return record;
+}
+
+/* False: something comes first, or frames are to be followed; nothing is written. */
+static __always_inline bool write_small(const struct call_facts *facts, const struct buffer *buffer,
+					struct connection *connection)
+{
+	struct placed_call *record = begin_small(facts, buffer, connection);
+
+	if (!record)
+		return true;
+	if (unlikely((facts->position == 0 && begins_frames((const u64 *)record->payload, record->call.head_bytes,
+							    connection->origin_start)) ||
+		     comes_second(facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
 	}
-	if (unlikely(connection->whole) && copies && record->call.head_bytes == facts->result &&
+	submit(&record->call.header);
+	return true;
+}
+
+/* As write_small, of what was put aside, also on a connection whose frames are followed. A function of its own, as the next
+ * ones, so that the verifier looks at it once: what it is given is there, but the verifier cannot know.
+ */
+__noinline int write_small_aside(u32 slot, struct connection *connection)
+{
+	const struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	const struct call_facts *facts;
+	struct placed_call *record;
+
+	if (!scratch || !connection)
+		return true;
+	facts = &scratch->facts;
+	record = begin_small(facts, &scratch->walk.buffer, connection);
+	if (!record)
+		return true;
+	if (unlikely(!facts->answers && comes_second(facts, connection, &record->call, record->payload))) {
+		discard(&record->call.header);
+		return false;
+	}
+	if (connection->whole && facts->result > 0 && record->call.head_bytes == facts->result &&
 	    !follow_frames(record, &connection->between[facts->direction & 1])) {
 		record->call.header.flags |= FLAG_ASKS_FRAME;
 		submit(&record->call.header);
@@ -208,36 +223,35 @@ static __always_inline bool write_small(const struct call_facts *facts, const st
 	return true;
 }
 
-/* As write_small. A function of its own, as the next one, so that the verifier looks at it once: what it is given is
- * there, but the verifier cannot know.
- */
-__noinline int write_medium(const struct call_facts *given, const struct buffer *buffer,
-			    const struct connection *connection)
+/* The same of one buffer of more bytes, on a connection whose frames are not followed. */
+__noinline int write_medium(u32 slot, const struct connection *connection)
 {
-	struct call_facts facts;
+	const struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	const struct call_facts *facts;
 	struct placed_call *record;
 	struct glance glance;
-	u64 total, head, tail;
+	u64 base, total, head, tail;
 
-	if (!given || !buffer || !connection)
+	if (!scratch || !connection)
 		return true;
-	facts = *given;
-	total = facts.result;
+	facts = &scratch->facts;
+	base = scratch->walk.buffer.first.base;
+	total = facts->result;
 	head = bounded(total < config.head_bytes ? total : config.head_bytes, MEDIUM_PAYLOAD_BYTES);
 	tail = bounded(total - head, TAIL_BYTES_MAX);
 	record = reserve(sizeof(struct socket_call) + head + tail);
 	if (!record)
 		return true;
-	glance_at(&glance, facts.id);
-	if (bpf_probe_read_user(record->payload, head, (void *)buffer->first.base)) {
+	glance_at(&glance, facts->id);
+	if (bpf_probe_read_user(record->payload, head, (void *)base)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		head = tail = 0;
-	} else if (bpf_probe_read_user(&record->payload[head], tail, (void *)buffer->first.base + (total - tail))) {
+	} else if (bpf_probe_read_user(&record->payload[head], tail, (void *)base + (total - tail))) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		tail = 0;
 	}
-	fill_call(&record->call, &facts, connection, &glance, head, tail);
-	if (unlikely(comes_second(&facts, connection, &record->call, record->payload))) {
+	fill_call(&record->call, facts, connection, &glance, head, tail);
+	if (unlikely(!facts->answers && comes_second(facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
 	}
@@ -245,29 +259,27 @@ __noinline int write_medium(const struct call_facts *given, const struct buffer 
 	return true;
 }
 
-__noinline int write_large(const struct call_facts *given, const struct buffer *buffer, struct connection *connection,
-			   u64 sk, u32 slot)
+__noinline int write_large(u32 slot, struct connection *connection, u64 sk)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	const struct call_facts *facts;
 	struct socket_call *call;
-	struct call_facts facts;
 	struct glance glance;
 	u64 size;
 
-	if (!scratch || !given || !buffer || !connection)
+	if (!scratch || !connection)
 		return 0;
-	facts = *given;
+	facts = &scratch->facts;
 	call = &scratch->call;
-	glance_at(&glance, facts.id);
-	fill_call(call, &facts, connection, &glance, 0, 0);
-	if (facts.result > 0 && facts.has_buffer) {
-		scratch->walk.buffer = *buffer;
+	glance_at(&glance, facts->id);
+	fill_call(call, facts, connection, &glance, 0, 0);
+	if (facts->result > 0 && facts->has_buffer) {
 		if (connection->whole) {
-			if (!copy_whole(slot, facts.result, &connection->between[facts.direction & 1]))
+			if (!copy_whole(slot, facts->result, &connection->between[facts->direction & 1]))
 				ask_at_once(&connection->whole);
 			return 0;
 		}
-		copy_payload(slot, facts.result);
+		copy_payload(slot, facts->result);
 	}
 	if (call->ends.family == FAMILY_UNIX && !connection->path_sent) {
 		connection->path_sent = 1;
@@ -282,40 +294,76 @@ __noinline int write_large(const struct call_facts *given, const struct buffer *
 	return 0;
 }
 
-/* By value: what the usual calls keep in registers is put into memory for the others only. */
-static __always_inline void write_more(struct call_facts facts, struct buffer buffer, struct connection *connection,
-				       struct sock *sk, u32 slot)
+static __always_inline bool lacks_path(const struct connection *connection)
 {
-	const bool lacks_path = connection->ends.family == FAMILY_UNIX && !connection->path_sent;
-	const bool copies = facts.result > 0 && facts.has_buffer;
-	u64 address = 0;
-
-	/* Only a connection's first call tells: what follows an upgrade is told by the agent. */
-	if (facts.position == 0 && copies && begins_http2(&buffer, facts.result, connection->origin_start))
-		connection->whole = WHOLE;
-	if (copies && !lacks_path && !buffer.segments && !connection->whole &&
-	    config.head_bytes <= MEDIUM_PAYLOAD_BYTES && write_medium(&facts, &buffer, connection))
-		return;
-	if (copies && may_fail(&facts))
-		before_answer(&buffer, connection, facts.result, false);
-	/* As a number, which is all that may be given on. */
-	if (lacks_path)
-		bpf_probe_read_kernel(&address, sizeof(address), &sk);
-	write_large(&facts, &buffer, connection, address, slot);
+	return connection->ends.family == FAMILY_UNIX && !connection->path_sent;
 }
 
-static __always_inline void write_record(const struct call_facts *facts, const struct buffer *buffer,
-					 struct connection *connection, struct sock *sk, u32 slot)
+/* Whether a call is of so few bytes, in so few segments, that they are copied in one go. */
+static __always_inline bool is_small(const struct call_facts *facts, const struct buffer *buffer)
 {
-	const bool few = facts->result <= SMALL_PAYLOAD_BYTES && facts->result <= config.head_bytes;
-	const bool none = facts->result <= 0 || !facts->has_buffer;
-	const bool lacks_path = connection->ends.family == FAMILY_UNIX && !connection->path_sent;
+	return facts->result <= 0 || !facts->has_buffer ||
+	       (facts->result <= SMALL_PAYLOAD_BYTES && facts->result <= config.head_bytes &&
+		(!buffer->segments || buffer->count == PAIR));
+}
 
-	if (likely(!lacks_path && (none || (few && (!buffer->segments || buffer->count == PAIR))))) {
-		if (likely(write_small(facts, buffer, connection)))
+/* Writes the record of a usual call. False: it is an unusual one, or something comes first; nothing is written. */
+static __always_inline bool write_at_once(const struct call_facts *facts, const struct buffer *buffer,
+					  struct connection *connection)
+{
+	return !facts->answers && !connection->whole && !lacks_path(connection) && is_small(facts, buffer) &&
+	       write_small(facts, buffer, connection);
+}
+
+/* What is known of a call that is not written at once, for the steps that have the stack to themselves (own_stack.h). */
+static __always_inline int put_aside(const struct call_facts *facts, const struct buffer *buffer, u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+
+	/* Never true; the verifier cannot know. */
+	if (!scratch)
+		return false;
+	scratch->facts = *facts;
+	scratch->walk.buffer = *buffer;
+	return true;
+}
+
+/* Writes what was put aside, and says first what there is to say of a failure. */
+static __always_inline void write_aside(struct connection *connection, struct sock *sk, u32 slot)
+{
+	const struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	const struct call_facts *facts;
+	const struct buffer *buffer;
+	u64 address = 0, first;
+	bool copies;
+
+	if (!scratch || !connection)
+		return;
+	facts = &scratch->facts;
+	buffer = &scratch->walk.buffer;
+	copies = facts->result > 0 && facts->has_buffer;
+	/* Where they are kept, each answer ends what was kept before it. */
+	if (facts->answers)
+		before_answer(slot, connection, true);
+	/* Only a connection's first call tells: what follows an upgrade is told by the agent. */
+	first = facts->result;
+	if (first > buffer->first.length)
+		first = buffer->first.length;
+	if (facts->position == 0 && copies && begins_http2(buffer->first.base, first, connection->origin_start))
+		connection->whole = WHOLE;
+	if (!lacks_path(connection)) {
+		if (is_small(facts, buffer) && write_small_aside(slot, connection))
+			return;
+		if (copies && !buffer->segments && !connection->whole && config.head_bytes <= MEDIUM_PAYLOAD_BYTES &&
+		    write_medium(slot, connection))
 			return;
 	}
-	write_more(*facts, *buffer, connection, sk, slot);
+	if (copies && !facts->answers && may_fail(facts))
+		before_answer(slot, connection, false);
+	/* As a number, which is all that may be given on. */
+	if (lacks_path(connection))
+		bpf_probe_read_kernel(&address, sizeof(address), &sk);
+	write_large(slot, connection, address);
 }
 
 #endif

@@ -66,7 +66,9 @@ static __always_inline u64 flags_of(const struct exception_layout *layout, u64 o
 	return *kind ? read_word(*kind + layout->type_flags) : 0;
 }
 
-/* The beginning of an object by words: what is there costs one guarded read, not one for each. */
+/* The beginning of an object by words: what is there costs one guarded read, not one for each. It is read into memory of the
+ * one who asks: there is little room on the stack (see own_stack.h).
+ */
 struct object_head {
 	u64 words[OBJECT_HEAD_WORDS];
 };
@@ -127,24 +129,24 @@ static __always_inline void keep_argument(const struct exception_layout *layout,
  * when code looks at it, and until then keeps its arguments. A function of its own, as the next ones, so that the
  * verifier looks at it once.
  */
-__noinline int describe(const struct exception_layout *layout, struct exception *exception, u64 value)
+__noinline int describe(const struct exception_layout *layout, struct exception *exception, u64 value,
+			struct object_head *head)
 {
 	u64 args = 0, first = 0, second = 0, file = 0, count = 0, kind, flags;
-	struct object_head head = {};
 
-	if (!layout || !exception || !value)
+	if (!layout || !exception || !value || !head)
 		return 0;
-	read_head(&head, value, EXCEPTION_HEAD_BYTES);
-	kind = word_of(&head, layout->object_kind);
+	read_head(head, value, EXCEPTION_HEAD_BYTES);
+	kind = word_of(head, layout->object_kind);
 	flags = kind ? read_word(kind + layout->type_flags) : 0;
 	if (flags & TYPE_EXCEPTION) {
 		exception->object = value;
 		exception->kind = kind;
-		args = word_of(&head, layout->exception_args);
+		args = word_of(head, layout->exception_args);
 		exception->args = args;
-		exception->cause = word_of(&head, layout->exception_cause);
-		exception->context = word_of(&head, layout->exception_context);
-		exception->suppress_context = (u8)word_of(&head, layout->exception_suppress_context) != 0;
+		exception->cause = word_of(head, layout->exception_cause);
+		exception->context = word_of(head, layout->exception_context);
+		exception->suppress_context = (u8)word_of(head, layout->exception_suppress_context) != 0;
 	} else if (flags & TYPE_TUPLE) {
 		args = value;
 	} else {
@@ -152,10 +154,10 @@ __noinline int describe(const struct exception_layout *layout, struct exception 
 		count = 1;
 	}
 	if (args) {
-		read_head(&head, args, TUPLE_HEAD_BYTES);
-		count = word_of(&head, layout->object_size);
+		read_head(head, args, TUPLE_HEAD_BYTES);
+		count = word_of(head, layout->object_size);
 		if (count > 0)
-			first = word_of(&head, layout->tuple_items);
+			first = word_of(head, layout->tuple_items);
 		if (count > 1)
 			second = read_word(args + layout->tuple_items + 8);
 	}
@@ -163,12 +165,9 @@ __noinline int describe(const struct exception_layout *layout, struct exception 
 	/* OSError keeps its file elsewhere; whether it is one is for the agent to know. */
 	if (count == 2 && (flags & TYPE_EXCEPTION))
 		file = read_word(value + layout->exception_filename);
-	keep_argument(layout, first, &exception->arguments[0], exception->first_text, FIRST_TEXT_BYTES,
-		      &head);
-	keep_argument(layout, second, &exception->arguments[1], exception->second_text, SECOND_TEXT_BYTES,
-		      &head);
-	keep_argument(layout, file, &exception->arguments[2], exception->third_text, THIRD_TEXT_BYTES,
-		      &head);
+	keep_argument(layout, first, &exception->arguments[0], exception->first_text, FIRST_TEXT_BYTES, head);
+	keep_argument(layout, second, &exception->arguments[1], exception->second_text, SECOND_TEXT_BYTES, head);
+	keep_argument(layout, file, &exception->arguments[2], exception->third_text, THIRD_TEXT_BYTES, head);
 	return 0;
 }
 

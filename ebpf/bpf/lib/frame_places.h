@@ -149,10 +149,13 @@ static __always_inline bool are_whole_frames(const u8 *payload, u64 bytes)
 
 	bytes = bounded(bytes, SMALL_PAYLOAD_BYTES);
 	for (u32 i = 0; i < SMALL_FRAMES; i++) {
-		const u8 *frame = payload + at;
-		const u32 length = (u32)frame[0] << 16 | (u32)frame[1] << 8 | frame[2];
-		const u8 *content = frame + FRAME_HEADER_BYTES;
+		const u8 *frame, *content;
+		u32 length;
 
+		at = bounded(at, SMALL_PAYLOAD_BYTES);
+		frame = payload + at;
+		content = frame + FRAME_HEADER_BYTES;
+		length = (u32)frame[0] << 16 | (u32)frame[1] << 8 | frame[2];
 		at += FRAME_HEADER_BYTES + length;
 		if (at > bytes)
 			return false;

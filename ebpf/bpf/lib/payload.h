@@ -13,8 +13,8 @@ struct user_iovec {
 
 /* Where the process keeps the bytes. */
 struct buffer {
-	struct user_iovec first;  /* of at most two segments */
-	struct user_iovec second; /* of two */
+	struct user_iovec first;
+	struct user_iovec second; /* of several segments */
 	u64 segments;             /* user address of the iovec array; 0: there is the first only */
 	u64 count;
 };
@@ -34,8 +34,33 @@ struct walk {
 	u64 segment;
 };
 
+/* When the bytes came that a call has read. */
+struct arrival {
+	u64 first_us; /* of a connection's first; 0: others, or not known */
+	u32 ticks; /* since the last bytes came */
+	bool is_known;
+};
+
+/* What a call's record says, beside what the connection knows. */
+struct call_facts {
+	u64 id;     /* tgid and tid */
+	u64 thread; /* see thread_pointer */
+	u64 ran_less_clock;
+	u64 at_ns; /* 0: now */
+	u64 position;
+	s64 result;
+	s32 fd;
+	u32 kind;
+	u32 direction;
+	struct arrival arrival;
+	bool has_buffer;
+	bool deferred;
+	bool answers; /* an answer in it counts, whatever it says */
+};
+
 /* A record under construction. One per program: another program may run on this CPU before this one is through. */
 struct scratch {
+	struct call_facts facts; /* with `walk.buffer`: what is not written at once */
 	struct socket_call call;
 	/* Twice the head: the verifier adds the largest offset to the largest length. */
 	u8 payload[2 * HEAD_BYTES_MAX + TAIL_BYTES_MAX + PATH_BYTES_MAX];
@@ -120,7 +145,7 @@ static __always_inline bool find_segments(struct buffer *buffer)
 {
 	struct user_iovec found[PAIR] = {};
 
-	if (buffer->count == 0 || buffer->count > PAIR)
+	if (buffer->count == 0)
 		return true;
 	if (bpf_probe_read_user(found, buffer->count == 1 ? sizeof(found[0]) : sizeof(found),
 				(void *)buffer->segments)) {

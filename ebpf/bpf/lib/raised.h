@@ -17,18 +17,14 @@ enum {
 	FIRST_FRAMES = 2,
 	/* In `dispatched`, for a moment: it keeps its room whatever comes. */
 	STAYS = 2,
+	NO_PLACE = RAISED_SETS * RAISED_WAYS,
 };
 
-/* What is kept of one context or thread: a record that is ready to go. */
+/* What is kept of one context or thread: a record that is ready to go, and room to work in. */
 struct raised_exceptions {
 	struct exceptions head;
 	struct exception exceptions[EXCEPTIONS_MAX];
-};
-
-struct raised_key {
-	u64 running; /* the context's address, else the thread */
-	u32 tgid;
-	u32 reserved;
+	struct object_head object_head;
 };
 
 /* By place. A table with keys would have to copy a whole value for each context, and look at more of it. */
@@ -48,18 +44,17 @@ struct raised_owner {
 /* What can be a context's or thread's are a line of the cache. */
 struct raised_owner raised_owners[RAISED_SETS * RAISED_WAYS] __attribute__((aligned(64)));
 
-static __always_inline void find_key(const struct exception_layout *layout, u64 state, u64 id, struct raised_key *key)
+/* The context's address, else the thread. */
+static __always_inline u64 find_running(const struct exception_layout *layout, u64 state, u64 id)
 {
-	key->running = state ? read_word(state + layout->context) : 0;
-	if (!key->running)
-		key->running = (u32)id;
-	key->tgid = id >> 32;
-	key->reserved = 0;
+	const u64 context = state ? read_word(state + layout->context) : 0;
+
+	return context ? context : (u32)id;
 }
 
-static __always_inline u64 owner_key(const struct raised_key *key)
+static __always_inline u64 owner_of(u64 running, u32 tgid)
 {
-	return key->running | (u64)key->tgid << USER_ADDRESS_BITS;
+	return running | (u64)tgid << USER_ADDRESS_BITS;
 }
 
 /* The first of the places that can be an owner's. */
@@ -69,12 +64,10 @@ static __always_inline u32 first_place(u64 owner)
 	return (owner * 0x9e3779b97f4a7c15ULL >> 32) % RAISED_SETS * RAISED_WAYS;
 }
 
-/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. What goes, and what finds no room, is counted:
- * nobody knows whether it was over.
- */
-static __always_inline struct raised_exceptions *find_raised(const struct raised_key *key, u64 now_ns)
+/* Gives a place, or one that there is not. A function of its own, as the next one: its part of the stack is free again. */
+__noinline u32 find_place(u64 running, u32 tgid, u64 now_ns)
 {
-	const u64 owner = owner_key(key);
+	const u64 owner = owner_of(running, tgid);
 	const u32 first = first_place(owner);
 	struct raised_exceptions *found;
 	struct raised_owner *own;
@@ -97,35 +90,45 @@ static __always_inline struct raised_exceptions *find_raised(const struct raised
 		}
 	}
 	if (!is_own && !now_ns)
-		return 0;
+		return NO_PLACE;
 	own = &raised_owners[place & (RAISED_SETS * RAISED_WAYS - 1)];
 	if (!is_own && __sync_val_compare_and_swap(&own->key, before, owner) != before) {
 		count(COUNTER_EXCEPTIONS_DISPLACED);
-		return 0;
+		return NO_PLACE;
 	}
 	found = bpf_map_lookup_elem(&raised, &place);
 	/* Never true; the verifier cannot know. */
 	if (!found)
-		return 0;
+		return NO_PLACE;
 	if (!is_own) {
 		if (before && found->head.count && is_watched(found->head.header.tgid))
 			count_many(COUNTER_EXCEPTIONS_DISPLACED, found->head.count);
 		found->head.count = 0;
-		found->head.header.tgid = key->tgid;
+		found->head.header.tgid = tgid;
 	}
 	if (now_ns)
 		own->used_ns = now_ns;
 	/* A part of its number may be another process's. */
-	if (likely(found->head.header.tgid == key->tgid))
-		return found;
+	if (likely(found->head.header.tgid == tgid))
+		return place;
 	if (now_ns)
 		count(COUNTER_EXCEPTIONS_DISPLACED);
-	return 0;
+	return NO_PLACE;
 }
 
-static __always_inline void forget_raised(const struct raised_key *key)
+/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. What goes, and what finds no room, is counted:
+ * nobody knows whether it was over.
+ */
+static __always_inline struct raised_exceptions *find_raised(u64 running, u32 tgid, u64 now_ns)
 {
-	const u64 owner = owner_key(key);
+	const u32 place = find_place(running, tgid, now_ns);
+
+	return bpf_map_lookup_elem(&raised, &place);
+}
+
+__noinline int forget_raised(u64 running, u32 tgid)
+{
+	const u64 owner = owner_of(running, tgid);
 	const u32 first = first_place(owner);
 
 	for (u32 i = 0; i < RAISED_WAYS; i++) {
@@ -136,6 +139,7 @@ static __always_inline void forget_raised(const struct raised_key *key)
 			way->key = 0;
 		}
 	}
+	return 0;
 }
 
 /* Exceptions that went through the code that calls the service's stay longest, then those that came before others, then
@@ -150,30 +154,38 @@ static __always_inline u32 rank_of(const struct exception *exception)
 	return exception->frames + (exception->dispatched ? RANK_DISPATCHED : 0) + (exception->earlier ? RANK_EARLIER : 0);
 }
 
-/* Room for one more: a free one, else that of the exception with the lowest rank. */
-static __always_inline struct exception *make_room(struct raised_exceptions *found)
+/* Gives the place of room for one more: a free one, else that of the exception with the lowest rank. A function of its own,
+ * as those with loops below: its part of the stack is free again.
+ */
+__noinline u32 find_room(struct raised_exceptions *found)
 {
-	u32 index = found->head.count;
+	u32 index, lowest = ~0U;
 
+	if (!found)
+		return 0;
+	index = found->head.count;
 	if (index < EXCEPTIONS_MAX) {
 		found->head.count = index + 1;
-	} else {
-		u32 lowest = ~0U;
-
-		index = 0;
-		for (u32 i = 0; i < EXCEPTIONS_MAX; i++) {
-			const u32 rank = rank_of(&found->exceptions[i]);
-
-			if (rank <= lowest) {
-				lowest = rank;
-				index = i;
-			}
-		}
-		/* What is known to have been more than everyday life. */
-		if (lowest >= RANK_EARLIER)
-			count(COUNTER_EXCEPTIONS_DISPLACED);
+		return index;
 	}
-	return &found->exceptions[index & (EXCEPTIONS_MAX - 1)];
+	index = 0;
+	for (u32 i = 0; i < EXCEPTIONS_MAX; i++) {
+		const u32 rank = rank_of(&found->exceptions[i]);
+
+		if (rank <= lowest) {
+			lowest = rank;
+			index = i;
+		}
+	}
+	/* What is known to have been more than everyday life. */
+	if (lowest >= RANK_EARLIER)
+		count(COUNTER_EXCEPTIONS_DISPLACED);
+	return index;
+}
+
+static __always_inline struct exception *make_room(struct raised_exceptions *found)
+{
+	return &found->exceptions[find_room(found) & (EXCEPTIONS_MAX - 1)];
 }
 
 static __always_inline void begin_exception(struct exception *exception, u64 kind, u64 now_ns)
@@ -184,16 +196,22 @@ static __always_inline void begin_exception(struct exception *exception, u64 kin
 	exception->kind = kind;
 }
 
-/* The exception whose traceback begins with this link; or else the one whose traceback was changed meanwhile. Frames and
- * exceptions come to stand where others were: of several the last one is meant, one that is known by its own address has
- * it, and one that has left a single frame so far is none that has left more.
+/* The place of an exception among those kept, from EXCEPTIONS_MAX on there is none; with GOES_ON: it is the one whose traceback
+ * begins as asked.
  */
-static __always_inline struct exception *find_exception(struct raised_exceptions *found, const struct traceback_link *link,
-							u64 kind, u64 object, bool *goes_on)
+#define GOES_ON 0x100U
+
+/* The exception whose traceback begins with a link of this frame, `is_further`: behind which there are others; or else the one
+ * whose traceback was changed meanwhile. Frames and exceptions come to stand where others were: of several the last one is
+ * meant, one that is known by its own address has it, and one that has left a single frame so far is none that has left more.
+ */
+__noinline u32 find_exception(const struct raised_exceptions *found, u64 frame, bool is_further, u64 kind, u64 object)
 {
 	u32 best = EXCEPTIONS_MAX, same = EXCEPTIONS_MAX;
 	u64 best_ns = 0;
 
+	if (!found)
+		return EXCEPTIONS_MAX;
 	for (u32 i = 0; i < EXCEPTIONS_MAX; i++) {
 		const struct exception *exception = &found->exceptions[i];
 
@@ -203,17 +221,13 @@ static __always_inline struct exception *find_exception(struct raised_exceptions
 			continue;
 		if (object && exception->object == object)
 			same = i;
-		if (link->frame && exception->last_frame == link->frame && exception->left_ns > best_ns &&
-		    (exception->frames > 1) == (link->next != 0) &&
-		    (!exception->object || exception->object == object)) {
+		if (frame && exception->last_frame == frame && exception->left_ns > best_ns &&
+		    (exception->frames > 1) == is_further && (!exception->object || exception->object == object)) {
 			best = i;
 			best_ns = exception->left_ns;
 		}
 	}
-	*goes_on = best < EXCEPTIONS_MAX;
-	if (!*goes_on)
-		best = same;
-	return best < EXCEPTIONS_MAX ? &found->exceptions[best] : 0;
+	return best < EXCEPTIONS_MAX ? best | GOES_ON : same;
 }
 
 /* Adds an exception as it is in memory, unless it is known. `raised_ns`: when that is said to have been, 0: it is being
@@ -233,7 +247,7 @@ __noinline int keep_one(const struct exception_layout *layout, struct raised_exc
 	traceback = read_word(value + layout->exception_traceback);
 	exception = make_room(found);
 	begin_exception(exception, kind, raised_ns);
-	describe(layout, exception, value);
+	describe(layout, exception, value, &found->object_head);
 	keep_chain(layout, exception, traceback);
 	if (earlier) {
 		exception->earlier = 1;
@@ -246,14 +260,16 @@ __noinline int keep_one(const struct exception_layout *layout, struct raised_exc
 /* An exception was made while `object` was handled, or because of it: which of those kept that is. An address may
  * have been another's before, so it goes by where its traceback ends. False: it is not kept.
  */
-static __always_inline bool name_earlier(const struct exception_layout *layout, struct raised_exceptions *found, u64 object)
+__noinline int name_earlier(const struct exception_layout *layout, struct raised_exceptions *found, u64 object)
 {
-	const u64 traceback = read_word(object + layout->exception_traceback);
-	const u64 frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
-	const u64 kind = read_word(object + layout->object_kind);
-	u64 code = 0, last_ns = 0;
+	u64 traceback, frame, kind, code = 0, last_ns = 0;
 	u32 last = EXCEPTIONS_MAX;
 
+	if (!layout || !found)
+		return false;
+	traceback = read_word(object + layout->exception_traceback);
+	frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
+	kind = read_word(object + layout->object_kind);
 	for (u32 i = 0; i < EXCEPTIONS_MAX; i++) {
 		struct exception *exception = &found->exceptions[i];
 
@@ -317,9 +333,13 @@ static __always_inline bool is_alone(const struct exception *exception)
 	return exception->left_ns && exception->frames == FIRST_FRAMES;
 }
 
-static __always_inline bool is_handling(const struct exception_layout *layout, u64 state)
+__noinline int is_handling(const struct exception_layout *layout, u64 state)
 {
-	u64 item = state ? read_word(state + layout->handled) : 0, kind = 0;
+	u64 item, kind = 0;
+
+	if (!layout || !state)
+		return false;
+	item = read_word(state + layout->handled);
 
 	for (u32 i = 0; i < HANDLED_MAX && item; i++) {
 		const u64 value = read_word(item + layout->handled_value);

@@ -69,8 +69,9 @@ static __always_inline void note_refused(struct sock *sk)
 		connection->deferred = 1;
 }
 
-static __always_inline int record_watched_call(struct task_struct *task, struct sock *sk, s64 result, u32 direction,
-					       u32 slot, bool typed)
+/* All of a call but what was put aside: gives whether something was. */
+static __always_inline int look_at_call(struct task_struct *task, struct sock *sk, s64 result, u32 direction, u32 slot,
+					bool typed)
 {
 	const u64 id = task_id(task);
 	const u32 tgid = id >> 32;
@@ -178,21 +179,27 @@ static __always_inline int record_watched_call(struct task_struct *task, struct 
 		if (typed && ran_on)
 			facts.at_ns = sent_ns(sk);
 	}
-	/* Where they are kept, each answer ends what was kept before it. */
-	if (config.exceptions && direction == DIRECTION_SENT && answers_count() && facts.has_buffer) {
-		before_answer(&buffer, connection, result, true);
-		facts.is_told = true;
-	}
-	write_record(&facts, &buffer, connection, sk, slot);
-	return 0;
+	facts.answers = config.exceptions && direction == DIRECTION_SENT && answers_count() && facts.has_buffer;
+	return likely(write_at_once(&facts, &buffer, connection)) ? false : put_aside(&facts, &buffer, slot);
 }
 
+/* A look of one kind. A function of its own: what it needs of the stack is free again for what comes after it. */
+#define LOOK(name, direction, slot, typed)                                                                             \
+	static __noinline int name(struct task_struct *task, struct sock *sk, s64 result)                              \
+	{                                                                                                              \
+		return look_at_call(task, sk, result, direction, slot, typed);                                         \
+	}
+
+typedef int look_fn(struct task_struct *task, struct sock *sk, s64 result);
+
 /* Of the calls of others nothing more is done: they pass here, too. */
-static __always_inline int record_socket_call(struct sock *sk, s64 result, u32 direction, u32 slot, bool typed)
+static __always_inline int record_socket_call(struct sock *sk, s64 result, look_fn *look, u32 slot)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return is_watched(task->tgid) ? record_watched_call(task, sk, result, direction, slot, typed) : 0;
+	if (is_watched(task->tgid) && unlikely(look(task, sk, result)))
+		write_aside(find_connection(sk), sk, slot);
+	return 0;
 }
 
 #endif

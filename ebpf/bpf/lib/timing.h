@@ -29,13 +29,6 @@ struct inet_connection_sock {
 };
 #pragma clang attribute pop
 
-/* When the bytes came that a call has read. */
-struct arrival {
-	u64 first_us; /* of a connection's first; 0: others, or not known */
-	u32 ticks; /* since the last bytes came */
-	bool is_known;
-};
-
 /* What the running thread has run, less the clock: with CLOCK_MONOTONIC added, its CPU time from some moment on.
  * `added_up_at`: its `se.exec_start`.
  *

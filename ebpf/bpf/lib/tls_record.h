@@ -62,31 +62,27 @@ static __always_inline void tell_tls_call(u64 id, u32 call, u64 session, u64 ent
 	submit(&record->header);
 }
 
-/* In the place of what was received: the first part of a call has been told. */
-#define NEXT_PART (~0ULL)
-
 /* What one record tells of. */
 struct tls_part {
 	u64 id;
-	u64 thread; /* its thread pointer */
 	u64 session;
 	u64 entered_ns;
 	u64 moved_ns;
 	u64 position;
 	u64 bytes;
 	u64 buffer;
-	u64 head; /* bytes to copy from the start */
-	u64 tail; /* and from the end */
-	u64 call;
-	/* Where all of a call is told: received before it, so long as its first part is not told; then what is left to look at,
-	 * and what was copied. */
-	u64 received;
-	u64 left;
-	u64 copied;
+	u64 context; /* with `identity`: what the thread is running */
+	u32 head; /* bytes to copy from the start */
+	u32 tail; /* and from the end */
+	u32 call;
+	/* Where all of a call is told: what is left to look at, and what was copied. */
+	u32 left;
+	u32 copied;
 	bool frames; /* it is HTTP/2 */
 	bool is_even; /* see are_whole_frames */
 	bool asks_frame; /* see FLAG_ASKS_FRAME */
 	bool may_fail; /* something may come first: see tell_part */
+	u8 identity;
 };
 
 /* Copies the first `head` and the last `tail` of the call's bytes; `room` is a constant. */
@@ -113,13 +109,24 @@ static __always_inline void copy_clear_text(struct tls_call *record, u8 *payload
 	record->header.size += tail;
 }
 
+/* Finds out what the thread is running. A function of its own, as the next ones, so that the verifier looks at it once, and
+ * its part of the stack is free again.
+ */
+__noinline int identify(struct tls_part *part)
+{
+	/* Never true; the verifier cannot know. */
+	if (!part)
+		return 0;
+	part->identity = read_identity(part->id, thread_pointer(bpf_get_current_task_btf()), &part->context);
+	return 0;
+}
+
 /* False: what is said of a failure comes first, nothing is written. A function of its own, so that the verifier looks at
  * it once.
  */
 __noinline int tell_part(struct tls_part *part)
 {
 	struct placed_tls_call *record;
-	struct glance glance;
 
 	/* Never true; the verifier cannot know. */
 	if (!part)
@@ -127,14 +134,14 @@ __noinline int tell_part(struct tls_part *part)
 	record = reserve(sizeof(struct tls_call) + bounded(part->head, HEAD_BYTES_MAX) + bounded(part->tail, TAIL_BYTES_MAX));
 	if (!record)
 		return true;
-	glance_at(&glance, part->id);
 	fill_tls_call(&record->call, part->id, part->call, part->session, part->entered_ns, part->moved_ns);
 	record->call.position = part->position;
 	record->call.bytes = part->bytes;
 	if (part->asks_frame)
 		record->call.header.flags |= FLAG_ASKS_FRAME;
 	copy_clear_text(&record->call, record->payload, sizeof(record->payload), part);
-	record->call.identity = identity_in(&glance, part->id, part->thread, &record->call.context);
+	record->call.identity = part->identity;
+	record->call.context = part->context;
 	if (unlikely(part->may_fail) && is_failure(record->payload, record->call.head_bytes, part->frames)) {
 		discard(&record->call.header);
 		return false;
@@ -145,11 +152,9 @@ __noinline int tell_part(struct tls_part *part)
 	return true;
 }
 
-/* Tells a part, after what there is to say of a failure that it may be the answer of. */
-static __always_inline void tell_answer(struct tls_part *part, u64 received)
+/* Says what there is to say of a failure that a write may be the answer of; `all`: each answer counts. */
+static __always_inline void before_part(const struct tls_part *part, u64 received, bool all)
 {
-	const bool writes = config.exceptions && part->call == TLS_CALL_WRITE && at_hand.exceptions_are_known;
-	const bool all = writes && answers_count();
 	const struct sending sending = {
 		.connection = part->session | TLS_OBJECT,
 		.start = part->buffer,
@@ -159,30 +164,16 @@ static __always_inline void tell_answer(struct tls_part *part, u64 received)
 		.frames = part->frames,
 	};
 
-	part->may_fail = writes && !all;
-	if (all)
-		before_sending(&sending, true);
-	if (!tell_part(part)) {
-		before_sending(&sending, false);
-		part->may_fail = false;
-		tell_part(part);
-	}
-	part->may_fail = false;
+	before_sending(&sending, all);
 }
 
-/* Tells the next part of a call that is told whole; the first one as the beginning of an answer. A function of its own, so
- * that the verifier looks at it once.
- */
+/* Tells the next part of a call that is told whole. A function of its own, so that the verifier looks at it once. */
 __noinline int tell_next(struct tls_part *part)
 {
 	/* Never true; the verifier cannot know. */
 	if (!part)
 		return 0;
-	if (part->received != NEXT_PART)
-		tell_answer(part, part->received);
-	else
-		tell_part(part);
-	part->received = NEXT_PART;
+	tell_part(part);
 	part->position += part->bytes;
 	part->buffer += part->bytes;
 	part->bytes = 0;
@@ -316,15 +307,14 @@ __noinline int tell_small(struct tls_part *part, u32 *between)
 static __always_inline void tell_clear_text(struct tls_part *part, struct tls_session *session)
 {
 	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
+	const bool writes = config.exceptions && part->call == TLS_CALL_WRITE && at_hand.exceptions_are_known;
+	/* Where they are kept, each answer ends what was kept before it. */
+	const bool all = writes && answers_count();
 	const u64 bytes = part->bytes;
 
 	part->position = __sync_fetch_and_add(part->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
-	if (unlikely(!session->whole && part->position == 0 && part->buffer)) {
-		const struct buffer buffer = { .first = { .base = part->buffer, .length = bytes }, .count = 1 };
-
-		if (begins_http2(&buffer, bytes, true))
-			session->whole = WHOLE;
-	}
+	if (unlikely(!session->whole && part->position == 0 && part->buffer) && begins_http2(part->buffer, bytes, true))
+		session->whole = WHOLE;
 	/* A file's. Who follows frames finds by the position that some were missed. */
 	if (!part->buffer) {
 		part->head = part->tail = 0;
@@ -332,21 +322,25 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 		return;
 	}
 	part->frames = session->whole;
-	if (session->whole) {
-		u32 *between = &session->between[part->call & 1];
-
-		part->received = session->received;
-		if (bytes <= WINDOW_BYTES)
-			tell_small(part, between);
-		else
-			tell_whole(part, between);
-		if (part->asks_frame)
-			ask_at_once(&session->whole);
-		return;
+	if (!session->whole) {
+		part->head = bytes < limit ? bytes : limit;
+		part->tail = bytes - part->head < TAIL_BYTES_MAX ? bytes - part->head : TAIL_BYTES_MAX;
+		/* Mostly its record is written before anyone looks whether something has to come first. */
+		part->may_fail = writes && !all;
+		if (likely(!all) && tell_part(part))
+			return;
+		part->may_fail = false;
 	}
-	part->head = bytes < limit ? bytes : limit;
-	part->tail = bytes - part->head < TAIL_BYTES_MAX ? bytes - part->head : TAIL_BYTES_MAX;
-	tell_answer(part, session->received);
+	if (writes)
+		before_part(part, session->received, all);
+	if (!session->whole)
+		tell_part(part);
+	else if (bytes <= WINDOW_BYTES)
+		tell_small(part, &session->between[part->call & 1]);
+	else
+		tell_whole(part, &session->between[part->call & 1]);
+	if (part->asks_frame)
+		ask_at_once(&session->whole);
 }
 
 /* What the agent asks for, once it has asked. */
@@ -389,10 +383,12 @@ static __always_inline void settle_tls_call(struct tls_part *part, struct tls_se
 		return;
 	}
 	part->session = session->id;
-	if (part->bytes)
+	if (part->bytes) {
+		identify(part);
 		tell_clear_text(part, session);
-	else if (session->calls < TLS_FIRST_CALLS)
+	} else if (session->calls < TLS_FIRST_CALLS) {
 		tell_tls_call(part->id, part->call, session->id, part->entered_ns);
+	}
 	if (session->calls < TLS_FIRST_CALLS)
 		session->calls++;
 }

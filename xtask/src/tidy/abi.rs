@@ -38,7 +38,7 @@ pub fn violations() -> Result<Vec<String>> {
 }
 
 /// The object as the last build left it; built now where there is none, or where its sources are newer.
-fn object() -> Result<PathBuf> {
+pub fn object() -> Result<PathBuf> {
     let path = workspace::target()?.join(OBJECT);
     packages::ensure(&[packages::BUILD])?;
     // Cargo knows whether it is up to date; this costs little where it is.
