@@ -184,26 +184,43 @@ int exception_asked_for(struct pt_regs *registers)
 	if (!found)
 		return 0;
 	/* What was noted before is being handled still, or it is over. */
-	found->head.count = 0;
+	empty(found);
 	keep_handled(layout, found, state, now_ns);
 	at_hand.noted_until_ns = now_ns + NOTED_NS;
 	return 0;
 }
 
-static __always_inline void report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u32 stream, u64 id)
+/* The head stands before `count` exceptions. */
+static __always_inline void report(struct exceptions *head, u32 count, u64 connection, u64 sent, u32 stream, u64 id)
 {
-	u32 count = found->head.count;
-	u64 size;
+	const u64 size = sizeof(*head) + (u64)count * sizeof(struct exception);
 
-	if (count > EXCEPTIONS_MAX)
-		count = EXCEPTIONS_MAX;
-	size = __builtin_offsetof(struct raised_exceptions, exceptions) + (u64)count * sizeof(struct exception);
-	fill_header(&found->head.header, RECORD_EXCEPTIONS, size, id >> 32, (u32)id);
-	found->head.connection = connection;
-	found->head.sent = sent;
-	found->head.stream = stream;
+	fill_header(&head->header, RECORD_EXCEPTIONS, size, id >> 32, (u32)id);
+	head->connection = connection;
+	head->sent = sent;
+	head->stream = stream;
 	/* Soon: a part of it is read from the process's memory, where it does not last. */
-	emit_now(&found->head.header, size);
+	emit_now(&head->header, size);
+}
+
+/* `gone_ns`: what had to give way elsewhere, too. */
+static __always_inline void report_raised(struct raised_exceptions *found, u64 gone_ns, u64 connection, u64 sent, u32 stream,
+					  u64 id)
+{
+	const u32 count = found->head.count;
+
+	if (found->head.displaced_ns < gone_ns)
+		found->head.displaced_ns = gone_ns;
+	if (count || found->head.displaced_ns)
+		report(&found->head, count > EXCEPTIONS_MAX ? EXCEPTIONS_MAX : count, connection, sent, stream, id);
+}
+
+/* There is no room for anything. */
+static __always_inline void report_gone(u64 gone_ns, u64 connection, u64 sent, u32 stream, u64 id)
+{
+	struct exceptions head = { .displaced_ns = gone_ns };
+
+	report(&head, 0, connection, sent, stream, id);
 }
 
 /* An answer is about to be recorded. `received`, `sent`: on the connection before it. A function of its own, as the
@@ -217,8 +234,8 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 	const struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
 	struct raised_exceptions *found;
 	struct given_answer given = {};
+	u64 state, gone_ns;
 	bool is_made;
-	u64 state;
 
 	/* Where nothing was kept yet, an answer that is fine ends nothing. */
 	if (!layout || (!may_fail && !layout->hits && !layout->asked))
@@ -227,17 +244,19 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 	find_key(layout, state, id, &given.by);
 	is_made = may_fail && (class == CLASS_FAILURE || is_handling(layout, state));
 	found = find_raised(&given.by, is_made ? bpf_ktime_get_ns() : 0);
+	gone_ns = may_fail ? displaced_ns(&given.by) : 0;
 	if (found) {
 		if (may_fail) {
 			if (state)
 				keep_handled(layout, found, state, 0);
-			if (found->head.count)
-				report_raised(found, connection, sent, stream, id);
+			report_raised(found, gone_ns, connection, sent, stream, id);
 		}
-		found->head.count = 0;
+		empty(found);
 		/* Contexts come and go, threads stay. */
 		if (given.by.running != (u32)id)
 			forget_raised(&given.by);
+	} else if (gone_ns) {
+		report_gone(gone_ns, connection, sent, stream, id);
 	}
 	/* Where nothing is kept, nothing can come after the answer's beginning. */
 	if (layout->hits) {
@@ -305,7 +324,7 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	struct raised_key key;
 	u32 most_frames = 0;
 	bool is_answered, is_own;
-	u64 state;
+	u64 state, gone_ns;
 
 	if (!layout)
 		return 0;
@@ -329,14 +348,15 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
 		if (i < found->head.count && found->exceptions[i].frames > most_frames)
 			most_frames = found->exceptions[i].frames;
-	if (most_frames >= (is_answered ? ODD_FRAMES : 1)) {
-		report_raised(found, connection, sent, 0, id);
+	gone_ns = is_answered ? 0 : displaced_ns(&key);
+	if (gone_ns || most_frames >= (is_answered ? ODD_FRAMES : 1)) {
+		report_raised(found, gone_ns, connection, sent, 0, id);
 		if (is_answered)
 			given->told = 1;
 	}
 	/* Else it may be another's by now. */
 	if (is_own)
-		found->head.count = 0;
+		empty(found);
 	return 0;
 }
 

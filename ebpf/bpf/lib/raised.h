@@ -48,6 +48,24 @@ struct raised_owner {
 /* What can be a context's or thread's are a line of the cache. */
 struct raised_owner raised_owners[RAISED_SETS * RAISED_WAYS] __attribute__((aligned(64)));
 
+/* Owners whose exceptions had to give way, and when the last of those was raised. Whether it was missed shows when a failure is
+ * answered there: mostly it was caught, or was under way still and is kept anew with the next frame that it leaves.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, u64);
+} displaced SEC(".maps");
+
+/* A function of its own, so that the verifier looks at it once. */
+__noinline int displace(u64 owner, u64 raised_ns, u32 many)
+{
+	count_many(COUNTER_EXCEPTIONS_DISPLACED, many);
+	bpf_map_update_elem(&displaced, &owner, &raised_ns, BPF_ANY);
+	return 0;
+}
+
 static __always_inline void find_key(const struct exception_layout *layout, u64 state, u64 id, struct raised_key *key)
 {
 	key->running = state ? read_word(state + layout->context) : 0;
@@ -69,7 +87,32 @@ static __always_inline u32 first_place(u64 owner)
 	return (owner * 0x9e3779b97f4a7c15ULL >> 32) % RAISED_SETS * RAISED_WAYS;
 }
 
-/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. What goes, and what finds no room, is counted:
+static __always_inline u64 last_raised_ns(const struct raised_exceptions *found)
+{
+	u64 last_ns = found->head.displaced_ns;
+
+	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
+		if (i < found->head.count && found->exceptions[i].raised_ns > last_ns)
+			last_ns = found->exceptions[i].raised_ns;
+	return last_ns;
+}
+
+/* When the last one was raised that had to give way, if any. */
+static __always_inline u64 displaced_ns(const struct raised_key *key)
+{
+	const u64 owner = owner_key(key);
+	const u64 *raised_ns = bpf_map_lookup_elem(&displaced, &owner);
+
+	return raised_ns ? *raised_ns : 0;
+}
+
+static __always_inline void empty(struct raised_exceptions *found)
+{
+	found->head.count = 0;
+	found->head.displaced_ns = 0;
+}
+
+/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. What goes, and what finds no room, is noted:
  * nobody knows whether it was over.
  */
 static __always_inline struct raised_exceptions *find_raised(const struct raised_key *key, u64 now_ns)
@@ -100,7 +143,7 @@ static __always_inline struct raised_exceptions *find_raised(const struct raised
 		return 0;
 	own = &raised_owners[place & (RAISED_SETS * RAISED_WAYS - 1)];
 	if (!is_own && __sync_val_compare_and_swap(&own->key, before, owner) != before) {
-		count(COUNTER_EXCEPTIONS_DISPLACED);
+		displace(owner, now_ns, 1);
 		return 0;
 	}
 	found = bpf_map_lookup_elem(&raised, &place);
@@ -109,8 +152,8 @@ static __always_inline struct raised_exceptions *find_raised(const struct raised
 		return 0;
 	if (!is_own) {
 		if (before && found->head.count && is_watched(found->head.header.tgid))
-			count_many(COUNTER_EXCEPTIONS_DISPLACED, found->head.count);
-		found->head.count = 0;
+			displace(before, last_raised_ns(found), found->head.count);
+		empty(found);
 		found->head.header.tgid = key->tgid;
 	}
 	if (now_ns)
@@ -119,7 +162,7 @@ static __always_inline struct raised_exceptions *find_raised(const struct raised
 	if (likely(found->head.header.tgid == key->tgid))
 		return found;
 	if (now_ns)
-		count(COUNTER_EXCEPTIONS_DISPLACED);
+		displace(owner, now_ns, 1);
 	return 0;
 }
 
@@ -170,8 +213,10 @@ static __always_inline struct exception *make_room(struct raised_exceptions *fou
 			}
 		}
 		/* What is known to have been more than everyday life. */
-		if (lowest >= RANK_EARLIER)
+		if (lowest >= RANK_DISPATCHED) {
 			count(COUNTER_EXCEPTIONS_DISPLACED);
+			found->head.displaced_ns = found->exceptions[index & (EXCEPTIONS_MAX - 1)].raised_ns;
+		}
 	}
 	return &found->exceptions[index & (EXCEPTIONS_MAX - 1)];
 }
