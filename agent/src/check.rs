@@ -247,6 +247,7 @@ mod tests {
             slot,
             switching: Switching::default(),
             greenlets: None,
+            has_asyncio: false,
         }
     }
 

@@ -252,6 +252,7 @@ mod tests {
             on: model::Bearer::Connection(model::ConnectionId(1)),
             sent: 9,
             stream: Some(3),
+            displaced_ns: Some(4),
             exceptions: vec![exception],
         }
     }

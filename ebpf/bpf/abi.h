@@ -88,8 +88,7 @@ enum call {
 enum identity_kind {
 	/* The thread: no interpreter is known here, or the thread is none of its. */
 	IDENTITY_THREAD = 0,
-	/* The interpreter's memory could not be read. */
-	IDENTITY_UNREADABLE = 1,
+	IDENTITY_UNREADABLE = 1, /* the interpreter's memory could not be read */
 	/* The thread's own context, if it has one: it does one thing at a time. */
 	IDENTITY_BASE = 2,
 	/* The context of a greenlet: others share the thread. Without a context it cannot be told which. */
@@ -339,6 +338,7 @@ struct exceptions {
 	struct record_header header;
 	u64 connection; /* or, with TLS_OBJECT, what stands for it in a TLS library */
 	u64 sent; /* on it before the answer */
+	u64 displaced_ns; /* what had to give way to others' was raised then, the last of it; 0: nothing */
 	u32 count; /* at most EXCEPTIONS_MAX */
 	u32 stream; /* that the answer is for, in HTTP/2; else 0 */
 };

@@ -184,30 +184,53 @@ int exception_asked_for(struct pt_regs *registers)
 	if (!found)
 		return 0;
 	/* What was noted before is being handled still, or it is over. */
-	found->head.count = 0;
+	empty(found);
 	keep_handled(layout, found, state, now_ns);
 	at_hand.noted_until_ns = now_ns + NOTED_NS;
 	return 0;
+}
+
+/* The head stands before `count` exceptions. */
+static __always_inline void report(struct exceptions *head, u32 count, u64 connection, u64 sent, u32 stream, u64 id)
+{
+	const u64 size = sizeof(*head) + (u64)count * sizeof(struct exception);
+
+	fill_header(&head->header, RECORD_EXCEPTIONS, size, id >> 32, (u32)id);
+	head->connection = connection;
+	head->sent = sent;
+	head->stream = stream;
+	/* Soon: a part of it is read from the process's memory, where it does not last. */
+	emit_now(&head->header, size);
 }
 
 /* A function of its own, as the next ones, so that the verifier looks at it once, and its part of the stack is free again. */
 __noinline int report_raised(struct raised_exceptions *found, u64 connection, u64 sent, u32 stream, u64 id)
 {
 	u32 count;
-	u64 size;
 
 	if (!found)
 		return 0;
 	count = found->head.count;
-	if (count > EXCEPTIONS_MAX)
-		count = EXCEPTIONS_MAX;
-	size = __builtin_offsetof(struct raised_exceptions, exceptions) + (u64)count * sizeof(struct exception);
-	fill_header(&found->head.header, RECORD_EXCEPTIONS, size, id >> 32, (u32)id);
-	found->head.connection = connection;
-	found->head.sent = sent;
-	found->head.stream = stream;
-	/* Soon: a part of it is read from the process's memory, where it does not last. */
-	emit_now(&found->head.header, size);
+	if (count || found->head.displaced_ns)
+		report(&found->head, count > EXCEPTIONS_MAX ? EXCEPTIONS_MAX : count, connection, sent, stream, id);
+	return 0;
+}
+
+/* What had to give way elsewhere, too. */
+static __always_inline void add_displaced(struct raised_exceptions *found, u64 gone_ns)
+{
+	if (found->head.displaced_ns < gone_ns)
+		found->head.displaced_ns = gone_ns;
+}
+
+/* There is no room for anything. */
+__noinline int report_gone(u64 running, u64 connection, u64 sent, u32 stream)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	struct exceptions head = { .displaced_ns = displaced_ns(running, id >> 32) };
+
+	if (head.displaced_ns)
+		report(&head, 0, connection, sent, stream, id);
 	return 0;
 }
 
@@ -242,13 +265,15 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 		if (may_fail) {
 			if (state)
 				keep_handled(layout, found, state, 0);
-			if (found->head.count)
-				report_raised(found, connection, sent, stream, id);
+			add_displaced(found, displaced_ns(running, tgid));
+			report_raised(found, connection, sent, stream, id);
 		}
-		found->head.count = 0;
+		empty(found);
 		/* Contexts come and go, threads stay. */
 		if (running != (u32)id)
 			forget_raised(running, tgid);
+	} else if (may_fail) {
+		report_gone(running, connection, sent, stream);
 	}
 	if (layout->hits)
 		note_answer(connection, running, received, (u32)id, may_fail);
@@ -311,7 +336,7 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	struct raised_exceptions *found;
 	u32 most_frames = 0;
 	bool is_answered, is_own;
-	u64 state, running;
+	u64 state, running, gone_ns;
 
 	if (!layout)
 		return 0;
@@ -335,14 +360,16 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
 		if (i < found->head.count && found->exceptions[i].frames > most_frames)
 			most_frames = found->exceptions[i].frames;
-	if (most_frames >= (is_answered ? ODD_FRAMES : 1)) {
+	gone_ns = is_answered ? 0 : displaced_ns(running, tgid);
+	if (gone_ns || most_frames >= (is_answered ? ODD_FRAMES : 1)) {
+		add_displaced(found, gone_ns);
 		report_raised(found, connection, sent, 0, id);
 		if (is_answered)
 			given->told = 1;
 	}
 	/* Else it may be another's by now. */
 	if (is_own)
-		found->head.count = 0;
+		empty(found);
 	return 0;
 }
 

@@ -513,6 +513,8 @@ pub struct Exceptions {
     pub connection: u64,
     /// Bytes that were sent on it before the answer.
     pub sent: u64,
+    /// What had to give way to others' was raised then, the last of it; 0: nothing did.
+    pub displaced_ns: u64,
     /// At most [`EXCEPTIONS_MAX`].
     pub count: u32,
     /// The stream that the answer is for, in HTTP/2; else 0.
@@ -767,7 +769,14 @@ pub const LAYOUT: &[StructLayout] = &[
     ),
     layout!(
         "exceptions",
-        Exceptions { header: RecordHeader, connection: u64, sent: u64, count: u32, stream: u32 }
+        Exceptions {
+            header: RecordHeader,
+            connection: u64,
+            sent: u64,
+            displaced_ns: u64,
+            count: u32,
+            stream: u32
+        }
     ),
     layout!(
         "exception_layout",

@@ -191,7 +191,7 @@ mod tests {
         let Ok(Record::Exceptions { raised, .. }) = decode(&bytes) else { panic!("exceptions") };
         assert_eq!(exceptions(raised).map(|exception| exception.frames).collect::<Vec<_>>(), [3, 7]);
         assert!(matches!(decode(&bytes[..bytes.len() - 1]), Err(Malformed::Short { .. })));
-        bytes[40] = 5;
+        bytes[std::mem::offset_of!(Exceptions, count)] = 5;
         assert_eq!(decode(&bytes), Err(Malformed::Range("count")));
     }
 

@@ -1,9 +1,10 @@
 """Failures in Flask. WSGI: `app`."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from failures import fail
-from flask import Flask
+from flask import Flask, request
 
 app = Flask(__name__)
 pool = ThreadPoolExecutor(2)
@@ -17,6 +18,14 @@ def view(case):
 @app.get("/pool/<case>")
 def pooled(case):
     return pool.submit(fail, case).result()
+
+
+@app.after_request
+def crowd(response):
+    contexts = [copy_context() for _ in range(request.args.get("crowd", 0, int))]
+    for context in contexts:
+        context.run(fail, "caught")
+    return response
 
 
 @app.get("/stream/<case>")

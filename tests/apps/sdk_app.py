@@ -18,19 +18,24 @@ SETTINGS = {
         "DD_REMOTE_CONFIGURATION_ENABLED": "false",
     },
     "sentry": {},
+    "skywalking": {
+        "SW_AGENT_COLLECTOR_BACKEND_SERVICES": "127.0.0.1:1",
+        "SW_AGENT_NAME": "traced",
+        "SW_AGENT_LOGGING_LEVEL": "CRITICAL",
+    },
 }
-LAUNCHERS = {"opentelemetry": ["opentelemetry-instrument"], "ddtrace": ["ddtrace-run"], "sentry": []}
+LAUNCHERS = {"opentelemetry": ["opentelemetry-instrument"], "ddtrace": ["ddtrace-run"]}
 
 
 def serve(sdk, framework, port):
     folder = os.path.dirname(sys.executable)
-    module = "sdk_app" if sdk == "sentry" else f"{framework}_app"
+    module = f"{framework}_app" if sdk in LAUNCHERS else "sdk_app"
     servers = {
         "flask": ["gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{port}"],
         "fastapi": ["uvicorn", "--no-access-log", "--timeout-keep-alive", "60", "--port", port],
     }
-    command = [*LAUNCHERS[sdk], *servers[framework], f"{module}:app"]
-    environment = {**os.environ, **SETTINGS[sdk], "PATH": f"{folder}:{os.environ['PATH']}", "SDK_APP": framework}
+    command = [*LAUNCHERS.get(sdk, []), *servers[framework], f"{module}:app"]
+    environment = {**os.environ, **SETTINGS[sdk], "PATH": f"{folder}:{os.environ['PATH']}", "SDK": sdk, "SDK_APP": framework}
     os.chdir(os.path.dirname(os.path.abspath(__file__)))
     os.execvpe(command[0], command, environment)
 
@@ -38,9 +43,14 @@ def serve(sdk, framework, port):
 if __name__ == "__main__":
     serve(*sys.argv[1:])
 else:
-    import sentry_sdk
+    if os.environ["SDK"] == "sentry":
+        import sentry_sdk
 
-    sentry_sdk.init(dsn="http://key@127.0.0.1:1/1", traces_sample_rate=1.0)
+        sentry_sdk.init(dsn="http://key@127.0.0.1:1/1", traces_sample_rate=1.0)
+    else:
+        from skywalking import agent
+
+        agent.start()
     if os.environ["SDK_APP"] == "flask":
         from flask_app import app
     else:

@@ -245,8 +245,13 @@ impl Server {
 
     /// One of the servers in `apps`, which takes its port as the last argument.
     pub fn script(name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::script_in(&Venv::open()?, name, arguments)
+    }
+
+    /// The same in this environment.
+    pub fn script_in(venv: &Venv, name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
-        let mut command = Venv::open()?.script(name);
+        let mut command = venv.script(name);
         command.args(arguments).arg(port_of(&endpoint));
         Self::start(command, endpoint)
     }

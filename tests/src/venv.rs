@@ -15,6 +15,8 @@ type Requirements = (&'static str, &'static str);
 
 const MAIN: Requirements = ("requirements.txt", include_str!("../requirements.txt"));
 const ROUTES: Requirements = ("requirements-routes.txt", include_str!("../requirements-routes.txt"));
+const SKYWALKING: Requirements =
+    ("requirements-skywalking.txt", include_str!("../requirements-skywalking.txt"));
 
 /// A virtual environment.
 #[derive(Debug, Clone)]
@@ -39,17 +41,25 @@ impl Venv {
         let main = Self::open()?;
         thread::scope(|scope| {
             let main = &main;
+            let make = |interpreter: &'_ PathBuf| {
+                let name = interpreter.file_name().context("an interpreter has a name")?.to_string_lossy();
+                main.beside(&name, interpreter, ROUTES)
+            };
             let makers: Vec<_> =
-                interpreters.iter().map(|interpreter| scope.spawn(|| main.beside(interpreter))).collect();
+                interpreters.iter().map(|interpreter| scope.spawn(move || make(interpreter))).collect();
             let join = |maker: ScopedJoinHandle<'_, _>| maker.join().unwrap_or_else(|_| bail!("it panicked"));
             makers.into_iter().map(join).collect()
         })
     }
 
-    fn beside(&self, interpreter: &Path) -> anyhow::Result<Self> {
-        let name = interpreter.file_name().context("an interpreter has a name")?.to_string_lossy();
+    /// That of SkyWalking's agent, by the same interpreter.
+    pub fn with_skywalking() -> anyhow::Result<Self> {
+        Self::open()?.beside("skywalking", Path::new("python3"), SKYWALKING)
+    }
+
+    fn beside(&self, name: &str, interpreter: &Path, requirements: Requirements) -> anyhow::Result<Self> {
         let parent = self.folder.parent().context("the environment is in a folder")?;
-        Self::make(parent.join(format!("python-venv-{name}")), interpreter, ROUTES, Some(self))
+        Self::make(parent.join(format!("python-venv-{name}")), interpreter, requirements, Some(self))
     }
 
     /// `by`: whose installer does it; else it has one of its own.

@@ -143,7 +143,7 @@ fn under_every_interpreter_at_hand() {
 #[ignore = "minutes for each interpreter, which `PROBE_TEST_VENV` chooses"]
 fn matrix_of_interpreters(
     #[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)] server: usize,
-    #[values(Load::Kept, Load::Pipelined, Load::Cancelled, Load::Bodies)] load: Load,
+    #[values(Load::Kept, Load::Once, Load::Pipelined, Load::Cancelled, Load::Bodies)] load: Load,
 ) {
     let (kind, fan) = SERVERS[server];
     // What is read ahead of its turn is not told by threads and greenlets, and the view of threads takes no bodies.

@@ -10,7 +10,7 @@ use tests::client::{Connection, Request};
 use tests::command::{Running, probe, run};
 use tests::probe::SpanLine;
 use tests::server::Server;
-use tests::venv::apps_folder;
+use tests::venv::{apps_folder, interpreters};
 use tests::watch::{Watch, can_run};
 
 /// The probe is in place, or what it needs to know of the process is known.
@@ -126,6 +126,46 @@ fn a_recording_holds_which_task_started_which() {
         replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let own = |number: usize| (format!("n={number}"), Some(format!("n={number}")));
     assert_eq!(parents(&spans), [own(1), own(1), own(1), own(2), own(2), own(2)]);
+}
+
+/// A thread may have a state in each interpreter of its process. There its calls are told apart by thread, and that is said.
+#[test]
+fn requests_in_interpreters_of_their_own() {
+    const REQUESTS: usize = 24;
+    if !can_run() {
+        return;
+    }
+    let all = interpreters();
+    let (oldest, newest) = (all.first().unwrap(), all.last().unwrap());
+    for interpreter in [oldest, newest] {
+        let (server, leaf) =
+            (Server::script_of(interpreter, "subinterpreter_app.py").unwrap(), Server::plain().unwrap());
+        let reason = "by thread only: several interpreters run in the process";
+        let ended = run(probe(&["check", "--pid", &server.pid().to_string()]).unwrap()).unwrap();
+        assert!(ended.stdout.contains(&format!("calls      {reason}")), "{ended:?}");
+        let watch = Watch::within(server, &[], &[("STARDUST_PROBE_LOG_LEVEL", "debug")]).unwrap();
+        wait_for(&watch, reason, 1);
+        std::thread::scope(|scope| {
+            for number in 0..REQUESTS {
+                let target = format!("/ask?url={}/items/{number}", leaf.endpoint.url());
+                let endpoint = &watch.server.endpoint;
+                scope.spawn(move || {
+                    let answer = Connection::open(endpoint).unwrap().exchange(Request::get(&target)).unwrap();
+                    assert_eq!(answer.status, Some(200), "{target}");
+                });
+            }
+        });
+        assert!(watch.probe.wait_for_spans(2 * REQUESTS, READY_LIMIT), "{}", watch.probe.log());
+        let spans = watch.probe.stop().unwrap();
+        let by_id: HashMap<&str, &SpanLine> =
+            spans.iter().map(|span| (span.span_id.as_str(), span)).collect();
+        let calls: Vec<_> = spans.iter().filter(|span| span.kind == "client").collect();
+        assert_eq!(calls.len(), REQUESTS);
+        for call in calls {
+            let asked = by_id[call.parent_id.as_deref().unwrap()].target.as_deref().unwrap();
+            assert!(asked.ends_with(call.target.as_deref().unwrap()), "{asked}: {call:?}");
+        }
+    }
 }
 
 #[test]

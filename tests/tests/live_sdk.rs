@@ -8,6 +8,7 @@ use rstest::rstest;
 use tests::client::{Connection, Request};
 use tests::probe::{Probe, SpanLine};
 use tests::server::Server;
+use tests::venv::Venv;
 use tests::watch::can_run;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -18,7 +19,8 @@ const SPAN: &str = "00f067aa0ba902b7";
 /// Watches an app that calls another, both of them, and gives the spans of requests and calls.
 fn drive(sdk: &str, framework: &str, headers: &str, arguments: &[&str], want: usize) -> Vec<SpanLine> {
     let leaf = Server::plain().unwrap();
-    let app = Server::script("sdk_app.py", &[sdk, framework]).unwrap();
+    let venv = if sdk == "skywalking" { Venv::with_skywalking() } else { Venv::open() };
+    let app = Server::script_in(&venv.unwrap(), "sdk_app.py", &[sdk, framework]).unwrap();
     app.workers().unwrap();
     let arguments: Vec<&str> = ["--log-level", "debug"].iter().chain(arguments).copied().collect();
     let probe = Probe::attach(&[app.pid(), leaf.pid()], &arguments).unwrap();
@@ -64,6 +66,7 @@ fn pairs(spans: &[SpanLine]) -> Vec<(&SpanLine, &SpanLine)> {
 #[case::ddtrace_flask("ddtrace", "flask")]
 #[case::sentry_flask("sentry", "flask")]
 #[case::sentry_fastapi("sentry", "fastapi")]
+#[case::skywalking_flask("skywalking", "flask")]
 fn requests_without_a_trace_take_the_sdk_s(#[case] sdk: &str, #[case] framework: &str) {
     if !can_run() {
         return;

@@ -38,6 +38,9 @@ pub struct Interpreter {
     pub switching: Switching,
     /// How the greenlet that a thread is running is found, where it has any.
     pub greenlets: Option<Greenlets>,
+    /// The part of `asyncio` that is written in C is in the interpreter's own file, as in python-build-standalone (uv): it may be in
+    /// use in any process.
+    pub has_asyncio: bool,
 }
 
 /// Libraries that let one thread do several things without entering a context for each.
@@ -86,7 +89,7 @@ impl Proc {
             (Ok(memory), Ok(build)) => slot_in(&memory, known.runtime, build),
             _ => Err(NoSlot::NotRunning),
         };
-        let switching = self.switching(pid, &mappings);
+        let switching = self.switching(pid, &mappings, known.has_asyncio);
         let greenlets = known.greenlets.clone().or_else(|| {
             let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
             self.greenlets(pid, &mappings, (&memory, known.runtime, build))
@@ -126,18 +129,19 @@ impl Proc {
             runtime,
             build,
             slot,
-            switching: self.switching(pid, mappings),
+            switching: self.switching(pid, mappings, found.has_asyncio),
             greenlets,
+            has_asyncio: found.has_asyncio,
         }
     }
 
-    fn switching(&self, pid: u32, mappings: &[Mapping]) -> Switching {
+    fn switching(&self, pid: u32, mappings: &[Mapping], has_asyncio: bool) -> Switching {
         let find = |part: &str| mappings.iter().find(|mapping| mapping.path.contains(part));
         let uvloop = find("/uvloop/loop.");
         Switching {
             greenlets: find("/greenlet/_greenlet.").is_some(),
             uvloop: uvloop.map(|mapping| self.uvloop_sends(pid, &mapping.path)),
-            event_loop: uvloop.is_some() || find("/_asyncio.").is_some(),
+            event_loop: uvloop.is_some() || has_asyncio || find("/_asyncio.").is_some(),
         }
     }
 
@@ -189,6 +193,7 @@ struct Found {
     bias: u64,
     version_hex: Option<u64>,
     stripped: bool,
+    has_asyncio: bool,
 }
 
 impl Found {
@@ -205,7 +210,13 @@ impl Found {
             ObjectKind::Executable => 0,
             _ => mapping.start.wrapping_sub(base),
         };
-        Some(Self { runtime, bias, version_hex, stripped: file.section_by_name(".symtab").is_none() })
+        Some(Self {
+            runtime,
+            bias,
+            version_hex,
+            stripped: file.section_by_name(".symtab").is_none(),
+            has_asyncio: symbol("PyInit__asyncio").is_some(),
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use python::{stacktrace, text};
 /// Exceptions before exceptions.
 const CHAIN_MAX: usize = 8;
 
-/// The words for a record's exceptions, the last one first; none if nothing left the service's code. Code objects of
+/// The words for a record's exceptions, the last one first; none if nothing left the service's code or had to give way. Code objects of
 /// what calls that code are added to `dispatch`.
 pub(super) fn of(
     objects: &Objects<'_>,
@@ -33,12 +33,9 @@ pub(super) fn of(
     let mut words = Words { objects, codes, raised: &raised, dispatch };
     let exceptions: Vec<_> = raised.iter().filter_map(|exception| words.model(exception)).collect();
     let stream = (of.stream != 0).then_some(of.stream);
-    (!exceptions.is_empty()).then_some(model::Exceptions {
-        on: bearer(of),
-        sent: of.sent,
-        stream,
-        exceptions,
-    })
+    let displaced_ns = (of.displaced_ns != 0).then_some(of.displaced_ns);
+    let has_any = !exceptions.is_empty() || displaced_ns.is_some();
+    has_any.then_some(model::Exceptions { on: bearer(of), sent: of.sent, stream, displaced_ns, exceptions })
 }
 
 fn bearer(of: &abi::Exceptions) -> Bearer {

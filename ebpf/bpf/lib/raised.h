@@ -1,14 +1,10 @@
-/* Which exceptions are kept, for how long, and whose they are. */
+/* Which exceptions are kept, and for how long. */
 #ifndef STARDUST_PROBE_RAISED_H
 #define STARDUST_PROBE_RAISED_H
 
-#include "exception.h"
+#include "raised_places.h"
 
 enum {
-	RAISED_SETS = 256,
-	RAISED_WAYS = 4,
-	/* User space ends there (Documentation/arch/x86/x86_64/mm.rst): above it is room for a part of the process's number. */
-	USER_ADDRESS_BITS = 47,
 	/* `except` clauses, one within another. */
 	HANDLED_MAX = 8,
 	/* Exceptions before an exception that are looked for. */
@@ -17,130 +13,7 @@ enum {
 	FIRST_FRAMES = 2,
 	/* In `dispatched`, for a moment: it keeps its room whatever comes. */
 	STAYS = 2,
-	NO_PLACE = RAISED_SETS * RAISED_WAYS,
 };
-
-/* What is kept of one context or thread: a record that is ready to go, and room to work in. */
-struct raised_exceptions {
-	struct exceptions head;
-	struct exception exceptions[EXCEPTIONS_MAX];
-	struct object_head object_head;
-};
-
-/* By place. A table with keys would have to copy a whole value for each context, and look at more of it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RAISED_SETS * RAISED_WAYS);
-	__type(key, u32);
-	__type(value, struct raised_exceptions);
-} raised SEC(".maps");
-
-/* Whose each place is. */
-struct raised_owner {
-	u64 key; /* 0: nobody's */
-	u64 used_ns;
-};
-
-/* What can be a context's or thread's are a line of the cache. */
-struct raised_owner raised_owners[RAISED_SETS * RAISED_WAYS] __attribute__((aligned(64)));
-
-/* The context's address, else the thread. */
-static __always_inline u64 find_running(const struct exception_layout *layout, u64 state, u64 id)
-{
-	const u64 context = state ? read_word(state + layout->context) : 0;
-
-	return context ? context : (u32)id;
-}
-
-static __always_inline u64 owner_of(u64 running, u32 tgid)
-{
-	return running | (u64)tgid << USER_ADDRESS_BITS;
-}
-
-/* The first of the places that can be an owner's. */
-static __always_inline u32 first_place(u64 owner)
-{
-	/* Fibonacci hashing: addresses differ in the middle. */
-	return (owner * 0x9e3779b97f4a7c15ULL >> 32) % RAISED_SETS * RAISED_WAYS;
-}
-
-/* Gives a place, or one that there is not. A function of its own, as the next one: its part of the stack is free again. */
-__noinline u32 find_place(u64 running, u32 tgid, u64 now_ns)
-{
-	const u64 owner = owner_of(running, tgid);
-	const u32 first = first_place(owner);
-	struct raised_exceptions *found;
-	struct raised_owner *own;
-	u64 oldest_ns = ~0ULL, before = 0;
-	u32 place = first;
-	bool is_own = false;
-
-	for (u32 i = 0; i < RAISED_WAYS; i++) {
-		const struct raised_owner *way = &raised_owners[first + i];
-
-		if (way->key == owner) {
-			place = first + i;
-			is_own = true;
-			break;
-		}
-		if (way->used_ns < oldest_ns) {
-			oldest_ns = way->used_ns;
-			before = way->key;
-			place = first + i;
-		}
-	}
-	if (!is_own && !now_ns)
-		return NO_PLACE;
-	own = &raised_owners[place & (RAISED_SETS * RAISED_WAYS - 1)];
-	if (!is_own && __sync_val_compare_and_swap(&own->key, before, owner) != before) {
-		count(COUNTER_EXCEPTIONS_DISPLACED);
-		return NO_PLACE;
-	}
-	found = bpf_map_lookup_elem(&raised, &place);
-	/* Never true; the verifier cannot know. */
-	if (!found)
-		return NO_PLACE;
-	if (!is_own) {
-		if (before && found->head.count && is_watched(found->head.header.tgid))
-			count_many(COUNTER_EXCEPTIONS_DISPLACED, found->head.count);
-		found->head.count = 0;
-		found->head.header.tgid = tgid;
-	}
-	if (now_ns)
-		own->used_ns = now_ns;
-	/* A part of its number may be another process's. */
-	if (likely(found->head.header.tgid == tgid))
-		return place;
-	if (now_ns)
-		count(COUNTER_EXCEPTIONS_DISPLACED);
-	return NO_PLACE;
-}
-
-/* `now_ns`: not 0, make room if there is none; what was used longest ago goes. What goes, and what finds no room, is counted:
- * nobody knows whether it was over.
- */
-static __always_inline struct raised_exceptions *find_raised(u64 running, u32 tgid, u64 now_ns)
-{
-	const u32 place = find_place(running, tgid, now_ns);
-
-	return bpf_map_lookup_elem(&raised, &place);
-}
-
-__noinline int forget_raised(u64 running, u32 tgid)
-{
-	const u64 owner = owner_of(running, tgid);
-	const u32 first = first_place(owner);
-
-	for (u32 i = 0; i < RAISED_WAYS; i++) {
-		struct raised_owner *way = &raised_owners[first + i];
-
-		if (way->key == owner) {
-			way->used_ns = 0;
-			way->key = 0;
-		}
-	}
-	return 0;
-}
 
 /* Exceptions that went through the code that calls the service's stay longest, then those that came before others, then
  * those with the most frames, then the older ones: what is raised and caught while an error page is made must not take
@@ -154,9 +27,7 @@ static __always_inline u32 rank_of(const struct exception *exception)
 	return exception->frames + (exception->dispatched ? RANK_DISPATCHED : 0) + (exception->earlier ? RANK_EARLIER : 0);
 }
 
-/* Gives the place of room for one more: a free one, else that of the exception with the lowest rank. A function of its own,
- * as those with loops below: its part of the stack is free again.
- */
+/* Gives the place of room for one more: a free one, else that of the exception with the lowest rank. */
 __noinline u32 find_room(struct raised_exceptions *found)
 {
 	u32 index, lowest = ~0U;
@@ -178,8 +49,10 @@ __noinline u32 find_room(struct raised_exceptions *found)
 		}
 	}
 	/* What is known to have been more than everyday life. */
-	if (lowest >= RANK_EARLIER)
+	if (lowest >= RANK_DISPATCHED) {
 		count(COUNTER_EXCEPTIONS_DISPLACED);
+		found->head.displaced_ns = found->exceptions[index & (EXCEPTIONS_MAX - 1)].raised_ns;
+	}
 	return index;
 }
 

@@ -35,6 +35,9 @@ pub struct Exceptions {
     pub sent: u64,
     /// The stream that the answer is for, in HTTP/2.
     pub stream: Option<u32>,
+    /// When the last was raised of what had to give way to others' before this was told, if anything had to.
+    #[serde(default)]
+    pub displaced_ns: Option<u64>,
     /// The last one first.
     pub exceptions: Vec<Exception>,
 }

@@ -312,7 +312,9 @@ impl Assembler {
         span.end = if seen { end } else { End::ProbeJoinedLate };
         span.duration_ns = end_ns.saturating_sub(span.start_ns);
         span.fault = fault(&span, span.end, self.policy.error_status(span.kind));
-        raised::describe(&mut span, exchange.exception, &self.policy.redactor);
+        let misses = exchange.misses_exception && exchange.exception.is_none();
+        let has_failed = raised::describe(&mut span, exchange.exception, &self.policy.redactor);
+        self.counts.missed_exceptions += u64::from(has_failed && misses);
         let names = &mut self.apps.get_mut(exchange.app).names;
         let over_ceiling =
             name(&mut span, names, exchange.route.as_ref(), exchange.template.as_deref(), seen);

@@ -18,7 +18,7 @@ mod table;
 mod upgrade;
 mod websocket;
 
-use model::{Address, Direction, Exception, Origin, Outcome, Payload, SocketCall, Span, SpanKind};
+use model::{Address, Direction, Exceptions, Origin, Outcome, Payload, SocketCall, Span, SpanKind};
 use protocol::Chunk;
 use protocol::database::System;
 
@@ -354,11 +354,11 @@ impl Connection {
         }
     }
 
-    /// Something was raised where the answer is to come from that begins behind so many sent bytes.
-    pub(crate) fn raised(&mut self, of: (u64, Option<u32>), exceptions: &[Exception]) {
+    /// Something was raised where an answer is to come from.
+    pub(crate) fn raised(&mut self, raised: &Exceptions) {
         let begin = self.turned.as_ref().map_or(0, |turned| turned.sent);
-        if let (Some(sent), Stage::Known(conversation)) = (of.0.checked_sub(begin), &mut self.stage) {
-            conversation.raised((sent, of.1), exceptions);
+        if let (Some(sent), Stage::Known(conversation)) = (raised.sent.checked_sub(begin), &mut self.stage) {
+            conversation.raised((sent, raised.stream), raised);
         }
     }
 

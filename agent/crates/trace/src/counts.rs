@@ -45,6 +45,9 @@ pub struct Counts {
     pub lost_framings: u64,
     /// Exchanges whose request had passed before the probe looked.
     pub joined_late: u64,
+    /// Requests that failed in the process that served them, without an exception, while of those that were raised there since
+    /// they began some had to give way to others.
+    pub missed_exceptions: u64,
     /// Responses without a request.
     pub unpaired_responses: u64,
     /// Failed connects not reported, because another address was tried in their place.

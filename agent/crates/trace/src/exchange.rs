@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{AttributeValue, End, Exception, Fault, Identity, Span, SpanKind};
+use model::{AttributeValue, End, Exception, Exceptions, Fault, Identity, Span, SpanKind};
 
 use crate::app::AppIndex;
 use crate::crossing::Wire;
@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) sdk: Option<Box<SdkSpan>>,
     /// What was raised while it was served, if that went further than the code that serves.
     pub(crate) exception: Option<Box<Exception>>,
+    /// What was raised since it began may have been that, and had to give way to others.
+    pub(crate) misses_exception: bool,
 }
 
 impl Exchange {
@@ -73,6 +75,7 @@ impl Exchange {
             wire: None,
             sdk: None,
             exception: None,
+            misses_exception: false,
         }
     }
 
@@ -87,12 +90,13 @@ impl Exchange {
     }
 
     /// Exceptions that may have ended it, the last one first. One that is older than the request belongs to another.
-    pub(crate) fn raised(&mut self, exceptions: &[Exception]) {
+    pub(crate) fn raised(&mut self, raised: &Exceptions) {
         let began_ns = self.begun_ns;
         let is_its = |exception: &&Exception| exception.raised_ns == 0 || exception.raised_ns >= began_ns;
-        if let Some(exception) = exceptions.iter().find(is_its) {
+        if let Some(exception) = raised.exceptions.iter().find(is_its) {
             self.exception = Some(Box::new(exception.clone()));
         }
+        self.misses_exception |= raised.displaced_ns.is_some_and(|raised_ns| raised_ns >= began_ns);
     }
 
     /// Bytes of this exchange have passed.

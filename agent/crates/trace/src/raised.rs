@@ -8,8 +8,8 @@ use crate::text::cut;
 
 const MAX_TYPE_CHARS: usize = 256;
 
-/// Says what was raised, if the span is an error that came about here.
-pub(crate) fn describe(span: &mut Span, exception: Option<Box<Exception>>, redactor: &Redactor) {
+/// Says what was raised, if the span is an error that came about here. Whether it is one.
+pub(crate) fn describe(span: &mut Span, exception: Option<Box<Exception>>, redactor: &Redactor) -> bool {
     let is_ours = match span.fault {
         Some(Fault::Status) => span.kind == SpanKind::Server,
         Some(Fault::Incomplete | Fault::Reset) => {
@@ -24,4 +24,5 @@ pub(crate) fn describe(span: &mut Span, exception: Option<Box<Exception>>, redac
         }
         span.set("exception.stacktrace", redactor.text(&exception.stacktrace));
     }
+    is_ours
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use model::{Address, Direction, End, Exception, Span, TcpState};
+use model::{Address, Direction, End, Exceptions, Span, TcpState};
 use protocol::database::System;
 
 use super::Passage;
@@ -29,7 +29,7 @@ pub(crate) trait Conversation: fmt::Debug + Send {
 
     /// Something was raised where the answer is about to come from that begins behind so many sent bytes, the last
     /// exception first; in HTTP/2 for this stream.
-    fn raised(&mut self, _of: (u64, Option<u32>), _exceptions: &[Exception]) {}
+    fn raised(&mut self, _of: (u64, Option<u32>), _raised: &Exceptions) {}
 
     /// Ends every open exchange at the last byte seen of it.
     fn abandon(&mut self, end: End, assembler: &mut Assembler, out: &mut Vec<Span>);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use model::{Blur, Direction, End, Exception, Identity, Origin, Protocol, Span, SpanKind, TcpState};
+use model::{Blur, Direction, End, Exceptions, Identity, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::gateway::Request;
 use protocol::http1::{Part, RequestParser, ResponseHead, ResponseParser};
 use protocol::{Chunk, uwsgi};
@@ -298,13 +298,13 @@ impl Conversation for Dialogue {
     }
 
     /// Where bytes are missing, so may what answers the request.
-    fn raised(&mut self, (sent, stream): (u64, Option<u32>), exceptions: &[Exception]) {
+    fn raised(&mut self, (sent, stream): (u64, Option<u32>), raised: &Exceptions) {
         if self.place.kind == SpanKind::Server
             && self.response_position == sent
             && stream.is_none()
             && let Some(exchange) = self.exchanges.front_mut()
         {
-            exchange.raised(exceptions);
+            exchange.raised(raised);
         }
     }
 

@@ -8,7 +8,7 @@ mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use model::{Direction, End, Exception, Origin, Protocol, Span, SpanKind, TcpState};
+use model::{Direction, End, Exceptions, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::http2::{Parser, Part, Sender};
 
 use super::closing::Closing;
@@ -180,12 +180,12 @@ impl Conversation for Multiplex {
         }
     }
 
-    fn raised(&mut self, (_, stream): (u64, Option<u32>), exceptions: &[Exception]) {
+    fn raised(&mut self, (_, stream): (u64, Option<u32>), raised: &Exceptions) {
         if self.streams.place.kind == SpanKind::Server
             && let Some(stream) = stream.and_then(|stream| self.streams.open.get_mut(&stream))
             && !stream.answered
         {
-            stream.exchange.raised(exceptions);
+            stream.exchange.raised(raised);
         }
     }
 

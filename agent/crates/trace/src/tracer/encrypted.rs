@@ -122,7 +122,7 @@ impl Tracer {
 
     fn raised_on(&mut self, connection: ConnectionId, raised: &Exceptions) {
         if let Some(connection) = self.connections.map.get_mut(&connection) {
-            connection.raised((raised.sent, raised.stream), &raised.exceptions);
+            connection.raised(raised);
         }
     }
 

@@ -26,7 +26,7 @@ fn exception(raised_ns: u64, type_name: &str, message: &str) -> Exception {
 
 fn raised(connection: u64, sent: usize, exceptions: Vec<Exception>) -> Body<'static> {
     let on = Bearer::Connection(ConnectionId(connection));
-    Body::Exceptions(Exceptions { on, sent: sent as u64, stream: None, exceptions })
+    Body::Exceptions(Exceptions { on, sent: sent as u64, stream: None, displaced_ns: None, exceptions })
 }
 
 /// A request, then what was raised, then the rest.
@@ -127,6 +127,31 @@ fn what_answers_elsewhere_is_not_said() {
     }
 }
 
+/// What had to give way is missed only by a request that it may have ended.
+#[test]
+fn what_had_to_give_way_is_missed_by_who_fails_without() {
+    let its = || vec![exception(BEGAN_NS, "E", "x")];
+    for (exceptions, displaced_ns, rest, want) in [
+        (vec![], Some(BEGAN_NS), &[Writes(FAILED)][..], 1),
+        (vec![], Some(BEGAN_NS), &[Writes(HALF), State(FinWait1, 0)], 1),
+        (vec![], Some(BEGAN_NS), &[Writes(OK)], 0),
+        (vec![], Some(BEGAN_NS - 1), &[Writes(FAILED)], 0),
+        (vec![], None, &[Writes(FAILED)], 0),
+        (its(), Some(BEGAN_NS), &[Writes(FAILED)], 0),
+        (vec![exception(BEGAN_NS - 1, "E", "x")], Some(BEGAN_NS), &[Writes(FAILED)], 1),
+    ] {
+        let mut world = World::new(&Settings::default());
+        let socket = socket(1);
+        world.play(&socket, &[Reads(GET)]);
+        let on = Bearer::Connection(ConnectionId(1));
+        let of = Exceptions { on, sent: 0, stream: None, displaced_ns, exceptions };
+        world.feed(100, 100, Body::Exceptions(of));
+        world.play(&socket, rest);
+        assert_eq!(world.spans.len(), 1);
+        assert_eq!(world.tracer.counts().missed_exceptions, want, "{displaced_ns:?} {rest:?}");
+    }
+}
+
 /// In HTTP/2 the stream tells whose it is, not the place in the connection's bytes.
 #[test]
 fn streams_have_their_own() {
@@ -143,6 +168,7 @@ fn streams_have_their_own() {
             on: Bearer::Connection(ConnectionId(1)),
             sent: 0,
             stream: Some(told),
+            displaced_ns: None,
             exceptions: vec![exception(world.now_ns, "E", "x")],
         };
         world.feed(100, 100, Body::Exceptions(of));
