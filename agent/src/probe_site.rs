@@ -72,6 +72,8 @@ pub enum Why {
     NoEmulatedAfterCall,
     /// The result is to be seen when the function returns.
     Return,
+    /// Where the function returns, by an instruction of its own.
+    End,
     /// Instructions of this processor are not decoded.
     NotDecided,
 }
@@ -88,6 +90,9 @@ pub enum NoSite {
     /// No direct call of the symbol was found.
     #[error("no direct call of {0}")]
     Call(String),
+    /// It is not certain where the symbol's function returns.
+    #[error("no certain return of {0}")]
+    End(String),
     /// Calls cannot be found on this processor.
     #[error("instructions of this processor are not decoded")]
     Processor,
@@ -132,6 +137,7 @@ impl fmt::Display for Why {
             Self::Released => "only passed where there was something to let go of",
             Self::NoEmulatedAfterCall => "no emulated instruction before the result is lost",
             Self::Return => "the return from the function: nothing emulated is passed where the result is",
+            Self::End => "a return of the function, result whole",
             Self::NotDecided => "instructions of this processor are not decoded",
         })
     }

@@ -91,6 +91,24 @@ impl Venv {
         Ok(Self { folder })
     }
 
+    /// A folder with one package alone (`name==version`), as its interpreter takes it, for `PYTHONPATH`; installed if it is
+    /// missing, which needs the package index.
+    pub fn package(&self, requirement: &str) -> anyhow::Result<PathBuf> {
+        let parent = self.folder.parent().context("the environment is in a folder")?;
+        let folder = parent.join(format!("python-package-{requirement}"));
+        let stamp = folder.join("installed");
+        let lock = File::create(format!("{}.lock", folder.display())).context("create the package's lock")?;
+        lock.lock().context("wait for who installs the package")?;
+        if !stamp.exists() {
+            let mut install = Command::new(self.program("python"));
+            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]);
+            install.args(["--no-deps", "--only-binary", ":all:", "--upgrade", "--target"]).arg(&folder);
+            run(install.arg(requirement))?;
+            fs::write(&stamp, "").context("stamp the package")?;
+        }
+        Ok(folder)
+    }
+
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -13,6 +13,7 @@ use tests::database::Database;
 use tests::ledger::assert_agree;
 use tests::probe::SpanLine;
 use tests::server::Server;
+use tests::venv::Venv;
 use tests::watch::{Watch, can_run};
 
 /// Two clocks are read one after the other.
@@ -33,6 +34,19 @@ struct Operation {
 /// A span that is expected: its operation in the view (empty: between the operations), its name, its error.
 type Expected<'a> = (&'a str, &'a str, Option<&'a str>);
 
+const PSYCOPG2: [Expected<'_>; 10] = [
+    ("select", "BEGIN", None),
+    ("select", "SELECT items", None),
+    ("insert", "INSERT log", None),
+    ("commit", "COMMIT", None),
+    ("copy", "BEGIN", None),
+    ("copy", "COPY log", None),
+    ("copy", "COMMIT", None),
+    ("", "BEGIN", None),
+    ("missing", "SELECT missing", Some("42P01")),
+    ("rollback", "ROLLBACK", None),
+];
+
 /// What one request to a view gave.
 struct Asked {
     /// The database's spans, in order.
@@ -49,11 +63,15 @@ fn ask(target: &str, arguments: &[&str]) -> Asked {
 /// Asks a view with the probe on, of a driver that is loaded by then, and its TLS library too.
 fn ask_loaded(driver: &str, database: &Database, encrypted: bool) -> Asked {
     let server = Server::gunicorn("database_app:app", &["--workers", "1"]).unwrap();
-    let load = Request::get(&format!("/load?module={driver}"));
-    assert_eq!(Connection::open(&server.endpoint).unwrap().exchange(load).unwrap().status, Some(200));
+    load(driver, &server);
     let asked = ask_server(server, &view(driver, database, encrypted), &[]);
     asked.check_encryption(encrypted);
     asked
+}
+
+fn load(driver: &str, server: &Server) {
+    let load = Request::get(&format!("/load?module={driver}"));
+    assert_eq!(Connection::open(&server.endpoint).unwrap().exchange(load).unwrap().status, Some(200));
 }
 
 /// The target of a view that asks this database.
@@ -250,22 +268,28 @@ fn psycopg2(#[case] encrypted: bool) {
     }
     let database = Database::postgresql().unwrap();
     let asked = ask_loaded("psycopg2", &database, encrypted);
-    asked.check(
-        "postgresql",
-        Some("shop"),
-        &[
-            ("select", "BEGIN", None),
-            ("select", "SELECT items", None),
-            ("insert", "INSERT log", None),
-            ("commit", "COMMIT", None),
-            ("copy", "BEGIN", None),
-            ("copy", "COPY log", None),
-            ("copy", "COMMIT", None),
-            ("", "BEGIN", None),
-            ("missing", "SELECT missing", Some("42P01")),
-            ("rollback", "ROLLBACK", None),
-        ],
-    );
+    asked.check("postgresql", Some("shop"), &PSYCOPG2);
+}
+
+/// A wheel that has OpenSSL 1.1 in it, beside the interpreter's own OpenSSL 3.
+#[test]
+fn psycopg2_with_openssl_1_1() {
+    if !can_run() {
+        return;
+    }
+    let database = Database::postgresql().unwrap();
+    let wheel = Venv::open().unwrap().package("psycopg2-binary==2.9.5").unwrap();
+    let arguments = ["--workers", "1", "--pythonpath", wheel.to_str().unwrap()];
+    let server = Server::gunicorn("database_app:app", &arguments).unwrap();
+    load("psycopg2", &server);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.workers().unwrap()[0])).unwrap();
+    let libraries = |version: &str| {
+        maps.lines().any(|line| line.contains("/libssl") && line.ends_with(&format!(".so.{version}")))
+    };
+    assert!(libraries("1.1") && libraries("3"), "{maps}");
+    let asked = ask_server(server, &view("psycopg2", &database, true), &[]);
+    asked.check_encryption(true);
+    asked.check("postgresql", Some("shop"), &PSYCOPG2);
 }
 
 #[rstest]

@@ -1,4 +1,5 @@
-//! OpenSSL linked into a program: seen where the program has its symbols, said and counted where it has none.
+//! A TLS library that a program of C calls: OpenSSL linked in, seen where the program has its symbols, said and counted
+//! where it has none; and BoringSSL.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -36,6 +37,21 @@ impl Programs {
         Self { folder }
     }
 
+    /// The client with BoringSSL, as Debian has it, beside it.
+    fn with_boringssl() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let library = boringssl_folder().unwrap();
+        let mut compile = Command::new("cc");
+        compile
+            .args(["-O1", "-D_GNU_SOURCE", "-I/usr/include/android", "-o"])
+            .arg(folder.path().join("tls_client"));
+        compile.arg(apps_folder().join("tls_client.c"));
+        compile.args(["libssl.so", "libcrypto.so"].map(|name| library.join(name)));
+        compile.arg(format!("-Wl,--disable-new-dtags,-rpath,{}", library.display()));
+        assert!(compile.status().unwrap().success(), "{compile:?}");
+        Self { folder }
+    }
+
     fn start(&self, name: &str, server: &Server) -> ToldClient {
         let Endpoint::Tls(address) = &server.endpoint else { panic!("it speaks TLS") };
         let mut command = Command::new(self.path(name));
@@ -48,21 +64,26 @@ impl Programs {
     }
 }
 
+/// Where Debian puts BoringSSL.
+fn boringssl_folder() -> Option<PathBuf> {
+    let architectures = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut folders = architectures.map(|folder| folder.path().join("android"));
+    folders.find(|folder| folder.join("libssl.so").exists())
+}
+
 /// What `check` says of a process.
 fn check(client: &ToldClient) -> String {
     run(probe(&["check", "--pid", &client.pid().to_string()]).unwrap()).unwrap().stdout
 }
 
-#[test]
-fn with_symbols() {
-    if !can_run() {
-        return;
-    }
+/// Every request is told, and how it is seen is said by `check`.
+fn is_seen(programs: &Programs, sites: &[&str]) {
     let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
-    let programs = Programs::build();
     let mut client = programs.start("tls_client", &server);
     let said = check(&client);
-    assert!(said.contains("tls_client\n           SSL_read at "), "{said}");
+    for site in sites {
+        assert!(said.contains(site), "{site}: {said}");
+    }
     let probe = Probe::attach(&[client.pid()], &[]).unwrap();
     let entries: Vec<Entry> =
         client.run().unwrap().into_iter().map(|entry| entry.named("GET /items/{id}")).collect();
@@ -73,8 +94,31 @@ fn with_symbols() {
     for span in &spans {
         assert_eq!((span.kind.as_str(), span.scheme.as_str()), ("client", "https"));
         assert_eq!(span.attributes["tls.protocol.version"], "1.3");
+        assert!(span.attributes["tls.cipher"].as_str().is_some_and(|cipher| cipher.starts_with("TLS_")));
+        assert!(span.peer.is_some(), "{span:?}");
     }
     assert!(log.contains("nothing missed"), "{log}");
+}
+
+#[test]
+fn with_symbols() {
+    if !can_run() {
+        return;
+    }
+    is_seen(&Programs::build(), &["tls_client\n           SSL_read at "]);
+}
+
+#[test]
+fn boringssl() {
+    if !can_run() {
+        return;
+    }
+    if boringssl_folder().is_none() {
+        println!("not run: no BoringSSL here, which only Debian and its kin have as a package");
+        return;
+    }
+    let sites = ["libssl.so.0\n           SSL_read at ", "behind SSL_read at ", "behind SSL_write at "];
+    is_seen(&Programs::with_boringssl(), &sites);
 }
 
 #[test]

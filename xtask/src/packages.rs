@@ -22,7 +22,8 @@ enum Sign {
     PythonModule(&'static str),
 }
 
-/// One thing a command needs. The names are those of the package managers in [`MANAGERS`], in that order.
+/// One thing a command needs. The names are those of the package managers in [`MANAGERS`], in that order; where one is
+/// empty, the command does without.
 pub struct Need {
     sign: Sign,
     packages: [&'static str; 4],
@@ -65,6 +66,9 @@ const OPENSSL_STATIC: Need = Need {
     sign: Sign::Header("openssl/ssl.h"),
     packages: ["libssl-dev", "openssl-devel", "openssl-dev openssl-libs-static", "openssl"],
 };
+/// Other distributions have no package of it.
+const BORINGSSL: Need =
+    Need { sign: Sign::Header("android/openssl/ssl.h"), packages: ["android-libboringssl-dev", "", "", ""] };
 
 const POSTGRESQL: Need = Need {
     sign: Sign::ProgramBelow("initdb", "/usr/lib/postgresql"),
@@ -103,6 +107,7 @@ pub const TEST: &[Need] = &[
     PKG_CONFIG,
     CC,
     OPENSSL_STATIC,
+    BORINGSSL,
 ];
 /// To measure.
 pub const BENCH: &[Need] = &[WRK, H2LOAD, BPFTOOL, STRACE, TASKSET, OPENSSL, POSTGRESQL, REDIS];
@@ -141,12 +146,15 @@ impl Sign {
 
 /// Installs those of the needs that are missing, as root.
 pub fn ensure(needs: &[&[Need]]) -> Result<()> {
-    let missing = || needs.iter().copied().flatten().filter(|need| !need.sign.is_there()).collect::<Vec<_>>();
+    let manager = MANAGERS.iter().position(|(program, ..)| shell::find(program).is_some());
+    let can_be = |need: &&Need| manager.is_none_or(|column| !need.packages[column].is_empty());
+    let all = || needs.iter().copied().flatten();
+    let missing = || all().filter(can_be).filter(|need| !need.sign.is_there()).collect::<Vec<_>>();
     let wanted = missing();
     if wanted.is_empty() {
         return Ok(());
     }
-    let Some(column) = MANAGERS.iter().position(|(program, ..)| shell::find(program).is_some()) else {
+    let Some(column) = manager else {
         bail!("no known package manager here: install by hand (Debian's names): {}", names(&wanted, 0));
     };
     let packages = names(&wanted, column);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: total. What a damaged file lacks is missing here too; nothing is read but headers, tables and code.
 
+mod ends;
 mod given;
 mod within;
 

@@ -144,7 +144,7 @@ pub(super) fn given_field(function: Code64<'_>) -> Option<u64> {
         let loads = matches!(last.code(), Code::Mov_r64_rm64 | Code::Mov_r32_rm32)
             && last.op1_kind() == OpKind::Memory
             && last.memory_index() == Register::None
-            && last.memory_base() != Register::RIP;
+            && !matches!(last.memory_base(), Register::RIP | Register::RSP | Register::RBP);
         if !loads {
             continue;
         }
@@ -250,6 +250,8 @@ mod tests {
         // xor %eax,%eax; ret; mov 0x48(%rdi),%rax; ret
         assert_eq!(field(&[0x31, 0xc0, 0xc3, 0x48, 0x8b, 0x47, 0x48, 0xc3]), Some(0x48));
         assert_eq!(field(&[0x48, 0x8b, 0x47, 0x10, 0xc3, 0x48, 0x8b, 0x47, 0x18, 0xc3]), None);
+        // mov -0x4(%rbp),%eax; pop %rbp; ret: from its own frame
+        assert_eq!(field(&[0x8b, 0x45, 0xfc, 0x5d, 0xc3]), None);
         assert_eq!(field(&[0xc3]), None);
     }
 }

@@ -134,6 +134,21 @@ fn the_library_hands_its_arguments_on_at_an_emulated_call() {
 }
 
 #[test]
+fn a_function_ends_where_it_returns() {
+    let module = modules("_ssl.").into_iter().next().expect("an interpreter");
+    let library = loaded_by(&module, "libssl.so").expect("its library");
+    let image = Image::load(&library, &["SSL_read", "SSL_free"]).unwrap();
+    let file = std::fs::read(&library).unwrap();
+    let ends = image.ends("SSL_read").unwrap();
+    assert!(!ends.is_empty());
+    for end in ends {
+        assert_eq!((file[end.offset as usize], end.step, end.why), (0xc3, Step::Single, Why::End), "{end}");
+    }
+    // It hands its last call over to what others call too.
+    assert_eq!(image.ends("SSL_free"), Err(NoSite::End("SSL_free".into())));
+}
+
+#[test]
 fn an_interpreter_has_an_emulated_instruction_where_tracebacks_grow() {
     let libraries = installed::interpreters();
     assert!(!libraries.is_empty(), "no interpreter is installed");

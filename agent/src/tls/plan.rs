@@ -8,7 +8,7 @@ use crate::discover::{FileId, MappedFile};
 use crate::probe_site::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 13] = [
     "SSL_read",
     "SSL_write",
     "SSL_read_ex",
@@ -21,7 +21,11 @@ const FUNCTIONS: [&str; 12] = [
     BIO,
     STATE,
     CHECK_SIGNALS,
+    BORINGSSL,
 ];
+/// What reads and writes in BoringSSL begins with a call of it (`include/openssl/err.h`, `ssl/ssl_lib.cc`); OpenSSL has
+/// nothing of that name.
+const BORINGSSL: &str = "ERR_clear_system_error";
 /// It sends a file where the kernel encrypts (3.0 and later, `ssl/ssl_lib.c`), by the system call of that name.
 const SENDFILE: &str = "SSL_sendfile";
 const SENDS: &str = "sendfile";
@@ -137,6 +141,10 @@ fn role(file: &MappedFile) -> Role {
     let Ok(image) = Image::load(&file.path, &FUNCTIONS) else { return Role::None };
     let reads = |has: &dyn Fn(&str) -> bool| has("SSL_read") || has("SSL_read_ex");
     if reads(&|name| image.defines(name)) {
+        if image.defines(BORINGSSL) || image.imports(BORINGSSL) {
+            let (sites, refused) = boringssl(&image);
+            return Role::Library { sites, refused, fields: Fields::default() };
+        }
         let fields = Fields { bio_bytes: image.given_field(BIO), state_bytes: image.given_field(STATE) };
         let (mut sites, refused) = library(&image, fields);
         if !sites.is_empty() && image.defines(SENDFILE) {
@@ -238,19 +246,42 @@ fn library(image: &Image, fields: Fields) -> (Vec<Placed>, Vec<String>) {
             _ => refused.push(format!("{plain}: not the code of OpenSSL 1.1.1 or later")),
         }
     }
-    if !sites.is_empty() {
-        for (function, kind) in [
-            ("SSL_do_handshake", Kind::Handshake),
-            ("SSL_shutdown", Kind::Shutdown(fields.state_bytes)),
-            ("SSL_free", Kind::Free),
-        ] {
-            match image.entry(function, 1) {
-                Ok(site) => sites.push(Placed { function, kind, site }),
-                Err(error) => refused.push(refusal(function, &error)),
+    connection(image, fields, &mut sites, &mut refused);
+    (sites, refused)
+}
+
+/// BoringSSL: what reads and what writes share no function that is told the length. So each is seen where it begins and
+/// where it returns. What was said of the end stands in two fields, and no function gives it as it is.
+fn boringssl(image: &Image) -> (Vec<Placed>, Vec<String>) {
+    let (mut sites, mut refused) = (Vec::new(), Vec::new());
+    for (function, kind) in [("SSL_read", Kind::Read), ("SSL_write", Kind::Write)] {
+        match (image.entry(function, ARGUMENTS), image.ends(function)) {
+            (Ok(site), Ok(ends)) => {
+                sites.push(Placed { function, kind, site });
+                sites.extend(ends.into_iter().map(|site| Placed { function, kind: Kind::Return, site }));
             }
+            (Err(error), _) | (_, Err(error)) => refused.push(refusal(function, &error)),
         }
     }
+    connection(image, Fields::default(), &mut sites, &mut refused);
     (sites, refused)
+}
+
+/// The functions that begin and end a connection, if there are sites in those that read or write.
+fn connection(image: &Image, fields: Fields, sites: &mut Vec<Placed>, refused: &mut Vec<String>) {
+    if sites.is_empty() {
+        return;
+    }
+    for (function, kind) in [
+        ("SSL_do_handshake", Kind::Handshake),
+        ("SSL_shutdown", Kind::Shutdown(fields.state_bytes)),
+        ("SSL_free", Kind::Free),
+    ] {
+        match image.entry(function, 1) {
+            Ok(site) => sites.push(Placed { function, kind, site }),
+            Err(error) => refused.push(refusal(function, &error)),
+        }
+    }
 }
 
 /// Where a library begins to send a file, and behind the one call that does. `None`: it was built without that. The file is
