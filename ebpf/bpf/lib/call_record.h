@@ -108,6 +108,12 @@ static __always_inline bool may_fail(const struct call_facts *facts)
 	return config.exceptions && facts->direction == DIRECTION_SENT && at_hand.exceptions_are_known;
 }
 
+/* Whether what there is to say of a call comes before anything else is done with it. */
+static __always_inline bool is_told(const struct call_facts *facts)
+{
+	return facts->answers || facts->fails;
+}
+
 /* Whether the record in the making, of which this was copied, has to wait for what is said of a failure. */
 static __always_inline bool comes_second(const struct call_facts *facts, const struct connection *connection,
 					 const struct socket_call *call, const u8 *payload)
@@ -176,16 +182,16 @@ static __always_inline struct placed_call *begin_small(const struct call_facts *
 }
 
 /* False: something comes first, or frames are to be followed; nothing is written. */
-static __always_inline bool write_small(const struct call_facts *facts, const struct buffer *buffer,
-					struct connection *connection)
+static __always_inline bool write_small(struct call_facts *facts, const struct buffer *buffer, struct connection *connection)
 {
 	struct placed_call *record = begin_small(facts, buffer, connection);
 
 	if (!record)
 		return true;
-	if (unlikely((facts->position == 0 && begins_frames((const u64 *)record->payload, record->call.head_bytes,
-							    connection->origin_start)) ||
-		     comes_second(facts, connection, &record->call, record->payload))) {
+	facts->fails = comes_second(facts, connection, &record->call, record->payload);
+	if (unlikely(facts->fails || (facts->position == 0 &&
+				      begins_frames((const u64 *)record->payload, record->call.head_bytes,
+						    connection->origin_start)))) {
 		discard(&record->call.header);
 		return false;
 	}
@@ -208,7 +214,7 @@ __noinline int write_small_aside(u32 slot, struct connection *connection)
 	record = begin_small(facts, &scratch->walk.buffer, connection);
 	if (!record)
 		return true;
-	if (unlikely(!facts->answers && comes_second(facts, connection, &record->call, record->payload))) {
+	if (unlikely(!is_told(facts) && comes_second(facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
 	}
@@ -251,7 +257,7 @@ __noinline int write_medium(u32 slot, const struct connection *connection)
 		tail = 0;
 	}
 	fill_call(&record->call, facts, connection, &glance, head, tail);
-	if (unlikely(!facts->answers && comes_second(facts, connection, &record->call, record->payload))) {
+	if (unlikely(!is_told(facts) && comes_second(facts, connection, &record->call, record->payload))) {
 		discard(&record->call.header);
 		return false;
 	}
@@ -308,8 +314,7 @@ static __always_inline bool is_small(const struct call_facts *facts, const struc
 }
 
 /* Writes the record of a usual call. False: it is an unusual one, or something comes first; nothing is written. */
-static __always_inline bool write_at_once(const struct call_facts *facts, const struct buffer *buffer,
-					  struct connection *connection)
+static __always_inline bool write_at_once(struct call_facts *facts, const struct buffer *buffer, struct connection *connection)
 {
 	return !facts->answers && !connection->whole && !lacks_path(connection) && is_small(facts, buffer) &&
 	       write_small(facts, buffer, connection);
@@ -343,8 +348,8 @@ static __always_inline void write_aside(struct connection *connection, struct so
 	buffer = &scratch->walk.buffer;
 	copies = facts->result > 0 && facts->has_buffer;
 	/* Where they are kept, each answer ends what was kept before it. */
-	if (facts->answers)
-		before_answer(slot, connection, true);
+	if (is_told(facts))
+		before_answer(slot, connection, facts->answers);
 	/* Only a connection's first call tells: what follows an upgrade is told by the agent. */
 	first = facts->result;
 	if (first > buffer->first.length)
@@ -358,7 +363,7 @@ static __always_inline void write_aside(struct connection *connection, struct so
 		    write_medium(slot, connection))
 			return;
 	}
-	if (copies && !facts->answers && may_fail(facts))
+	if (copies && !is_told(facts) && may_fail(facts))
 		before_answer(slot, connection, false);
 	/* As a number, which is all that may be given on. */
 	if (lacks_path(connection))

@@ -56,6 +56,7 @@ struct call_facts {
 	bool has_buffer;
 	bool deferred;
 	bool answers; /* an answer in it counts, whatever it says */
+	bool fails;   /* it is a failure's answer */
 };
 
 /* A record under construction. One per program: another program may run on this CPU before this one is through. */
