@@ -14,8 +14,8 @@ use tests::probe::SpanLine;
 use tests::server::{Endpoint, Pass, Server};
 use tests::watch::{Watch, can_run, read};
 
-/// How long flup may take from the last byte of a response to the record that ends it.
-const SAYS_END_NS: u64 = 200_000_000;
+/// How long flup may take from the last byte of a response to the record that ends it, on a machine that is busy with others.
+const SAYS_END_NS: u64 = 2_000_000_000;
 
 fn start(pass: Pass, endpoint: Endpoint) -> Server {
     match pass {

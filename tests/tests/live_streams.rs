@@ -71,7 +71,8 @@ fn a_client_that_leaves_has_ended_the_events() {
     let mut stream = open(&watch.server);
     stream.write_all(&Request::get("/events?count=1000&ms=50").bytes).unwrap();
     let mut got = Vec::new();
-    while got.windows(5).filter(|window| *window == b"data:").count() < 5 {
+    let events = |got: &[u8]| got.windows(5).filter(|window| *window == b"data:").count() as u64;
+    while events(&got) < 5 {
         let mut buffer = [0; 4096];
         let length = stream.read(&mut buffer).unwrap();
         assert!(length > 0);
@@ -83,8 +84,9 @@ fn a_client_that_leaves_has_ended_the_events() {
     let [span] = &spans[..] else { panic!("{spans:#?}") };
     assert_eq!((span.end.as_str(), span.error.as_deref(), span.status), ("client_closed", None, Some(200)));
     assert_eq!((text(span, "kind"), text(span, "ended_by")), ("events", "client"));
-    // What the server wrote after the client had left is not known to it.
-    assert!((5..=8).contains(&number(span, "chunks")), "{span:?}");
+    // What the server wrote until it knew that the client had left is not known to that: two seconds of it at most.
+    let read = events(&got);
+    assert!((read..=read + 40).contains(&number(span, "chunks")), "{read} of {span:?}");
 }
 
 #[test]
@@ -122,7 +124,9 @@ fn a_long_stream_reports_in_between() {
     assert_agree(&entries, &whole);
     let [span] = &whole[..] else { panic!("{whole:#?}") };
     assert_eq!(number(span, "chunks"), 40);
-    assert!((3..=4).contains(&parts.len()), "{parts:#?}");
+    // On a slow machine it lasts longer.
+    let seconds = span.duration_us / 1e6;
+    assert!((3..=seconds as usize).contains(&parts.len()), "{parts:#?}");
     let mut begins_ns = span.start_unix_ns;
     for part in &parts {
         assert_eq!(part.name, "GET /events (open)");
@@ -135,6 +139,11 @@ fn a_long_stream_reports_in_between() {
         begins_ns = part.start_unix_ns + (part.duration_us * 1000.0) as u64;
     }
     let told: u64 = parts.iter().map(|part| number(part, "chunks")).sum();
-    assert!((25..=40).contains(&told), "{told}");
+    // An event goes out each tenth of a second, or later.
+    let untold_us = span.duration_us - parts.iter().map(|part| part.duration_us).sum::<f64>();
+    assert!(
+        (39_u64.saturating_sub((untold_us / 1e5) as u64)..=40).contains(&told),
+        "{told}: nothing twice, all but the end"
+    );
     assert!(parts.iter().map(|part| part.response_bytes).sum::<u64>() <= span.response_bytes);
 }

@@ -180,7 +180,9 @@ fn a_long_session_reports_in_between() {
     assert_eq!(number(session, "websocket.close.code"), 4001);
     assert_eq!(session.attributes["websocket.close.by"], "server");
     assert!(session.duration_us >= 4_000_000.0, "{session:?}");
-    assert!((3..=4).contains(&parts.len()), "{parts:#?}");
+    // On a slow machine it lasts longer.
+    let seconds = session.duration_us / 1e6;
+    assert!((3..=seconds as usize).contains(&parts.len()), "{parts:#?}");
     let mut begins_ns = session.start_unix_ns;
     for part in &parts {
         assert_eq!(part.name, "WEBSOCKET /feed (open)");
@@ -191,7 +193,12 @@ fn a_long_session_reports_in_between() {
         begins_ns = part.start_unix_ns + (part.duration_us * 1000.0) as u64;
     }
     let told: u64 = parts.iter().map(|part| number(part, "websocket.sent.messages")).sum();
-    assert!((25..=40).contains(&told), "{told}: nothing twice, and all but the last second");
+    // A message goes out each tenth of a second, or later.
+    let untold_us = session.duration_us - parts.iter().map(|part| part.duration_us).sum::<f64>();
+    assert!(
+        (39_u64.saturating_sub((untold_us / 1e5) as u64)..=40).contains(&told),
+        "{told}: nothing twice, all but the end"
+    );
 }
 
 #[test]

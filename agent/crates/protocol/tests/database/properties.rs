@@ -146,7 +146,7 @@ proptest! {
 
     #[test]
     fn anything_keeps_the_invariants(script in vec(any::<u8>(), 0..400)) {
-        script::run(&script);
+        script::run(&script::KINDS, &script);
     }
 
     #[test]
