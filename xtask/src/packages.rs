@@ -66,9 +66,11 @@ const OPENSSL_STATIC: Need = Need {
     sign: Sign::Header("openssl/ssl.h"),
     packages: ["libssl-dev", "openssl-devel", "openssl-dev openssl-libs-static", "openssl"],
 };
-/// Other distributions have no package of it.
-const BORINGSSL: Need =
-    Need { sign: Sign::Header("android/openssl/ssl.h"), packages: ["android-libboringssl-dev", "", "", ""] };
+/// Its other headers find each other only with a folder of theirs named. Other distributions have no package of it.
+const BORINGSSL: Need = Need {
+    sign: Sign::Header("android/openssl/is_boringssl.h"),
+    packages: ["android-libboringssl-dev", "", "", ""],
+};
 
 const POSTGRESQL: Need = Need {
     sign: Sign::ProgramBelow("initdb", "/usr/lib/postgresql"),
