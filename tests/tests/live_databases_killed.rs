@@ -12,11 +12,13 @@ use tests::probe::SpanLine;
 use tests::server::Server;
 use tests::watch::{Watch, can_run};
 
-/// A span as it must be told: its name, its end, its code, and the least and the most that came of its answer.
+/// A span as it must be told: its name, its end (or one of two), its code, and the least and the most that came of its answer.
 type Told<'a> = (&'a str, &'a str, Option<&'a str>, std::ops::Range<u64>);
 
 const KILLED_POSTGRESQL: [Told<'_>; 6] = [
-    ("COPY SELECT numbers numbers", "server_closed", None, 1_000..200_000_000),
+    // How much the driver's last read takes depends on the sockets' buffers. Of a long one not all is copied: an error may
+    // have ended the rows there.
+    ("COPY SELECT numbers numbers", "server_closed|probe_lost", None, 1_000..200_000_000),
     ("SELECT", "complete", None, 1..1000),
     // The driver reads no more than that it may send.
     ("COPY log", "complete", Some("57P01"), 10..1000),
@@ -71,14 +73,14 @@ fn ask(view: &str, driver: &str, database: &Database, encrypted: bool) -> Vec<Sp
 fn check(spans: &[SpanLine], wanted: &[Told<'_>]) {
     let code =
         |span: &SpanLine| span.attributes.get("error.type").and_then(|code| code.as_str().map(str::to_owned));
-    let found: Vec<_> = spans.iter().map(|span| (&*span.name, &*span.end, code(span))).collect();
-    let names: Vec<_> =
-        wanted.iter().map(|(name, end, code, _)| (*name, *end, code.map(str::to_owned))).collect();
+    let found: Vec<_> = spans.iter().map(|span| (&*span.name, code(span))).collect();
+    let names: Vec<_> = wanted.iter().map(|(name, _, code, _)| (*name, code.map(str::to_owned))).collect();
     assert_eq!(found, names, "{spans:#?}");
-    for (span, (_, end, code, bytes)) in spans.iter().zip(wanted) {
+    for (span, (_, ends, code, bytes)) in spans.iter().zip(wanted) {
+        assert!(ends.split('|').any(|end| end == span.end), "{span:#?}");
         assert!(bytes.contains(&span.response_bytes), "{span:#?}");
         assert!(span.request_bytes > 0, "{span:#?}");
-        assert_eq!(span.error.is_some(), *end == "server_closed" || code.is_some(), "{span:#?}");
+        assert_eq!(span.error.is_some(), span.end == "server_closed" || code.is_some(), "{span:#?}");
     }
 }
 

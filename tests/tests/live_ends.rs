@@ -11,6 +11,9 @@ use tests::server::Server;
 use tests::watch::can_run;
 
 const REQUESTS: usize = 40;
+/// What is served is told so long after its end, whether or not its caller is known by then; less what clocks and threads add.
+const TOLD_AFTER_US: f64 = 40_000.0;
+const LATE: &str = "unknown: it was not known in time which request its caller belongs to";
 
 /// The span of this kind with this target.
 fn find<'a>(spans: &'a [SpanLine], kind: &str, target: &str) -> &'a SpanLine {
@@ -24,6 +27,16 @@ fn assert_child(child: &SpanLine, parent: &SpanLine) {
         (Some(parent.span_id.as_str()), parent.trace_id.as_str()),
         "{child:#?} of {parent:#?}"
     );
+}
+
+/// Whether the caller's own request was known only after what it called was told: then the span names the caller, and no parent.
+fn is_late(served: &SpanLine, called: &SpanLine) -> bool {
+    let said = |name: &str| served.attributes.get(name).and_then(|value| value.as_str());
+    let end_us = |span: &SpanLine| span.start_unix_ns as f64 / 1000.0 + span.duration_us;
+    served.parent_id.is_none()
+        && said("stardust_probe.parent") == Some(LATE)
+        && said("stardust_probe.caller_span_id") == Some(&called.span_id)
+        && end_us(called) - end_us(served) > TOLD_AFTER_US
 }
 
 fn caller(kind: &str) -> Server {
@@ -75,11 +88,18 @@ fn what_is_served_is_the_child_of_what_is_called(#[case] kind: &str, #[case] for
     assert!(probe.wait_for_spans(3 * REQUESTS, Duration::from_secs(5)));
     let spans = probe.stop().unwrap();
     assert_eq!(spans.len(), 3 * REQUESTS);
+    let mut late = 0;
     for (outer_target, target) in &targets {
         let served = find(&spans, "server", target);
         let called = find(&spans, "client", target);
+        assert_child(called, find(&spans, "server", outer_target));
+        if is_late(served, called) {
+            late += 1;
+            continue;
+        }
         assert_child(served, called);
         assert_eq!(served.parent_kind.as_deref(), Some("connection"));
-        assert_child(called, find(&spans, "server", outer_target));
     }
+    // A machine that stops for a moment does so for all that are at it.
+    assert!(late <= REQUESTS / 4, "{late} were told without a parent");
 }
