@@ -9,6 +9,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod interrupt;
+mod kernels;
 mod packages;
 mod probe;
 mod procfs;
@@ -45,6 +46,8 @@ enum Command {
     Tidy,
     /// Feed the parsers arbitrary bytes.
     Fuzz(fuzz::Options),
+    /// Try the probe on other kernels, in an emulator.
+    Kernels(kernels::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Tidy => tidy::run(),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Kernels(options) => kernels::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

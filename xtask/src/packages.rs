@@ -71,6 +71,12 @@ const BORINGSSL: Need = Need {
     sign: Sign::Header("android/openssl/is_boringssl.h"),
     packages: ["android-libboringssl-dev", "", "", ""],
 };
+const QEMU: Need = program(
+    "qemu-system-x86_64",
+    ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86_64", "qemu-system-x86"],
+);
+const BUSYBOX: Need = program("busybox", ["busybox-static", "busybox", "busybox-static", "busybox"]);
+const CPIO: Need = program("cpio", ["cpio", "cpio", "cpio", "cpio"]);
 
 const POSTGRESQL: Need = Need {
     sign: Sign::ProgramBelow("initdb", "/usr/lib/postgresql"),
@@ -113,6 +119,8 @@ pub const TEST: &[Need] = &[
 ];
 /// To measure.
 pub const BENCH: &[Need] = &[WRK, H2LOAD, BPFTOOL, STRACE, TASKSET, OPENSSL, POSTGRESQL, REDIS];
+/// To start other kernels.
+pub const KERNELS: &[Need] = &[PYTHON, QEMU, BUSYBOX, CPIO];
 
 /// The package managers we know: program, what installs, what refreshes the lists.
 const MANAGERS: [(&str, &[&str], &[&str]); 4] = [
