@@ -117,7 +117,7 @@ __noinline int unwind(u64 frame)
 	if (!found)
 		return 0;
 	place = find_exception(found, link.frame, link.next != 0, kind, value);
-	exception = place == EXCEPTIONS_MAX ? 0 : &found->exceptions[place & (EXCEPTIONS_MAX - 1)];
+	exception = place == EXCEPTIONS_MAX ? 0 : exception_at(found, place);
 	if (exception && place & GOES_ON) {
 		/* The same, perhaps made only now. */
 		if (exception->object != value && value)

@@ -138,7 +138,11 @@ static __always_inline struct call_form form_of(u64 number)
 {
 	const struct call_form other = { CALL_OTHER, SHAPE_UNREAD };
 
-	return number < CALL_NUMBERS ? call_forms[number] : other;
+	if (number >= CALL_NUMBERS)
+		return other;
+	/* Nothing of the table is to be reached for before. */
+	barrier_var(number);
+	return call_forms[number];
 }
 
 /* An array of one segment is as good as none; one of two, a head and a body, is frequent. */

@@ -212,8 +212,10 @@ static __always_inline void glance_at(struct glance *glance, u64 id)
 /* The context of the thread by the state that it had last time. UNREADABLE: it has another state. */
 static __always_inline s64 known_context(const struct glance *glance, u64 thread)
 {
-	const u32 distance = glance->whose >> 44 & 15;
+	u32 distance = glance->whose >> 44 & 15;
 
+	/* The verifier is to see it bounded, so the compiler must not look through it. */
+	barrier_var(distance);
 	/* A state that is let go loses its context before its memory can be another's (PyThreadState_Clear). */
 	if (!glance->is_read || glance->window[0] != thread || distance >= STATE_WINDOW_WORDS)
 		return UNREADABLE;

@@ -56,9 +56,16 @@ __noinline u32 find_room(struct raised_exceptions *found)
 	return index;
 }
 
+/* A place that another function gave: the verifier is to see it bounded, so the compiler must not know what that function gives. */
+static __always_inline struct exception *exception_at(struct raised_exceptions *found, u32 place)
+{
+	barrier_var(place);
+	return &found->exceptions[place & (EXCEPTIONS_MAX - 1)];
+}
+
 static __always_inline struct exception *make_room(struct raised_exceptions *found)
 {
-	return &found->exceptions[find_room(found) & (EXCEPTIONS_MAX - 1)];
+	return exception_at(found, find_room(found));
 }
 
 static __always_inline void begin_exception(struct exception *exception, u64 kind, u64 now_ns)
@@ -103,31 +110,42 @@ __noinline u32 find_exception(const struct raised_exceptions *found, u64 frame, 
 	return best < EXCEPTIONS_MAX ? best | GOES_ON : same;
 }
 
-/* Adds an exception as it is in memory, unless it is known. `raised_ns`: when that is said to have been, 0: it is being
- * handled now. `earlier`: another one came of it.
+/* Adds an exception as it is in memory but for its frames, unless it is known; gives its place, or EXCEPTIONS_MAX. `raised_ns`:
+ * when that is said to have been, 0: it is being handled now. `earlier`: another one came of it.
  */
-__noinline int keep_one(const struct exception_layout *layout, struct raised_exceptions *found, u64 value, u64 raised_ns,
-			u32 earlier)
+__noinline u32 begin_one(const struct exception_layout *layout, struct raised_exceptions *found, u64 value, u64 raised_ns,
+			 u32 earlier)
 {
 	struct exception *exception;
 	u64 kind = 0, traceback;
+	u32 place;
 
 	if (!layout || !found || !value || !(flags_of(layout, value, &kind) & TYPE_EXCEPTION))
-		return 0;
+		return EXCEPTIONS_MAX;
 	for (u32 i = 0; i < EXCEPTIONS_MAX; i++)
 		if (i < found->head.count && found->exceptions[i].object == value)
-			return 0;
-	traceback = read_word(value + layout->exception_traceback);
-	exception = make_room(found);
+			return EXCEPTIONS_MAX;
+	place = find_room(found);
+	exception = exception_at(found, place);
 	begin_exception(exception, kind, raised_ns);
 	describe(layout, exception, value, &found->object_head);
-	keep_chain(layout, exception, traceback);
 	if (earlier) {
+		traceback = read_word(value + layout->exception_traceback);
 		exception->earlier = 1;
 		exception->left_ns = raised_ns;
 		exception->last_frame = traceback ? read_word(traceback + layout->traceback_frame) : 0;
 	}
-	return 0;
+	return place;
+}
+
+/* The same with its frames. */
+static __always_inline void keep_one(const struct exception_layout *layout, struct raised_exceptions *found, u64 value,
+				     u64 raised_ns, u32 earlier)
+{
+	const u32 place = begin_one(layout, found, value, raised_ns, earlier);
+
+	if (place < EXCEPTIONS_MAX)
+		keep_chain(layout, exception_at(found, place), read_word(value + layout->exception_traceback));
 }
 
 /* An exception was made while `object` was handled, or because of it: which of those kept that is. An address may
