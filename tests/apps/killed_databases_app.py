@@ -59,6 +59,12 @@ class PostgresqlServer:
     def wait_until_gone(self, pid):
         wait_until(lambda: self.session(pid), lambda said: said is None)
 
+    async def end(self, pid, event, terminate):
+        """Has another connection end a session, by what it is about to execute, once that waits for this."""
+        await asyncio.to_thread(self.wait_until_waiting, pid, event)
+        await terminate
+        await asyncio.to_thread(self.wait_until_gone, pid)
+
     def close(self):
         self.connection.close()
 
@@ -117,9 +123,7 @@ def killed_psycopg3_async():
 
         async def kill(victim, event):
             pid = victim.info.backend_pid
-            await asyncio.to_thread(server.wait_until_waiting, pid, event)
-            await other.execute("SELECT pg_terminate_backend(%s)", (pid,))
-            await asyncio.to_thread(server.wait_until_gone, pid)
+            await server.end(pid, event, other.execute("SELECT pg_terminate_backend(%s)", (pid,)))
 
         victim = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
         with ledger.operation("out", state):
@@ -161,9 +165,7 @@ def killed_asyncpg():
 
         async def kill(victim, event):
             pid = victim.get_server_pid()
-            await asyncio.to_thread(server.wait_until_waiting, pid, event)
-            await other.execute(f"SELECT pg_terminate_backend({pid})")
-            await asyncio.to_thread(server.wait_until_gone, pid)
+            await server.end(pid, event, other.execute(f"SELECT pg_terminate_backend({pid})"))
 
         victim, is_killed = await asyncpg.connect(**how), False
 
