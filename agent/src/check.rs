@@ -77,6 +77,8 @@ pub struct TlsFile {
     pub file: String,
     /// Where it is probed, and why there.
     pub sites: Vec<String>,
+    /// Where its connections keep the protocol that was agreed on.
+    pub agreed: String,
     /// What cannot be probed, and why.
     pub refused: Vec<String>,
 }
@@ -169,6 +171,10 @@ impl From<tls::Plan> for TlsFile {
         Self {
             file: plan.file.shown.display().to_string(),
             sites: plan.sites.iter().map(ToString::to_string).collect(),
+            agreed: match plan.fields.agreed {
+                Some(field) => format!("the protocol agreed on is kept in a connection {field}"),
+                None => "the protocol agreed on is not read here".to_owned(),
+            },
             refused: plan.refused,
         }
     }
@@ -218,10 +224,10 @@ pub fn render(report: &Report) -> String {
                 "one that is linked in without its symbols shows nothing: its connections and bytes are counted",
             );
         }
-        for TlsFile { file, sites, refused } in &target.tls {
+        for TlsFile { file, sites, agreed, refused } in &target.tls {
             line("tls", file);
             let refused = refused.iter().map(|reason| format!("not probed: {reason}"));
-            for text in sites.iter().cloned().chain(refused) {
+            for text in sites.iter().chain([agreed]).cloned().chain(refused) {
                 line("", &text);
             }
         }

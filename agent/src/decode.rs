@@ -126,6 +126,7 @@ fn tls_call<'a>(call: &TlsCall, head: &'a [u8], tail: &'a [u8]) -> Option<model:
         abi::TLS_CALL_FREE => TlsCallKind::Free,
         abi::TLS_CALL_CLOSE => TlsCallKind::Close,
         abi::TLS_CALL_CLOSE_BACK => TlsCallKind::CloseBack,
+        abi::TLS_CALL_AGREED => TlsCallKind::Agreed,
         _ => return None,
     };
     Some(model::TlsCall {

@@ -13,6 +13,7 @@ mod guard;
 mod image;
 mod kept;
 mod released;
+mod told_text;
 
 use std::fmt;
 
@@ -22,6 +23,7 @@ use thiserror::Error;
 pub use guard::guards;
 pub use image::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall};
 pub use kept::{Kept, Operand};
+pub use told_text::TextField;
 
 /// A place for a uprobe.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::fmt;
 use ebpf::abi;
 
 use crate::discover::MappedFile;
-use crate::probe_site::Site;
+use crate::probe_site::{Site, TextField};
 
 pub use behind::Behind;
 pub use plan::Planner;
@@ -57,6 +57,17 @@ pub struct Placed {
     pub site: Site,
 }
 
+/// Where a library keeps what is read of its connections, as far as that can be had: bytes behind a connection's address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// The BIO that it reads from.
+    pub bio_bytes: Option<u32>,
+    /// What was said of its end.
+    pub state_bytes: Option<u64>,
+    /// The protocol that its handshake has agreed on.
+    pub agreed: Option<TextField>,
+}
+
 /// What is done with one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -64,8 +75,23 @@ pub struct Plan {
     pub file: MappedFile,
     /// Its sites. Empty: none can be used.
     pub sites: Vec<Placed>,
+    /// Those of the library whose calls are seen there.
+    pub fields: Fields,
     /// What could not be placed, and why.
     pub refused: Vec<String>,
+}
+
+impl Fields {
+    /// As the kernel programs know it: a field that is not known is at 0, where none of these is.
+    fn library(self) -> abi::TlsLibrary {
+        let agreed = self.agreed;
+        abi::TlsLibrary {
+            bio: self.bio_bytes.unwrap_or_default(),
+            agreed: agreed.map_or(0, |field| field.at),
+            agreed_within: agreed.and_then(|field| field.within).unwrap_or_default(),
+            agreed_if_zero: agreed.is_some_and(|field| field.if_zero).into(),
+        }
+    }
 }
 
 impl Kind {
@@ -74,8 +100,8 @@ impl Kind {
         !matches!(self, Self::Handshake | Self::Shutdown(_) | Self::Free)
     }
 
-    /// As the kernel programs know it.
-    pub fn cookie(self) -> u64 {
+    /// As the kernel programs know it; `library`: the number under which they know the library.
+    pub fn cookie(self, library: u8) -> u64 {
         match self {
             Self::Read => abi::TLS_SITE_READ,
             Self::ReadEx => abi::TLS_SITE_READ_EX,
@@ -84,8 +110,8 @@ impl Kind {
             Self::WriteEx2 => abi::TLS_SITE_WRITE_EX2,
             Self::SendFile => abi::TLS_SITE_SENDFILE,
             Self::Handshake => abi::TLS_SITE_HANDSHAKE,
-            Self::Return => abi::TLS_SITE_RETURN,
-            Self::Behind(behind) => behind.cookie(),
+            Self::Return => abi::TLS_SITE_RETURN | u64::from(library) << abi::TLS_LIBRARY,
+            Self::Behind(behind) => behind.cookie(library),
             Self::Shutdown(state) => {
                 abi::TLS_SITE_SHUTDOWN | state.unwrap_or_default() << abi::TLS_SHUTDOWN_STATE
             }

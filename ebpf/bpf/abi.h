@@ -2,6 +2,7 @@
  *
  * `ebpf/src/abi.rs` says the same in Rust; `cargo xtask tidy` compares the two through the object's BTF.
  * All integers are in the host's byte order; every struct is a multiple of 8 bytes and has no hidden padding.
+ * Long because the contract stands in one place.
  */
 #ifndef STARDUST_PROBE_ABI_H
 #define STARDUST_PROBE_ABI_H
@@ -16,6 +17,7 @@ enum limit {
 	WATCHED_SLOTS = 8192,
 	SLOT_ASK_TABLE = 0x7fffffff, /* who has this slot cannot be told from it: the table knows */
 	INTERPRETERS = 256,
+	TLS_LIBRARIES = 128,
 	STATE_WINDOW_BYTES = 88, /* of a PyThreadState, read at once */
 	EXCEPTIONS_MAX = 4,
 	END_FRAMES = 32, /* kept of each end of a traceback */
@@ -119,17 +121,17 @@ enum tls_site {
 };
 
 /* The cookie of such a site, from its low end: the site in 4 bits; whether the call writes; whether its fourth argument
- * says where the length goes, which else is the result; where in a connection the BIO is that it reads from, in words
- * (6 bits); then the connection, the buffer and the fourth argument (or where the length is kept), as operands of 17 bits.
+ * says where the length goes, which else is the result; the number of the library (7 bits, see struct tls_library; those of
+ * TLS_SITE_RETURN have it there too); then the connection, the buffer and the fourth argument (or where the length is
+ * kept), as operands of 17 bits.
  */
 enum tls_behind {
 	TLS_BEHIND_WRITES = 4,
 	TLS_BEHIND_EX = 5,
-	TLS_BEHIND_BIO = 6,
-	TLS_BEHIND_BIO_BITS = 6,
-	TLS_BEHIND_OBJECT = 12,
-	TLS_BEHIND_BUFFER = 29,
-	TLS_BEHIND_MOVED = 46,
+	TLS_LIBRARY = 6,
+	TLS_BEHIND_OBJECT = 13,
+	TLS_BEHIND_BUFFER = 30,
+	TLS_BEHIND_MOVED = 47,
 	/* An operand, from its low end: a register (enum kept_register), whether the value is the word in memory there, and
 	 * what is added to the register. */
 	OPERAND_IN_MEMORY = 3,
@@ -157,6 +159,7 @@ enum tls_call_kind {
 	TLS_CALL_FREE = 3,
 	TLS_CALL_CLOSE = 4, /* it says that it sends no more, before the peer does */
 	TLS_CALL_CLOSE_BACK = 5, /* after the peer has */
+	TLS_CALL_AGREED = 6, /* none: what the handshake has agreed on is told. Followed by the protocol's name */
 };
 
 /* Why something was not recorded, or not whole. One per-CPU slot each. */
@@ -296,6 +299,14 @@ struct interpreter {
 	u16 previous; /* in a context: the pointer to the one that is returned to */
 	u32 greenlet_module; /* the number of the library that keeps each thread's current greenlet; 0: not known */
 	u32 greenlet_place; /* in what the library keeps of a thread: the pointer to the state of its greenlets */
+};
+
+/* Where a build of a TLS library keeps what is read of its connections. Offsets in bytes; 0: not known. */
+struct tls_library {
+	u32 bio; /* in a connection: the BIO that it reads from */
+	u32 agreed; /* in a connection, or in what that leads to: the address of the protocol agreed on, then its length */
+	u32 agreed_within; /* in a connection: where that is which it leads to; 0: the connection itself */
+	u32 agreed_if_zero; /* only of connections that begin with an int that is zero */
 };
 
 /* An argument of an exception: a text, a number, or anything else of the type at `kind`. */

@@ -24,6 +24,7 @@ struct contract {
 	struct exception_layout exception_layout;
 	struct probe_config probe_config;
 	struct interpreter interpreter;
+	struct tls_library tls_library;
 	enum limit limit;
 	enum record_kind record_kind;
 	enum record_flag record_flag;

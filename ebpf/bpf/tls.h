@@ -7,6 +7,7 @@
 #define STARDUST_PROBE_TLS_H
 
 #include "lib/own_stack.h"
+#include "lib/tls_agreed.h"
 #include "lib/tls_record.h"
 
 enum {
@@ -27,7 +28,8 @@ enum bio_type {
 	BIO_TYPE_SOCKET = 0x505,
 };
 
-static __always_inline void settle_pending(u64 id, const struct tls_pending *call, struct tls_session *session, s32 result)
+static __always_inline void settle_pending(u64 id, const struct tls_pending *call, struct tls_session *session, s32 result,
+					   u64 cookie)
 {
 	struct tls_part part = {
 		.id = id,
@@ -44,11 +46,12 @@ static __always_inline void settle_pending(u64 id, const struct tls_pending *cal
 		check_bytes(&part, call->length);
 	if (part.bytes && !part.buffer)
 		count(COUNTER_WITHOUT_CONTENT + CALL_SENDFILE);
+	before_first(&part, session, call->object, cookie);
 	settle_tls_call(&part, session);
 }
 
 /* A function of its own, as those that note where a call is entered: it needs much of the stack. */
-static __noinline int leave_tls_call(u64 id, s32 result)
+static __noinline int leave_tls_call(u64 id, s32 result, u64 cookie)
 {
 	struct tls_pending *pending = bpf_map_lookup_elem(&tls_threads, &id);
 	struct tls_session *session;
@@ -60,7 +63,7 @@ static __noinline int leave_tls_call(u64 id, s32 result)
 	close_tls_slot(id);
 	session = tls_session_of(pending->object, id >> 32);
 	if (session)
-		settle_pending(id, pending, session, result);
+		settle_pending(id, pending, session, result, cookie);
 	return 0;
 }
 
@@ -113,7 +116,7 @@ static __noinline u8 find_carrier(u64 object, u64 bio_at)
 	u64 bio = 0, words[2] = {};
 	u32 type = 0;
 
-	if (bpf_probe_read_user(&bio, sizeof(bio), (void *)(object + bio_at)) || !bio ||
+	if (!bio_at || bpf_probe_read_user(&bio, sizeof(bio), (void *)(object + bio_at)) || !bio ||
 	    bpf_probe_read_user(words, sizeof(words), (void *)bio))
 		return CARRIER_UNKNOWN;
 	for (s32 i = 1; i >= 0; i--) {
@@ -165,7 +168,7 @@ static __noinline u64 read_call(const struct pt_regs *registers, u64 cookie, str
 static __always_inline bool has_carrier(struct tls_session *session, u64 object, u64 cookie)
 {
 	if (unlikely(session->carrier == CARRIER_NOT_ASKED)) {
-		session->carrier = find_carrier(object, (cookie >> TLS_BEHIND_BIO) % (1 << TLS_BEHIND_BIO_BITS) * sizeof(u64));
+		session->carrier = find_carrier(object, library_of(cookie)->bio);
 		if (session->carrier == CARRIER_LIBRARY)
 			__sync_fetch_and_or(&at_hand.tls_use, TLS_MOVES_ARE_KEPT);
 	}
@@ -206,6 +209,7 @@ static __noinline int behind_tls_call(struct task_struct *task, const struct pt_
 		part.moved_ns = moved_ns > session->moved_ns ? moved_ns : session->moved_ns;
 		session->moved_ns = part.moved_ns;
 	}
+	before_first(&part, session, object, cookie);
 	settle_tls_call(&part, session);
 	return 0;
 }
@@ -324,7 +328,7 @@ static __always_inline int tls_site(struct pt_regs *registers, u64 site)
 		enter_sendfile(id, registers);
 		break;
 	case TLS_SITE_RETURN:
-		leave_tls_call(id, registers->RESULT);
+		leave_tls_call(id, registers->RESULT, site);
 		break;
 	case TLS_SITE_HANDSHAKE:
 		enter_handshake(id, registers->ARGUMENT_FIRST);

@@ -23,6 +23,8 @@ pub const WATCHED_SLOTS: u32 = 8192;
 pub const SLOT_ASK_TABLE: u32 = 0x7fff_ffff;
 /// Builds of interpreters that the programs can know, and one place for none.
 pub const INTERPRETERS: u32 = 256;
+/// Builds of TLS libraries that the programs can know, and one place for none.
+pub const TLS_LIBRARIES: u32 = 128;
 /// Of a `PyThreadState`, read at once.
 pub const STATE_WINDOW_BYTES: u32 = 88;
 
@@ -109,16 +111,14 @@ pub const TLS_SITE_GIVEN: u64 = 9;
 pub const TLS_BEHIND_WRITES: u32 = 4;
 /// `enum tls_behind`: the bit that says that the fourth argument says where the length goes.
 pub const TLS_BEHIND_EX: u32 = 5;
-/// `enum tls_behind`: where in a connection its BIO for reading is, in words.
-pub const TLS_BEHIND_BIO: u32 = 6;
-/// `enum tls_behind`: the bits of that.
-pub const TLS_BEHIND_BIO_BITS: u32 = 6;
+/// `enum tls_behind`: the number of the library (see [`TlsLibrary`]), also in the cookie of `TLS_SITE_RETURN`.
+pub const TLS_LIBRARY: u32 = 6;
 /// `enum tls_behind`: the operand of the connection.
-pub const TLS_BEHIND_OBJECT: u32 = 12;
+pub const TLS_BEHIND_OBJECT: u32 = 13;
 /// `enum tls_behind`: the operand of the buffer.
-pub const TLS_BEHIND_BUFFER: u32 = 29;
+pub const TLS_BEHIND_BUFFER: u32 = 30;
 /// `enum tls_behind`: the operand of the fourth argument, or of the length.
-pub const TLS_BEHIND_MOVED: u32 = 46;
+pub const TLS_BEHIND_MOVED: u32 = 47;
 /// `enum tls_behind`: in an operand, the bit that says that the value is the word in memory.
 pub const OPERAND_IN_MEMORY: u32 = 3;
 /// `enum tls_behind`: in an operand, what is added to the register (`KEPT_*`, the first bits).
@@ -153,6 +153,8 @@ pub const TLS_CALL_FREE: u8 = 3;
 pub const TLS_CALL_CLOSE: u8 = 4;
 /// `enum tls_call_kind`.
 pub const TLS_CALL_CLOSE_BACK: u8 = 5;
+/// `enum tls_call_kind`.
+pub const TLS_CALL_AGREED: u8 = 6;
 /// `enum record_kind`.
 pub const RECORD_EXCEPTIONS: u16 = 7;
 /// `enum record_kind`.
@@ -437,6 +439,20 @@ pub struct Interpreter {
     pub greenlet_module: u32,
     /// In what that library keeps of a thread: the pointer to the state of its greenlets.
     pub greenlet_place: u32,
+}
+
+/// Where a build of a TLS library keeps what is read of its connections. Offsets in bytes; 0: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TlsLibrary {
+    /// In a connection: the BIO that it reads from.
+    pub bio: u32,
+    /// In a connection, or in what that leads to: the address of the protocol agreed on, then its length.
+    pub agreed: u32,
+    /// In a connection: where that is which it leads to; 0: the connection itself.
+    pub agreed_within: u32,
+    /// Not 0: only of connections that begin with an `int` that is zero.
+    pub agreed_if_zero: u32,
 }
 
 /// An argument of an exception: a text, a number, or anything else.
@@ -739,6 +755,7 @@ pub const LAYOUT: &[StructLayout] = &[
             greenlet_place: u32
         }
     ),
+    layout!("tls_library", TlsLibrary { bio: u32, agreed: u32, agreed_within: u32, agreed_if_zero: u32 }),
     layout!(
         "argument",
         Argument { kind: u64, number: i64, bytes: u16, width: u8, cut: u8, is_number: u8, reserved: [u8; 3] }
@@ -844,6 +861,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("WATCHED_SLOTS", WATCHED_SLOTS as u64),
     ("SLOT_ASK_TABLE", SLOT_ASK_TABLE as u64),
     ("INTERPRETERS", INTERPRETERS as u64),
+    ("TLS_LIBRARIES", TLS_LIBRARIES as u64),
     ("STATE_WINDOW_BYTES", STATE_WINDOW_BYTES as u64),
     ("EXCEPTIONS_MAX", EXCEPTIONS_MAX as u64),
     ("END_FRAMES", END_FRAMES as u64),
@@ -892,8 +910,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_SITE_GIVEN", TLS_SITE_GIVEN),
     ("TLS_BEHIND_WRITES", TLS_BEHIND_WRITES as u64),
     ("TLS_BEHIND_EX", TLS_BEHIND_EX as u64),
-    ("TLS_BEHIND_BIO", TLS_BEHIND_BIO as u64),
-    ("TLS_BEHIND_BIO_BITS", TLS_BEHIND_BIO_BITS as u64),
+    ("TLS_LIBRARY", TLS_LIBRARY as u64),
     ("TLS_BEHIND_OBJECT", TLS_BEHIND_OBJECT as u64),
     ("TLS_BEHIND_BUFFER", TLS_BEHIND_BUFFER as u64),
     ("TLS_BEHIND_MOVED", TLS_BEHIND_MOVED as u64),
@@ -914,6 +931,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("TLS_CALL_FREE", TLS_CALL_FREE as u64),
     ("TLS_CALL_CLOSE", TLS_CALL_CLOSE as u64),
     ("TLS_CALL_CLOSE_BACK", TLS_CALL_CLOSE_BACK as u64),
+    ("TLS_CALL_AGREED", TLS_CALL_AGREED as u64),
     ("FAMILY_UNIX", FAMILY_UNIX as u64),
     ("FAMILY_INET", FAMILY_INET as u64),
     ("FAMILY_INET6", FAMILY_INET6 as u64),

@@ -80,6 +80,9 @@ pub enum LoadError {
     /// More builds of interpreters than the programs can know.
     #[error("too many different interpreters run here (at most {})", abi::INTERPRETERS - 1)]
     Interpreters,
+    /// More builds of TLS libraries than the programs can know.
+    #[error("too many different TLS libraries run here (at most {})", abi::TLS_LIBRARIES - 1)]
+    TlsLibraries,
     /// A map does not answer.
     #[error("cannot use the map {map}: {source}")]
     Map {
@@ -107,6 +110,8 @@ pub struct Kernel {
     pub(crate) user_probes: UserProbes,
     /// Those that the programs know, by their place less one.
     pub(crate) interpreters: Vec<abi::Interpreter>,
+    /// The same of TLS libraries.
+    pub(crate) tls_libraries: Vec<abi::TlsLibrary>,
     ring_bytes: u32,
     ring_secret: u64,
 }
@@ -129,6 +134,7 @@ impl Kernel {
             skeleton,
             user_probes: options.user_probes,
             interpreters: Vec::new(),
+            tls_libraries: Vec::new(),
             ring_bytes: ring_bytes(options),
             ring_secret,
         })

@@ -20,6 +20,8 @@ mod ring;
 #[cfg(feature = "kernel")]
 mod skeleton;
 #[cfg(feature = "kernel")]
+mod tls_libraries;
+#[cfg(feature = "kernel")]
 mod user_probe;
 #[cfg(feature = "kernel")]
 mod wishes;

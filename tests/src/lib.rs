@@ -11,6 +11,7 @@ pub mod clock;
 pub mod command;
 pub mod curl;
 pub mod database;
+pub mod encryption;
 pub mod failures;
 pub mod framing;
 pub mod ledger;

@@ -12,6 +12,7 @@ use rstest::rstest;
 use serde_json::Value;
 use tests::client::{Connection, Request};
 use tests::curl;
+use tests::encryption::{assert_agreed, assert_encrypted};
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::{Probe, SpanLine};
 use tests::server::{Endpoint, Server};
@@ -37,28 +38,6 @@ fn client(kind: &str, server: &Server, count: usize) -> ToldClient {
     let mut command = Venv::open().unwrap().script("tls_clients.py");
     command.args([kind, &server.endpoint.url()]).arg(server.certificate_file()).arg(count.to_string());
     ToldClient::start(command).unwrap()
-}
-
-fn attribute<'a>(span: &'a SpanLine, name: &str) -> Option<&'a str> {
-    span.attributes.get(name).and_then(Value::as_str)
-}
-
-/// Spans of a TLS connection say so; the first of each says how long the handshake took.
-fn assert_encrypted(spans: &[SpanLine], version: &str) {
-    let mut handshakes: HashMap<(&str, &str), usize> = HashMap::new();
-    for span in spans {
-        assert_eq!(
-            (span.scheme.as_str(), attribute(span, "tls.protocol.version")),
-            ("https", Some(version)),
-            "{span:?}"
-        );
-        assert!(attribute(span, "tls.cipher").is_some_and(|cipher| cipher.starts_with("TLS_")), "{span:?}");
-        let ends = (span.local.as_deref().unwrap(), span.peer.as_deref().unwrap());
-        let told = span.attributes.get("tls.handshake.duration_ns").and_then(Value::as_u64);
-        assert!(told.is_none_or(|duration_ns| (1..10_000_000_000).contains(&duration_ns)), "{span:?}");
-        *handshakes.entry(ends).or_default() += usize::from(told.is_some());
-    }
-    assert!(handshakes.values().all(|count| *count == 1), "{handshakes:?}");
 }
 
 /// A program that has the library itself, without Python's module, so that all who have it pass probes inside it.
@@ -131,6 +110,8 @@ fn a_server_that_speaks_tls_itself(#[case] kind: &str) {
     let (entries, spans) = watch.finish(0).unwrap();
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, "1.3");
+    // The client has offered nothing.
+    assert_agreed(&spans, None);
 }
 
 /// As on Linux before 6.6, which cannot put a program on several instructions at once.
@@ -158,15 +139,15 @@ fn each_site_with_a_link_of_its_own() {
 }
 
 #[rstest]
-#[case::requests("requests", "TLSv1.3")]
-#[case::requests_12("requests", "TLSv1.2")]
-#[case::urllib3("urllib3", "TLSv1.3")]
-#[case::urllib3_12("urllib3", "TLSv1.2")]
-#[case::httpx("httpx", "TLSv1.3")]
-#[case::httpx_12("httpx", "TLSv1.2")]
-#[case::aiohttp("aiohttp", "TLSv1.3")]
-#[case::aiohttp_12("aiohttp", "TLSv1.2")]
-fn a_client_of_nginx(#[case] kind: &str, #[case] version: &str) {
+#[case::requests("requests", "TLSv1.3", Some("http/1.1"))]
+#[case::requests_12("requests", "TLSv1.2", Some("http/1.1"))]
+#[case::urllib3("urllib3", "TLSv1.3", Some("http/1.1"))]
+#[case::urllib3_12("urllib3", "TLSv1.2", Some("http/1.1"))]
+#[case::httpx("httpx", "TLSv1.3", Some("http/1.1"))]
+#[case::httpx_12("httpx", "TLSv1.2", Some("http/1.1"))]
+#[case::aiohttp("aiohttp", "TLSv1.3", None)]
+#[case::aiohttp_12("aiohttp", "TLSv1.2", None)]
+fn a_client_of_nginx(#[case] kind: &str, #[case] version: &str, #[case] agreed: Option<&str>) {
     if !can_run() {
         return;
     }
@@ -179,6 +160,7 @@ fn a_client_of_nginx(#[case] kind: &str, #[case] version: &str) {
     let spans = probe.stop().unwrap();
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, version.trim_start_matches("TLSv"));
+    assert_agreed(&spans, agreed);
     let Endpoint::Tls(address) = nginx.endpoint else { panic!("nginx listens with TLS") };
     for span in &spans {
         assert_eq!((span.kind.as_str(), span.peer.as_deref()), ("client", Some(&*address.to_string())));
@@ -269,9 +251,31 @@ fn curl_with_the_library_itself(#[case] of: &str, #[case] version: &str) {
     let spans = probe.stop().unwrap();
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, version);
-    // In TLS 1.3 the server says it encrypted; gunicorn says nothing.
-    let agreed = (of == "nginx" && version == "1.2").then_some("http/1.1");
-    assert!(spans.iter().all(|span| attribute(span, "tls.next_protocol") == agreed), "{spans:?}");
+    // gunicorn says nothing.
+    assert_agreed(&spans, (of == "nginx").then_some("http/1.1"));
+}
+
+/// What a handshake of TLS 1.3 has agreed on is told at both ends: in Python's module, in the library itself.
+#[rstest]
+#[case::http1("--http1.1", Some("http/1.1"))]
+#[case::http2("--http2", Some("h2"))]
+#[case::nothing("--no-alpn", None)]
+fn both_ends_tell_what_they_agree_on(#[case] offer: &str, #[case] agreed: Option<&str>) {
+    if !can_run() {
+        return;
+    }
+    let server = start("hypercorn");
+    let mut curl = curl::start(&server, &[offer]).unwrap();
+    let probe = Probe::attach(&[curl.id(), server.pid()], &[]).unwrap();
+    let entries = curl::ask(&mut curl, &server).unwrap();
+    assert!(probe.wait_for_spans(2 * entries.len(), SPAN_LIMIT), "{}", probe.log());
+    let (calls, served): (Vec<_>, Vec<_>) =
+        probe.stop().unwrap().into_iter().partition(|span| span.kind == "client");
+    for spans in [calls, served] {
+        assert_agree(&entries, &spans);
+        assert_encrypted(&spans, "1.3");
+        assert_agreed(&spans, agreed);
+    }
 }
 
 /// HTTP/2 inside TLS, agreed on in the handshake (RFC 9113 section 3.2), seen from either end.
@@ -308,6 +312,7 @@ fn http2_inside_tls(#[case] kind: &str, #[case] of: &str, #[case] watch_client: 
     spans.retain(|span| !asks || span.kind == "server");
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, "1.3");
+    assert_agreed(&spans, Some("h2"));
     for span in &spans {
         assert_eq!((span.protocol.as_str(), span.http_version.as_deref()), ("http2", Some("2")), "{span:?}");
     }

@@ -20,6 +20,7 @@ use object::{
 use super::decode::{Code64, arguments, text};
 use super::kept::{Operand, given_field, jump_targets, kept_arguments};
 use super::released::released;
+use super::told_text::{TextField, told_text};
 use super::{NoSite, Site, Step, Why};
 
 pub use given::{CHECK_SIGNALS, GivenCall, Gives};
@@ -247,6 +248,12 @@ impl Image {
     pub fn given_field(&self, symbol: &str) -> Option<u64> {
         let address = self.address_of(symbol).ok().filter(|_| self.decodable)?;
         given_field(self.function(address)?)
+    }
+
+    /// Where its first argument keeps the text that a function tells of through its second and third, if it does nothing else.
+    pub fn told_text(&self, symbol: &str) -> Option<TextField> {
+        let address = self.address_of(symbol).ok().filter(|_| self.decodable)?;
+        told_text(self.function(address)?)
     }
 
     fn functions(&self) -> impl Iterator<Item = Code64<'_>> {

@@ -1,14 +1,12 @@
 //! A site behind a call that stands for the whole call: its arguments can still be found there.
 //!
-//! Invariant: what does not fit into a site's cookie is no such site.
+//! Invariant: the site's cookie holds all of it.
 
 use std::fmt;
 
 use ebpf::abi;
 
 use crate::probe_site::{Kept, Operand};
-
-const WORD_BYTES: u64 = 8;
 
 /// What a call moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,33 +21,23 @@ pub enum Moved {
     GivenAt(Operand),
 }
 
-/// Where the kernel program finds a call's arguments, and who moves the encrypted bytes.
+/// Where the kernel program finds a call's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Behind {
     writes: bool,
     object: Operand,
     buffer: Operand,
     moved: Moved,
-    /// Where in the connection's object its BIO for reading is, in words.
-    bio: u64,
 }
 
 impl Behind {
-    /// For a call of a function that reads or writes; `bio_bytes`: how far behind an object's address the BIO is that
-    /// it reads from. `None`: too far.
-    pub fn new(
-        writes: bool,
-        (object, buffer): (Operand, Operand),
-        moved: Moved,
-        bio_bytes: u64,
-    ) -> Option<Self> {
-        let bio = bio_bytes / WORD_BYTES;
-        let fits = bio_bytes.is_multiple_of(WORD_BYTES) && bio < 1 << abi::TLS_BEHIND_BIO_BITS;
-        fits.then_some(Self { writes, object, buffer, moved, bio })
+    /// For a call of a function that reads or writes.
+    pub fn new(writes: bool, (object, buffer): (Operand, Operand), moved: Moved) -> Self {
+        Self { writes, object, buffer, moved }
     }
 
-    /// As the kernel program knows it: `enum tls_behind` in `abi.h`.
-    pub fn cookie(self) -> u64 {
+    /// As the kernel program knows it: `enum tls_behind` in `abi.h`; `library`: the number of the library called.
+    pub fn cookie(self, library: u8) -> u64 {
         let (site, is_address, moved) = match self.moved {
             Moved::Result => (abi::TLS_SITE_BEHIND, false, 0),
             Moved::At(operand) => (abi::TLS_SITE_BEHIND, true, bits(operand)),
@@ -58,7 +46,7 @@ impl Behind {
         };
         site | u64::from(self.writes) << abi::TLS_BEHIND_WRITES
             | u64::from(is_address) << abi::TLS_BEHIND_EX
-            | self.bio << abi::TLS_BEHIND_BIO
+            | u64::from(library) << abi::TLS_LIBRARY
             | bits(self.object) << abi::TLS_BEHIND_OBJECT
             | bits(self.buffer) << abi::TLS_BEHIND_BUFFER
             | moved << abi::TLS_BEHIND_MOVED
@@ -100,21 +88,19 @@ mod tests {
         let operand = |register, added, in_memory| Operand { register, added, in_memory };
         let (object, buffer) = (operand(Kept::Rbx, 0x18, true), operand(Kept::R12, 0, false));
         let moved = operand(Kept::Rsp, -8, true);
-        let behind = Behind::new(true, (object, buffer), Moved::At(moved), 0x10).unwrap();
+        let behind = Behind::new(true, (object, buffer), Moved::At(moved));
         assert_eq!(behind.to_string(), "arguments in 0x18(%rbx), %r12, -0x8(%rsp)");
         let expected = 8
             | 1 << 4
             | 1 << 5
-            | 2 << 6
-            | (1 << 3 | 0x18 << 4) << 12
-            | 2 << 29
-            | (6 | 1 << 3 | 0x1ff8 << 4) << 46;
-        assert_eq!(behind.cookie(), expected, "{:#x}", behind.cookie());
-        let given = |moved| Behind::new(false, (object, buffer), moved, 0x10).unwrap().cookie();
-        let place = expected & !(0xfff);
+            | 127 << 6
+            | (1 << 3 | 0x18 << 4) << 13
+            | 2 << 30
+            | (6 | 1 << 3 | 0x1ff8 << 4) << 47;
+        assert_eq!(behind.cookie(127), expected, "{:#x}", behind.cookie(127));
+        let given = |moved| Behind::new(false, (object, buffer), moved).cookie(2);
+        let place = expected & !(0x1fff);
         assert_eq!(given(Moved::GivenAt(moved)), 9 | 1 << 5 | 2 << 6 | place);
         assert_eq!(given(Moved::Kept(moved)), 9 | 2 << 6 | place);
-        assert_eq!(Behind::new(false, (object, buffer), Moved::Result, 512), None);
-        assert_eq!(Behind::new(false, (object, buffer), Moved::Result, 12), None);
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::behind::Moved;
-use super::{Behind, Kind, Placed, Plan};
+use super::{Behind, Fields, Kind, Placed, Plan};
 use crate::discover::{FileId, MappedFile};
 use crate::probe_site::{CHECK_SIGNALS, CallSite, GivenCall, Gives, Image, KeptCall, NoSite, Operand, Site};
 
 /// Every function asked for.
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 14] = [
     "SSL_read",
     "SSL_write",
     "SSL_read_ex",
@@ -20,6 +20,7 @@ const FUNCTIONS: [&str; 13] = [
     "SSL_free",
     BIO,
     STATE,
+    AGREED,
     CHECK_SIGNALS,
     BORINGSSL,
 ];
@@ -33,6 +34,8 @@ const SENDS: &str = "sendfile";
 const BIO: &str = "SSL_get_rbio";
 /// It gives what was said of a connection's end.
 const STATE: &str = "SSL_get_shutdown";
+/// It tells which protocol the handshake has agreed on (`ssl/ssl_lib.c`).
+const AGREED: &str = "SSL_get0_alpn_selected";
 /// Arguments of the functions that read and write, the place for the length aside.
 const ARGUMENTS: usize = 3;
 
@@ -47,15 +50,6 @@ enum Role {
     Caller,
     /// It has the functions: the library, or a program that the library is linked into.
     Library { sites: Vec<Placed>, refused: Vec<String>, fields: Fields },
-}
-
-/// How far behind a connection's address the library keeps something, where that can be had.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Fields {
-    /// The BIO that it reads from.
-    bio_bytes: Option<u64>,
-    /// What was said of its end.
-    state_bytes: Option<u64>,
 }
 
 /// A call that reads or writes, whose arguments can be had behind it.
@@ -98,12 +92,14 @@ impl Planner {
         let fields = fields_of(roles.iter().map(|(_, role)| *role));
         let mut plans = Vec::new();
         for (file, role) in &roles {
-            let (sites, refused) = match role {
-                Role::Module { sites, kept, refused } => (shortened(sites, kept, fields), refused),
-                Role::Library { sites, refused, .. } if by_others || !by_module => (sites.clone(), refused),
+            let (sites, refused, fields) = match role {
+                Role::Module { sites, kept, refused } => (shortened(sites, kept, fields), refused, fields),
+                Role::Library { sites, refused, fields } if by_others || !by_module => {
+                    (sites.clone(), refused, *fields)
+                }
                 _ => continue,
             };
-            plans.push(Plan { file: (*file).clone(), sites, refused: refused.clone() });
+            plans.push(Plan { file: (*file).clone(), sites, fields, refused: refused.clone() });
         }
         plans
     }
@@ -119,21 +115,23 @@ fn fields_of<'a>(roles: impl Iterator<Item = &'a Role>) -> Fields {
 }
 
 /// One site behind each call instead of two about it, where that does for all that read and write.
-fn shortened(sites: &[Placed], kept: &[Kept], Fields { bio_bytes, state_bytes }: Fields) -> Vec<Placed> {
+fn shortened(sites: &[Placed], kept: &[Kept], fields: Fields) -> Vec<Placed> {
     let mut sites = sites.to_vec();
     for placed in &mut sites {
         if let Kind::Shutdown(state) = &mut placed.kind {
-            *state = state_bytes;
+            *state = fields.state_bytes;
         }
     }
-    let behind = |kept: &Kept| {
-        let behind = Behind::new(kept.writes, (kept.object, kept.buffer), kept.moved, bio_bytes?)?;
-        Some(Placed { function: kept.function, kind: Kind::Behind(behind), site: kept.site.clone() })
-    };
-    let behind: Option<Vec<_>> = kept.iter().map(behind).collect();
-    let Some(behind) = behind.filter(|behind| !behind.is_empty()) else { return sites };
+    // Without its BIO nobody knows whether a connection moves the encrypted bytes by itself.
+    if kept.is_empty() || fields.bio_bytes.is_none() {
+        return sites;
+    }
+    let behind = kept.iter().map(|kept| {
+        let behind = Behind::new(kept.writes, (kept.object, kept.buffer), kept.moved);
+        Placed { function: kept.function, kind: Kind::Behind(behind), site: kept.site.clone() }
+    });
     sites.retain(|placed| !placed.kind.moves());
-    behind.into_iter().chain(sites).collect()
+    behind.chain(sites).collect()
 }
 
 fn role(file: &MappedFile) -> Role {
@@ -145,7 +143,11 @@ fn role(file: &MappedFile) -> Role {
             let (sites, refused) = boringssl(&image);
             return Role::Library { sites, refused, fields: Fields::default() };
         }
-        let fields = Fields { bio_bytes: image.given_field(BIO), state_bytes: image.given_field(STATE) };
+        let fields = Fields {
+            bio_bytes: image.given_field(BIO).and_then(|bytes| u32::try_from(bytes).ok()),
+            state_bytes: image.given_field(STATE),
+            agreed: image.told_text(AGREED),
+        };
         let (mut sites, refused) = library(&image, fields);
         if !sites.is_empty() && image.defines(SENDFILE) {
             sites.extend(sendfile(file).into_iter().flatten());
@@ -347,7 +349,7 @@ mod tests {
     fn an_interpreter_is_probed_at_its_module_alone() {
         let plans = plan("import ssl");
         assert_eq!(plans.len(), 1, "{plans:?}");
-        let Plan { file, sites, refused } = &plans[0];
+        let Plan { file, sites, fields, refused } = &plans[0];
         assert!(file.shown.to_string_lossy().contains("_ssl."), "{file:?}");
         assert_eq!(refused, &Vec::<String>::new());
         assert!(sites.iter().all(|placed| placed.site.step == Step::Emulated), "{sites:?}");
@@ -362,6 +364,7 @@ mod tests {
             "{sites:?}"
         );
         assert_eq!((count(Kind::Return), count(Kind::Handshake)), (0, 1));
+        assert!(fields.bio_bytes.is_some() && fields.agreed.is_some(), "{fields:?}");
         let says_how = |placed: &Placed| matches!(placed.kind, Kind::Shutdown(Some(_)));
         assert!(count(Kind::Free) >= 1 && sites.iter().any(says_how), "{sites:?}");
     }
@@ -384,6 +387,7 @@ mod tests {
             assert!(kinds.contains(&wanted), "{wanted:?} in {kinds:?}");
         }
         assert!(kinds.iter().any(|(_, kind)| matches!(kind, Kind::Shutdown(Some(_)))), "{kinds:?}");
+        assert!(plans[0].fields.agreed.is_some(), "{plans:?}");
         let mut sends = plans[0].sites.iter().filter(|placed| placed.function == SENDFILE);
         assert!(sends.all(|placed| placed.site.step == Step::Emulated), "{plans:?}");
     }

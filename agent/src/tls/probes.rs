@@ -61,9 +61,16 @@ fn probe(kernel: &mut Kernel, plan: &Plan) -> Option<UserProbe> {
     for reason in &plan.refused {
         tracing::warn!("{name}: {reason}; what passes there is not seen");
     }
+    let library = match kernel.know_tls_library(&plan.fields.library()) {
+        Ok(library) => library,
+        Err(error) => {
+            tracing::warn!("{name}: TLS is not seen: {error}");
+            return None;
+        }
+    };
     // Behind two calls there may be one instruction.
     let sites: BTreeMap<u64, u64> =
-        plan.sites.iter().map(|placed| (placed.site.offset, placed.kind.cookie())).collect();
+        plan.sites.iter().map(|placed| (placed.site.offset, placed.kind.cookie(library))).collect();
     let sites: Vec<_> = sites.into_iter().map(|(offset, cookie)| UserSite { offset, cookie }).collect();
     if sites.is_empty() {
         return None;

@@ -27,7 +27,8 @@ struct tls_session {
 	u32 between[2];	/* by enum tls_call_kind: see between_frames */
 	u8 calls; /* that were told, TLS_FIRST_CALLS at most */
 	u8 whole;	/* enum wholeness */
-	u8 ignored;	/* nothing more is told */
+	u8 ignored : 1; /* nothing more is told */
+	u8 has_agreed : 1; /* clear text has passed: what the handshake has agreed on was told, if anything */
 	u8 carrier;	/* enum tls_carrier */
 };
 

@@ -60,8 +60,8 @@ fn faults(language: Language, text: &str) -> Vec<String> {
         found.push(": does not begin by saying what it is for".to_owned());
     }
     let lines = text.lines().count();
-    let reason =
-        text.lines().take_while(|line| line.starts_with("//")).any(|line| line.contains(LONG_REASON));
+    let is_on_top = |line: &&str| ["//", "/*", " *"].iter().any(|begins| line.starts_with(begins));
+    let reason = text.lines().take_while(is_on_top).any(|line| line.contains(LONG_REASON));
     if lines > LINES_MAX && !reason {
         found.push(format!(": {lines} lines, more than {LINES_MAX}, without a `{LONG_REASON}` on top"));
     }
@@ -92,7 +92,8 @@ mod tests {
     fn each_fault_is_told_with_its_place() {
         let long = format!("//! Long.\n{}", "\n".repeat(LINES_MAX));
         let excused = long.replace("//! Long.", "//! A table.\n//! Long because it is one table.");
-        let cases: [(Language, &str, &[&str]); 9] = [
+        let excused_c = format!("/* A table.\n * Long because it is one. */\n{}", "\n".repeat(LINES_MAX));
+        let cases: [(Language, &str, &[&str]); 10] = [
             (Language::Rust, "//! Good.\nfn main() {}\n", &[]),
             (Language::Rust, "fn main() {}\n", &[": does not begin by saying what it is for"]),
             (Language::Rust, "//! Good.\nlet a = 1; \n", &[":2: white space at the end"]),
@@ -101,6 +102,7 @@ mod tests {
             (Language::Rust, concat!("//! Good.\ndbg", "!(1);\n"), &[concat!(":2: dbg", "!(")]),
             (Language::Rust, &long, &[": 401 lines, more than 400, without a `Long because` on top"]),
             (Language::Rust, &excused, &[]),
+            (Language::C, &excused_c, &[]),
             (Language::C, "int a;\n\tint b;\n", &[": does not begin by saying what it is for"]),
         ];
         for (language, text, expected) in cases {

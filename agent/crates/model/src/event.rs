@@ -182,6 +182,9 @@ pub enum TlsCallKind {
     CloseBack,
     /// It gives the object up.
     Free,
+    /// None: the object is about to move its first clear text, and the payload names the protocol that the handshake has
+    /// agreed on.
+    Agreed,
 }
 
 /// A call of a TLS library. Which connection it is about shows by the calls of the same thread around it.

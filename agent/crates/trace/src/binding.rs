@@ -57,6 +57,8 @@ struct Session {
     held_bytes: usize,
     /// What was raised where an answer is to come from that will be held.
     raised: Option<Box<Exceptions>>,
+    /// The protocol that its handshake has agreed on.
+    agreed: Option<Box<str>>,
 }
 
 /// Steps of a thread that point to one connection.
@@ -148,14 +150,7 @@ impl Binding {
             self.forget(session);
             return None;
         }
-        self.make_room();
-        let known = self.sessions.entry(session).or_insert_with(|| Session {
-            pid: thread.pid,
-            from_start: kind == TlsCallKind::Handshake,
-            ..Session::default()
-        });
-        known.last_ns = at_ns;
-        let own = known.connection;
+        let own = self.known(session, (at_ns, thread), kind).connection;
         let recent = self.recent(thread, at_ns);
         let since_ns = match (entered_ns, kind) {
             (Some(entered_ns), _) => entered_ns,
@@ -250,6 +245,16 @@ impl Binding {
         self.sessions.get_mut(&session)?.raised.take()
     }
 
+    /// Keeps which protocol the handshake has agreed on until the object's connection is known.
+    pub(crate) fn hold_agreed(&mut self, session: TlsSessionId, at: (u64, Thread), protocol: &str) {
+        self.known(session, at, TlsCallKind::Agreed).agreed = Some(protocol.into());
+    }
+
+    /// Which protocol was kept.
+    pub(crate) fn take_agreed(&mut self, session: TlsSessionId) -> Option<Box<str>> {
+        self.sessions.get_mut(&session)?.agreed.take()
+    }
+
     /// What was kept.
     pub(crate) fn take_held(&mut self, session: TlsSessionId) -> Vec<Held> {
         let Some(known) = self.sessions.get_mut(&session) else { return Vec::new() };
@@ -274,6 +279,23 @@ impl Binding {
     pub(crate) fn age(&mut self, now_ns: u64, idle_ns: u64) {
         self.threads.retain(|_, recent| now_ns.saturating_sub(recent.last_ns) < idle_ns);
         self.forget_all(|session| now_ns.saturating_sub(session.last_ns) >= idle_ns);
+    }
+
+    /// The object of which a thread has made such a call.
+    fn known(
+        &mut self,
+        session: TlsSessionId,
+        (at_ns, thread): (u64, Thread),
+        kind: TlsCallKind,
+    ) -> &mut Session {
+        self.make_room();
+        let known = self.sessions.entry(session).or_insert_with(|| Session {
+            pid: thread.pid,
+            from_start: kind == TlsCallKind::Handshake,
+            ..Session::default()
+        });
+        known.last_ns = at_ns;
+        known
     }
 
     fn hint(

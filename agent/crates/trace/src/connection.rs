@@ -151,8 +151,7 @@ impl Connection {
         assembler: &mut Assembler,
         out: &mut Vec<Span>,
     ) -> bool {
-        let encryption = self.encryption.get_or_insert_default();
-        if encryption.becomes_clear() {
+        if self.encryption.get_or_insert_default().becomes_clear() {
             self.origin = if begins { Origin::Start } else { Origin::Midway };
             // Clear text is counted from its own beginning.
             if let Some(turned) = &mut self.turned {
@@ -174,12 +173,16 @@ impl Connection {
         self.encryption.is_some()
     }
 
+    /// The handshake has agreed on a protocol.
+    pub(crate) fn agreed_on(&mut self, protocol: &str) {
+        self.encryption.get_or_insert_default().agreed_on(protocol);
+    }
+
     /// Writes into spans of it what is known of its encryption.
     pub(crate) fn describe(&mut self, spans: &mut [Span]) {
-        if let Some(encryption) = &mut self.encryption {
-            for span in spans {
-                encryption.describe(span);
-            }
+        let Some(encryption) = &mut self.encryption else { return };
+        for span in spans {
+            encryption.describe(span);
         }
     }
 

@@ -148,6 +148,11 @@ impl Encryption {
         std::mem::replace(&mut self.state, State::Clear) != State::Clear
     }
 
+    /// The library has told which protocol was agreed on, which TLS 1.3 does not say in the clear.
+    pub(crate) fn agreed_on(&mut self, protocol: &str) {
+        self.protocol = Some(protocol.to_owned());
+    }
+
     /// Writes what is known into a span of the connection; the handshake's duration into the first.
     pub(crate) fn describe(&mut self, span: &mut Span) {
         span.scheme = match span.scheme {

@@ -46,9 +46,10 @@ impl Tracer {
         call: &TlsCall<'_>,
         out: &mut Vec<Span>,
     ) {
-        if matches!(call.kind, TlsCallKind::Close | TlsCallKind::CloseBack) {
-            self.tls_closes(at_ns, call, out);
-            return;
+        match call.kind {
+            TlsCallKind::Close | TlsCallKind::CloseBack => return self.tls_closes(at_ns, call, out),
+            TlsCallKind::Agreed => return self.tls_agrees((at_ns, thread), call),
+            _ => {}
         }
         let moved = call.payload.map_or(0, |payload| payload.len);
         let joined =
@@ -90,9 +91,28 @@ impl Tracer {
         connection.describe(&mut out[before..]);
     }
 
+    /// The handshake has agreed on a protocol. Its name may be any bytes; what is in use is text (the registry of RFC 7301).
+    fn tls_agrees(&mut self, at: (u64, Thread), call: &TlsCall<'_>) {
+        let name = call.payload.and_then(|payload| std::str::from_utf8(payload.head).ok());
+        let Some(name) = name.filter(|name| name.chars().all(|one| one.is_ascii_graphic())) else { return };
+        match self.binding.connection_of(call.session) {
+            Some(connection) => self.agreed_on(connection, name),
+            None => self.binding.hold_agreed(call.session, at, name),
+        }
+    }
+
+    fn agreed_on(&mut self, connection: ConnectionId, protocol: &str) {
+        if let Some(connection) = self.connections.map.get_mut(&connection) {
+            connection.agreed_on(protocol);
+        }
+    }
+
     /// What waited for its connection goes on.
     fn joined(&mut self, joined: Option<Joined>, out: &mut Vec<Span>) {
         let Some(joined) = joined else { return };
+        if let Some(protocol) = self.binding.take_agreed(joined.session) {
+            self.agreed_on(joined.connection, &protocol);
+        }
         let mut raised = self.binding.take_raised(joined.session);
         for held in self.binding.take_held(joined.session) {
             let is_answer = |raised: &mut Box<Exceptions>| {

@@ -6,7 +6,7 @@ use trace::Settings;
 use crate::conversation::{MS, Socket, World, socket};
 
 use Direction::{Received, Sent};
-use TlsCallKind::{Close, CloseBack, Handshake, Read, Write};
+use TlsCallKind::{Agreed, Close, CloseBack, Handshake, Read, Write};
 
 /// A handshake of OpenSSL 3.0: see `crates/protocol/tests/tls`.
 const TLS_1_3: &[u8] = include_bytes!("../../../protocol/tests/tls/recorded/tls_1_3_ok.bin");
@@ -112,6 +112,27 @@ fn a_request_inside_is_told_with_its_encryption() {
     assert_eq!(world.tracer.settled().map(|id| id.0).collect::<Vec<_>>(), [1]);
     world.state(&socket, TcpState::Established, TcpState::Close, 0);
     assert_eq!(world.tracer.counts().tls_unbound_connections, 0);
+}
+
+/// Both before it is known which connection the object belongs to, and after.
+#[test]
+fn what_the_handshake_agreed_on_is_told_by_the_library() {
+    let (mut world, socket, mut session) = (world(), socket(1), Session::new(9));
+    let agrees = |world: &mut World, session: u64, name: &[u8]| {
+        Session::new(session).call(world, &socket, Agreed, name);
+    };
+    agrees(&mut world, 9, b"h2");
+    accept(&mut world, &socket, &mut session);
+    request(&mut world, &socket, &mut session);
+    agrees(&mut world, 9, b"http/1.1");
+    request(&mut world, &socket, &mut session);
+    for other in [&b"\xff\xfe"[..], b"h\x02", b"h 2"] {
+        agrees(&mut world, 9, other);
+        agrees(&mut world, 8, b"another");
+    }
+    request(&mut world, &socket, &mut session);
+    let told: Vec<_> = world.spans.iter().map(|span| text(span, "tls.next_protocol")).collect();
+    assert_eq!(told, ["h2", "http/1.1", "http/1.1"].map(|name| Some(name.to_owned())));
 }
 
 #[test]
