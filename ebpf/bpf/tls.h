@@ -10,9 +10,10 @@
 #include "lib/tls_agreed.h"
 #include "lib/tls_record.h"
 
+/* No call moves more: a tebibyte. What is more is no length, but an address or an error. */
+#define TLS_BYTES_MAX (1ULL << 40)
+
 enum {
-	/* No call moves more. */
-	TLS_BYTES_MAX = 1 << 30,
 	STACK_WORDS = 16,
 };
 

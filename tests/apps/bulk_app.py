@@ -1,8 +1,10 @@
-"""Bodies larger than memory: `bulk_app.py PORT`.
+"""Bodies larger than memory: `bulk_app.py PORT [CERTIFICATE KEY]`; with these two inside TLS.
 
-GET /sent?bytes=N writes them piece by piece, GET /file?bytes=N has the kernel send them, POST /taken reads them.
+GET /sent?bytes=N writes them piece by piece, GET /once?bytes=N by one call, GET /file?bytes=N has the kernel send them,
+POST /taken reads them.
 """
 
+import ssl
 import sys
 import tempfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +24,10 @@ class Bulk(BaseHTTPRequestHandler):
         if parts.path == "/sent":
             while left:
                 left -= self.connection.send(PIECE[:left])
+            return
+        if parts.path == "/once":
+            # Zeros that are not written to take no memory.
+            self.connection.sendall(bytes(left))
             return
         with tempfile.TemporaryFile() as file:
             file.truncate(FILE_BYTES)
@@ -45,4 +51,9 @@ class Bulk(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Bulk).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Bulk)
+    if len(sys.argv) > 2:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*sys.argv[2:])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()

@@ -8,6 +8,7 @@ use rstest::rstest;
 use tests::client::{Connection, Request};
 use tests::ledger::assert_agree;
 use tests::server::Server;
+use tests::venv::Venv;
 use tests::watch::{Watch, can_run};
 
 /// More than 2³¹ and more than 2³².
@@ -40,6 +41,23 @@ fn bodies_of_gigabytes(#[case] way: &str) {
     let entry = connection.exchange_bulk(Request::get("/sent?bytes=10"), 0).unwrap();
     watch.entries.push(entry);
     assert!(watch.probe.wait_for_spans(4, LIMIT), "{:?}", watch.probe.spans());
+    let (entries, spans) = watch.finish(0).unwrap();
+    assert_agree(&entries, &spans);
+}
+
+/// Python hands all of a body to its TLS library at once.
+#[test]
+fn a_body_of_gigabytes_in_one_call_inside_tls() {
+    if !can_run() {
+        return;
+    }
+    let python = Venv::open().unwrap().program("python");
+    let mut watch = Watch::on(Server::script_tls_of(&python, "bulk_app.py").unwrap()).unwrap();
+    let mut connection = Connection::open(&watch.server.endpoint).unwrap();
+    for target in [format!("/once?bytes={LARGER}"), "/once?bytes=10".to_owned()] {
+        watch.entries.push(connection.exchange_bulk(Request::get(&target), 0).unwrap());
+    }
+    assert!(watch.probe.wait_for_spans(2, LIMIT), "{:?}", watch.probe.spans());
     let (entries, spans) = watch.finish(0).unwrap();
     assert_agree(&entries, &spans);
 }

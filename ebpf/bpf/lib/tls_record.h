@@ -72,12 +72,11 @@ struct tls_part {
 	u64 bytes;
 	u64 buffer;
 	u64 context; /* with `identity`: what the thread is running */
+	u64 left; /* where all of a call is told: what is to be looked at yet. `copied`: what was copied */
 	u32 head; /* bytes to copy from the start */
 	u32 tail; /* and from the end */
 	u32 call;
-	/* Where all of a call is told: what is left to look at, and what was copied. */
-	u32 left;
-	u32 copied;
+	u32 copied; /* see `left` */
 	bool frames; /* it is HTTP/2 */
 	bool is_even; /* see are_whole_frames */
 	bool asks_frame; /* see FLAG_ASKS_FRAME */
