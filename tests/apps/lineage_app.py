@@ -1,13 +1,15 @@
 """Apps of which each request calls another server three times, in several ways.
 
-ASGI: `asgi`, `layered` (behind middleware with tasks of its own) and `django`; WSGI: `wsgi`; run with `aiohttp PORT` or
-`tornado PORT` it serves by itself.
+ASGI: `asgi`, `layered` (behind middleware with tasks of its own) and `django`; WSGI: `wsgi`; run with `aiohttp PORT`,
+`tornado PORT` or `threads PORT` it serves by itself.
 """
 
 import asyncio
 import contextvars
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import httpx
@@ -208,8 +210,31 @@ async def serve_tornado(port):
     await asyncio.Event().wait()
 
 
+class ThreadFan(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = fan_out_and_block(dict(parse_qsl(urlsplit(self.path).query)))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class ThreadServer(ThreadingHTTPServer):
+    """A thread for each connection."""
+
+    request_queue_size = 256
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "aiohttp":
-        serve_aiohttp(int(sys.argv[2]))
+    kind, port = sys.argv[1], int(sys.argv[2])
+    if kind == "aiohttp":
+        serve_aiohttp(port)
+    elif kind == "threads":
+        ThreadServer(("127.0.0.1", port), ThreadFan).serve_forever()
     else:
-        asyncio.run(serve_tornado(int(sys.argv[2])))
+        asyncio.run(serve_tornado(port))

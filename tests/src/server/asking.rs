@@ -18,7 +18,8 @@ impl Server {
             "uvicorn_layered" => ("uvicorn", "lineage_app:layered"),
             "uvicorn_alone" => ("uvicorn", "fan_app:app"),
             "django" => ("uvicorn", "lineage_app:django"),
-            "aiohttp" | "tornado" => ("python", "lineage_app.py"),
+            "waitress" => ("waitress-serve", "lineage_app:wsgi"),
+            "aiohttp" | "tornado" | "threads" => ("python", "lineage_app.py"),
             _ => ("uvicorn", "lineage_app:asgi"),
         };
         let arguments: &[&str] = match kind {
@@ -36,6 +37,7 @@ impl Server {
                 command.args(["--timeout-keep-alive", "60", "--no-access-log", "--port", &port, app])
             }
             "python" => command.arg(apps_folder().join(app)).args([kind, &port]),
+            "waitress-serve" => command.args(["--threads", "16", "--listen", &bind, app]),
             _ => command.args(["--bind", &bind, app]),
         };
         let folder = tempfile::tempdir().context("make a folder")?;

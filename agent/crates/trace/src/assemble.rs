@@ -303,7 +303,8 @@ impl Assembler {
             self.budgets.end(&mut span, end_ns);
             let (pid, tid, identity) = (exchange.pid, span.tid, exchange.identity);
             let caller = Thread { pid, tid, identity, timing: Timing::default() };
-            let settled = self.requests.end(caller, span.start_ns, span.span_id);
+            let is_answered = exchange.response_position.is_some();
+            let settled = self.requests.end(caller, (span.start_ns, span.span_id), is_answered);
             self.note_settled(settled);
         } else {
             self.budgets.call_ends(exchange.pid, &span, end_ns);

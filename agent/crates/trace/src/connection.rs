@@ -13,6 +13,7 @@ mod frames;
 mod multiplex;
 mod opening;
 mod preface;
+mod presence;
 mod streaming;
 mod table;
 mod upgrade;
@@ -160,6 +161,7 @@ impl Connection {
         }
         self.last_ns = passage.chunk.at_ns;
         self.owner = passage.thread;
+        self.touch(passage.thread, passage.chunk.at_ns, assembler);
         self.pass_turned(passage, assembler, out)
     }
 
@@ -208,6 +210,7 @@ impl Connection {
         out: &mut Vec<Span>,
     ) -> bool {
         self.last_ns = at_ns;
+        self.touch(thread, at_ns, assembler);
         match call.outcome {
             Outcome::Bytes(payload) => {
                 self.owner = thread;

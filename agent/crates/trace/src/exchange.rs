@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     pub(crate) last_ns: u64,
     /// What began it, in its process.
     pub(crate) identity: Identity,
+    /// What read its first byte, even if that need not serve it.
+    pub(crate) read_by: Identity,
     /// A server's: its process cannot have worked for it before.
     pub(crate) begun_ns: u64,
     /// A server's: the context in which its response is sent, and when that was last seen.
@@ -69,6 +71,7 @@ impl Exchange {
             response_position: None,
             last_ns: start_ns,
             identity: thread.identity,
+            read_by: thread.identity,
             begun_ns: start_ns,
             answered: None,
             waits: None,

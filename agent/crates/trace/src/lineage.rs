@@ -13,19 +13,26 @@ mod calls;
 mod family;
 mod readers;
 mod tasks;
+mod turns;
 
 use model::{Identity, SpanId, TraceId};
 
 use crate::place::Thread;
+use ancestry::Step;
 use callers::{Callers, Nearest};
 use family::Known;
 use tasks::Tasks;
 pub(crate) use tasks::{Answer, Call, Settled, Waiting};
+use turns::{hand, reads_ahead};
 
 /// Said of calls that no open request has claimed.
 const UNCLAIMED: &str = "no open request was answered by the task that called";
 /// Said of calls of what a request has started and that goes on after it.
 const OVER: &str = "the request that its task was started for was over";
+
+const SEVERAL: &str = "several requests are open where it was made";
+const LEFT: &str = "the request that is open where it was made may just have been given up";
+const NOT_READ: &str = "no request is open on its thread";
 
 /// A request that is being served.
 #[derive(Debug, Clone)]
@@ -76,21 +83,69 @@ pub(crate) enum Kin {
 pub(crate) struct Requests {
     callers: Callers,
     tasks: Tasks,
+    /// Those of all that were read ahead of their turn.
+    ahead: usize,
 }
 
 impl Requests {
     /// A request has begun, read by `caller`.
     pub(crate) fn begin(&mut self, caller: Thread, serving: Serving) {
-        self.tasks.family(caller.pid).begin(serving.clone(), entered(caller.identity));
+        let family = self.tasks.family(caller.pid);
+        family.begin(serving.clone(), entered(caller.identity));
+        if reads_ahead(caller) {
+            family.turns.begin(caller.tid);
+            self.ahead += 1;
+        }
         self.callers.begin(caller, serving);
     }
 
     /// A request is over. Gives the calls that can belong to none that is left.
     #[must_use]
-    pub(crate) fn end(&mut self, caller: Thread, start_ns: u64, span_id: SpanId) -> Vec<Settled> {
+    pub(crate) fn end(
+        &mut self,
+        caller: Thread,
+        (start_ns, span_id): (u64, SpanId),
+        is_answered: bool,
+    ) -> Vec<Settled> {
         self.callers.end(caller, span_id);
-        let family = self.tasks.find_mut(caller.pid);
-        family.map(|family| family.end((start_ns, span_id.0))).unwrap_or_default()
+        self.ahead -= usize::from(reads_ahead(caller));
+        let Some(family) = self.tasks.find_mut(caller.pid) else { return Vec::new() };
+        if reads_ahead(caller) {
+            family.turns.end(caller.tid, is_answered);
+        }
+        family.end((start_ns, span_id.0))
+    }
+
+    /// Whether requests are open that were read ahead of their turn.
+    pub(crate) fn are_read_ahead(&self) -> bool {
+        self.ahead > 0
+    }
+
+    /// Something was done at a server's connection.
+    pub(crate) fn touch(&mut self, thread: Thread, connection: u64, at_ns: u64) {
+        if let Some(hand) = hand(thread)
+            && let Some(family) = self.tasks.find_mut(thread.pid)
+        {
+            family.turns.touch(hand, connection, at_ns);
+        }
+    }
+
+    /// A connection of a process is gone, and with it what was asked there.
+    pub(crate) fn leave(&mut self, pid: u32, at_ns: u64) {
+        if let Some(family) = self.tasks.find_mut(pid) {
+            family.turns.leave(at_ns);
+        }
+    }
+
+    /// A thread or greenlet answers a request, or goes on to. Gives what stands for it among contexts, if it has worked for
+    /// that request, which was read ahead of its turn, since `from_ns`.
+    pub(crate) fn in_turn(&mut self, reader: Thread, answerer: Thread, from_ns: u64) -> Option<u64> {
+        if self.ahead == 0 {
+            return None;
+        }
+        let by = hand(answerer)?;
+        let turns = &mut self.tasks.find_mut(answerer.pid)?.turns;
+        turns.answer(hand(reader), by, from_ns).then_some(by.0)
     }
 
     /// Whether the process serves no more than one request.
@@ -132,7 +187,15 @@ impl Requests {
         let pid = caller.pid;
         let mut later = None;
         match (caller.identity, nearest) {
+            // What does not say what it runs may be at work on all that it has read.
+            (Identity::Thread, Nearest::One(_)) if self.tasks.reads_ahead(caller) => {
+                return Kin::Unknown(SEVERAL);
+            }
+            (_, Nearest::One(_)) if self.tasks.may_be_left(pid, start_ns) => return Kin::Unknown(LEFT),
             (_, Nearest::One(serving)) => return Kin::ByThread(serving.clone()),
+            (Identity::Base(_), Nearest::None) => {
+                later = self.tasks.find(pid).map(|family| (family.step(caller, start_ns), NOT_READ));
+            }
             (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
                 match self.tasks.find(pid).map(|family| family.known((context, caller.tid), start_ns)) {
                     Some(Known::Parent(Ok(serving))) => {
@@ -152,17 +215,24 @@ impl Requests {
         }
         match (caller.identity, nearest, later) {
             (Identity::Unknown(blur), ..) => Kin::Unknown(blur.as_str()),
-            (Identity::Task(_), Nearest::None, Some(later)) => match self.tasks.wait(pid, start_ns, later) {
-                Ok(call) => Kin::Later(call),
-                Err(reason) => Kin::Unknown(reason),
-            },
-            (_, Nearest::Several, _) => Kin::Unknown("several requests are open where it was made"),
+            (Identity::Task(_), Nearest::None, Some(later)) => self.wait(pid, start_ns, later),
+            (_, Nearest::None, Some(later)) if self.tasks.may_have_turn(pid, &later.0) => {
+                self.wait(pid, start_ns, later)
+            }
+            (_, Nearest::Several, _) => Kin::Unknown(SEVERAL),
             (Identity::Greenlet(_), _, Some((_, OVER))) => Kin::Unknown(OVER),
             (Identity::Greenlet(_), ..) => {
                 self.count_unclaimed(pid);
                 Kin::Unknown("its greenlet reads no request")
             }
-            _ => Kin::Unknown("no request is open on its thread"),
+            _ => Kin::Unknown(NOT_READ),
+        }
+    }
+
+    fn wait(&mut self, pid: u32, start_ns: u64, later: (Vec<Step>, &'static str)) -> Kin {
+        match self.tasks.wait(pid, start_ns, later) {
+            Ok(call) => Kin::Later(call),
+            Err(reason) => Kin::Unknown(reason),
         }
     }
 
@@ -190,8 +260,15 @@ impl Requests {
         }
     }
 
-    /// A call of a task turned out to be no request's, as far as is known.
-    pub(crate) fn count_unclaimed(&mut self, pid: u32) {
+    /// A call that has waited turned out to be no request's, as far as is known. Of a thread nothing else would tell more.
+    pub(crate) fn miss(&mut self, pid: u32, reason: &'static str) {
+        if reason != NOT_READ {
+            self.count_unclaimed(pid);
+        }
+    }
+
+    /// A call of a task or greenlet is no request's, as far as is known.
+    fn count_unclaimed(&mut self, pid: u32) {
         if let Some(family) = self.tasks.find_mut(pid) {
             family.counts.unclaimed += 1;
         }

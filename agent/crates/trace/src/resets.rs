@@ -11,7 +11,7 @@ use model::{ConnectionId, SocketState, TcpState};
 use crate::connection::{ECONNRESET, EPIPE};
 
 /// How long a call may take to return after its socket was reset, or to read what had come before.
-const HOLD_NS: u64 = 5_000_000;
+pub(crate) const HOLD_NS: u64 = 5_000_000;
 /// Most resets held back.
 const MAX_HELD: usize = 1024;
 

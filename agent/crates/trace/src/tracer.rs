@@ -180,7 +180,11 @@ impl Tracer {
             self.talkers.insert(thread.pid);
         }
         self.connects.state((at_ns, thread), state, &mut self.assembler, out);
-        let open = self.connections.map.get(&state.connection).map_or(0, Connection::open_exchanges);
+        let connection = self.connections.map.get(&state.connection);
+        let open = connection.map_or(0, Connection::open_exchanges);
+        if let Some(connection) = connection.filter(|_| open > 0 && state.new == TcpState::Close) {
+            self.assembler.leave(connection.owner.pid, at_ns);
+        }
         if open == 0 || !self.resets.hold(at_ns, state) {
             self.settle(at_ns, state, out);
         }

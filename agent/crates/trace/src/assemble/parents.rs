@@ -119,6 +119,16 @@ impl Assembler {
         }
     }
 
+    /// Whether it matters who is at which server connection.
+    pub(crate) fn asks_who_is_where(&self) -> bool {
+        self.requests.are_read_ahead()
+    }
+
+    /// Something was done at a server connection.
+    pub(crate) fn touch(&mut self, thread: Thread, connection: u64, at_ns: u64) {
+        self.requests.touch(thread, connection, at_ns);
+    }
+
     /// A response has begun to be sent by `caller`: calls made in the same context belong to its request.
     /// One whose length is not told ahead may be streamed by a task that was made for it, after the calls.
     pub(crate) fn answer(
@@ -127,13 +137,14 @@ impl Assembler {
         (caller, is_streamed): (Thread, bool),
         at_ns: u64,
     ) {
-        let Identity::Task(context) = caller.identity else { return };
         if exchange.span.kind != SpanKind::Server
             || exchange.request_position.is_none()
             || exchange.pid != caller.pid
         {
             return;
         }
+        let in_turn = !matches!(caller.identity, Identity::Task(_));
+        let Some(context) = self.answers_in(exchange, caller) else { return };
         exchange.answered = Some((context, at_ns));
         let Span { span_id, head_sampled, start_ns, .. } = exchange.span;
         if let Some(trace_id) = self.sdks.trace_of(span_id) {
@@ -143,9 +154,23 @@ impl Assembler {
         // While its request is still being read, it cannot be told either what the task has worked for.
         let is_streamed = is_streamed || !exchange.request_done;
         let begun_ns = exchange.begun_ns;
-        let answer = Answer { serving, tid: caller.tid, is_streamed, begun_ns, at_ns };
+        let answer = Answer { serving, tid: caller.tid, is_streamed, in_turn, begun_ns, at_ns };
         let settled = self.requests.answer(caller.pid, context, answer);
         self.note_settled(settled);
+    }
+
+    /// A connection of a process is gone, whoever is at work on what came over it.
+    pub(crate) fn leave(&mut self, pid: u32, at_ns: u64) {
+        self.requests.leave(pid, at_ns);
+    }
+
+    /// The context that a response is sent in; of a thread or greenlet what stands for it, if it takes requests in turn.
+    fn answers_in(&mut self, exchange: &Exchange, caller: Thread) -> Option<u64> {
+        if let Identity::Task(context) = caller.identity {
+            return Some(context);
+        }
+        let reader = Thread { tid: exchange.span.tid, identity: exchange.read_by, ..caller };
+        self.requests.in_turn(reader, caller, exchange.begun_ns)
     }
 
     /// It has become known of calls whose they are, or that it will not: their time is that request's. Those that an SDK
@@ -174,8 +199,13 @@ impl Assembler {
 
     /// More of the response is sent.
     pub(crate) fn go_on(&mut self, exchange: &mut Exchange, caller: Thread, at_ns: u64) {
-        let Identity::Task(context) = caller.identity else { return };
-        if exchange.answered.is_some_and(|(answered, _)| answered == context) && exchange.pid == caller.pid {
+        let Some((answered, from_ns)) = exchange.answered else { return };
+        let context = match caller.identity {
+            Identity::Task(context) => Some(context),
+            _ => self.requests.in_turn(caller, caller, from_ns),
+        };
+        if context == Some(answered) && exchange.pid == caller.pid {
+            let context = answered;
             exchange.answered = Some((context, at_ns));
             let span_id = exchange.span.span_id;
             let settled = self.requests.go_on(caller.pid, context, span_id, at_ns);
@@ -241,7 +271,7 @@ impl Assembler {
                     }
                 }
                 Err(reason) => {
-                    self.requests.count_unclaimed(span.process.pid);
+                    self.requests.miss(span.process.pid, reason);
                     span.attributes.push(unknown_parent(reason));
                 }
             }

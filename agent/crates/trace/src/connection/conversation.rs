@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use model::{Address, Direction, End, Exceptions, Span, TcpState};
+use model::{Address, Direction, End, Exceptions, Span, SpanKind, TcpState};
 use protocol::database::System;
 
 use super::Passage;
@@ -36,6 +36,9 @@ pub(crate) trait Conversation: fmt::Debug + Send {
 
     /// Reports what has passed of exchanges that go on, of each once in a period. Called from time to time.
     fn progress(&mut self, _now_ns: u64, _period_ns: u64, _assembler: &mut Assembler, _out: &mut Vec<Span>) {}
+
+    /// Whether the process is asked here, or asks.
+    fn kind(&self) -> SpanKind;
 
     /// Exchanges that have begun and not ended.
     fn open_exchanges(&self) -> usize;

@@ -5,7 +5,7 @@ mod batch;
 
 use std::collections::VecDeque;
 
-use model::{Direction, End, Fault, Origin, Protocol, Span, TcpState};
+use model::{Direction, End, Fault, Origin, Protocol, Span, SpanKind, TcpState};
 use protocol::database::{EndBy, First as Seen, Kind, LetGo, Looks, Options, Parser, Part, Sender};
 
 use super::Passage;
@@ -274,6 +274,10 @@ impl Conversation for Database {
             let last_ns = asked.exchange.last_ns;
             asked.finish(end, last_ns, assembler, out);
         }
+    }
+
+    fn kind(&self) -> SpanKind {
+        self.place.kind
     }
 
     fn open_exchanges(&self) -> usize {

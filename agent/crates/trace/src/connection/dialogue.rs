@@ -171,6 +171,7 @@ impl Dialogue {
                     assembler.open_handed_on(place, reader, &head, number, (start_ns, position));
                 exchange.touch(head_end_ns);
                 exchange.begun_ns = head_end_ns;
+                exchange.read_by = first.identity;
                 // A head whose end was missed is told when something else is seen: by then it may have been answered.
                 if position < unseen_before {
                     self.open_request = None;
@@ -317,6 +318,10 @@ impl Conversation for Dialogue {
 
     fn progress(&mut self, now_ns: u64, period_ns: u64, assembler: &mut Assembler, out: &mut Vec<Span>) {
         self.report(now_ns, period_ns, assembler, out);
+    }
+
+    fn kind(&self) -> SpanKind {
+        self.place.kind
     }
 
     fn open_exchanges(&self) -> usize {

@@ -231,6 +231,10 @@ impl Conversation for FastCgi {
         }
     }
 
+    fn kind(&self) -> SpanKind {
+        self.place.kind
+    }
+
     fn open_exchanges(&self) -> usize {
         self.open.len()
     }

@@ -193,6 +193,10 @@ impl Conversation for Multiplex {
         self.streams.abandon(end, assembler, out);
     }
 
+    fn kind(&self) -> SpanKind {
+        self.streams.place.kind
+    }
+
     fn open_exchanges(&self) -> usize {
         self.streams.open.len()
     }

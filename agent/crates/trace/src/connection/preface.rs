@@ -79,6 +79,10 @@ impl Conversation for Preface {
 
     fn abandon(&mut self, _end: End, _assembler: &mut Assembler, _out: &mut Vec<Span>) {}
 
+    fn kind(&self) -> SpanKind {
+        self.place.kind
+    }
+
     fn open_exchanges(&self) -> usize {
         0
     }

@@ -264,6 +264,10 @@ impl Conversation for Session {
         true
     }
 
+    fn kind(&self) -> SpanKind {
+        self.place.kind
+    }
+
     fn open_exchanges(&self) -> usize {
         usize::from(!matches!(self.state, State::Over))
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::Request;
+use super::turns::Hand;
 
 /// Most copies of one process that are remembered, and addresses.
 const MAX_COPIES: usize = 65_536;
@@ -29,6 +30,13 @@ pub(super) struct Step {
     pub(super) context: ContextId,
     pub(super) tid: u32,
     pub(super) at_ns: u64,
+}
+
+impl Step {
+    /// What did it, if that was a thread or a greenlet.
+    pub(super) fn hand(&self) -> Hand {
+        (self.context.address, self.tid)
+    }
 }
 
 /// How a context came about.

@@ -13,7 +13,9 @@ use super::ancestry::{Ancestry, ContextId, Step};
 use super::calls::{Calls, Parent, WAIT_NS};
 use super::readers::Readers;
 use super::tasks::{Answer, Call, Settled, Waiting};
+use super::turns::{Turns, hand};
 use super::{CopyCounts, OVER, Request, Serving, UNCLAIMED};
+use crate::place::Thread;
 
 /// Most contexts of one process that are remembered, and requests of one context.
 const MAX_CONTEXTS: usize = 16_384;
@@ -43,6 +45,7 @@ pub(super) struct Family {
     /// Until when its answers are taken to come in contexts that were made for them.
     late_until_ns: u64,
     pub(super) counts: CopyCounts,
+    pub(super) turns: Turns,
 }
 
 /// A request that is open.
@@ -196,6 +199,12 @@ impl Family {
         Known::Later(steps, UNCLAIMED)
     }
 
+    /// What a thread does, as if in a context of its own.
+    pub(super) fn step(&self, caller: Thread, at_ns: u64) -> Vec<Step> {
+        let step = |(address, tid)| Step { context: self.ancestry.now_at(address), tid, at_ns };
+        hand(caller).map(step).into_iter().collect()
+    }
+
     /// The request whose a context was at that moment.
     fn owner_of(&self, step: Step) -> Option<Parent> {
         let answered = self.contexts.get(&step.context).and_then(|context| {
@@ -225,7 +234,7 @@ impl Family {
     }
 
     pub(super) fn answer(&mut self, address: u64, answer: Answer) -> Vec<Settled> {
-        let Answer { serving, tid, is_streamed, begun_ns, at_ns } = answer;
+        let Answer { serving, tid, is_streamed, in_turn, begun_ns, at_ns } = answer;
         let Some(context) = self.ancestry.at(address, at_ns) else { return Vec::new() };
         if self.contexts.len() >= MAX_CONTEXTS && !self.contexts.contains_key(&context) {
             return Vec::new();
@@ -240,7 +249,7 @@ impl Family {
             self.readers.answered(context, serving.request());
         }
         self.ancestry.serves(context);
-        let is_sure = self.ancestry.is_sure(context, begun_ns);
+        let is_sure = in_turn || self.ancestry.is_sure(context, begun_ns);
         let mut from_ns = if is_streamed && !is_sure { at_ns } else { begun_ns };
         let quiet_until_ns = self.quiet.remove(&context).unwrap_or(0);
         let entry = self.contexts.entry(context).or_default();
@@ -302,6 +311,7 @@ impl Family {
             && self.quiet.is_empty()
             && self.calls.len() == 0
             && self.seen_since_ns.is_none()
+            && self.turns.is_empty()
     }
 
     /// Gives up on calls that have waited too long, and forgets what is old.

@@ -10,6 +10,7 @@ use super::calls::WAIT_NS;
 use super::family::Family;
 use super::{CopyCounts, Serving, UNCLAIMED};
 use crate::app::AppIndex;
+use crate::place::Thread;
 use crate::sdk::SdkSpan;
 
 /// Most calls that wait.
@@ -46,6 +47,8 @@ pub(crate) struct Answer {
     pub(crate) tid: u32,
     /// What sends it may have been made for that.
     pub(crate) is_streamed: bool,
+    /// A thread or greenlet sends it that has worked for nothing else since `begun_ns`.
+    pub(crate) in_turn: bool,
     /// The task cannot have worked for the request before.
     pub(crate) begun_ns: u64,
     /// When the response's first byte was sent.
@@ -80,6 +83,22 @@ impl Tasks {
 
     pub(super) fn find_mut(&mut self, pid: u32) -> Option<&mut Family> {
         self.processes.get_mut(&pid)
+    }
+
+    /// Whether a thread has read requests ahead of their turn.
+    pub(super) fn reads_ahead(&self, thread: Thread) -> bool {
+        self.find(thread.pid).is_some_and(|family| family.turns.are_read_by(thread.tid))
+    }
+
+    /// Whether requests of a process that are open may have been left.
+    pub(super) fn may_be_left(&self, pid: u32, at_ns: u64) -> bool {
+        self.find(pid).is_some_and(|family| family.turns.may_be_left(at_ns))
+    }
+
+    /// Whether what did one of these steps may be at work on a request that was read ahead.
+    pub(super) fn may_have_turn(&self, pid: u32, steps: &[Step]) -> bool {
+        let may_have = |family: &Family| steps.iter().any(|step| family.turns.may_have(step.hand()));
+        self.find(pid).is_some_and(may_have)
     }
 
     /// A call has begun that is to wait until one of these contexts is a request's.

@@ -33,4 +33,5 @@ mod speed;
 mod streaming;
 mod tasks;
 mod tasks_at_random;
+mod turns_at_random;
 mod websocket;
