@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ebpf::UntilDetached;
+
 use crate::check;
 use crate::cli::{self, Invocation, Task};
 use crate::config::Config;
@@ -14,6 +16,7 @@ use crate::watch;
 /// Carries out a task to its end.
 pub fn run(invocation: Invocation) -> Result<(), Failure> {
     let config = invocation.config;
+    let _last = UntilDetached;
     match invocation.task {
         Task::Print(text) => cli::print(&text),
         Task::Check { pid, json } => check_host(&config, pid, json),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use ebpf::UntilDetached;
 use model::{Books, Process};
 use report::Exporter;
 use tokio::runtime::Runtime;
@@ -107,8 +108,10 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
         // The receiver is gone only if the probe is being stopped at once.
         let _ = tell.send(Remains { ended, tally, recording });
     });
-    spawned.map_err(|error| Failure::io("cannot start the pipeline", &error))?;
+    let thread = spawned.map_err(|error| Failure::io("cannot start the pipeline", &error))?;
     let remains = runtime.block_on(serve(config, &outputs, signals, &stop, told))?;
+    // It has the last probes. What it had to say is known, a panic too.
+    drop(thread.join());
     let (exporters, failure) = (outputs.exporters(), outputs.failure());
     runtime.block_on(outputs.close());
     summarise(&remains.tally, &exporters);
@@ -163,6 +166,7 @@ async fn serve(
         let Ok(mut signals) = Signals::new() else { return };
         signals.recv().await;
         // The kernel takes everything away that hangs on this process.
+        drop(UntilDetached);
         std::process::exit(STOPPED_AT_ONCE);
     });
     let remains = timeout(STOP_LIMIT, told).await;

@@ -40,6 +40,6 @@ pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 #[cfg(feature = "kernel")]
 pub use ring::Ring;
 #[cfg(feature = "kernel")]
-pub use user_probe::{UserProbe, UserProgram, UserSite};
+pub use user_probe::{UntilDetached, UserProbe, UserProgram, UserSite};
 #[cfg(feature = "kernel")]
 pub use wishes::FrameBegin;

@@ -3,7 +3,8 @@
 //! Invariant: a probe is where it was put or nowhere; it goes when its handle goes, and nobody waits for that.
 
 use std::path::Path;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
@@ -32,6 +33,26 @@ pub struct UserSite {
 /// Enough to close a link.
 const DETACH_STACK_BYTES: usize = 64 << 10;
 
+/// The threads that take links off.
+static DETACHING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Dropped, it waits until all probes that were dropped before have been taken off. A thread that is killed while it takes one
+/// off, as all are at the end of their process, leaves the breakpoints where they are for good, in each process
+/// (`get_user_pages_remote` gives up for it, and `uprobe_unregister_nosync` then says "leaking uprobe", kernel/events/uprobes.c).
+#[derive(Debug)]
+pub struct UntilDetached;
+
+impl Drop for UntilDetached {
+    fn drop(&mut self) {
+        loop {
+            let thread = DETACHING.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(thread) = thread else { return };
+            // It has nothing to say, and cannot panic.
+            drop(thread.join());
+        }
+    }
+}
+
 /// A program in place; dropped, it is taken off again.
 #[derive(Debug)]
 pub struct UserProbe {
@@ -47,12 +68,14 @@ impl UserProbe {
 impl Drop for UserProbe {
     /// The instruction is what it was at once, but then the kernel waits until nobody can be in the program any more
     /// (`uprobe_unregister_sync`, kernel/events/uprobes.c): a tenth of a second on a busy machine. One after the other, the
-    /// last one would go on being hit meanwhile. The process does not end before all of them have.
+    /// last one would go on being hit meanwhile. See [`UntilDetached`] for the end of the process.
     fn drop(&mut self) {
+        let mut detaching = DETACHING.lock().unwrap_or_else(PoisonError::into_inner);
+        detaching.retain(|thread| !thread.is_finished());
         for link in self.links.drain(..) {
             let detach = thread::Builder::new().name("detach".into()).stack_size(DETACH_STACK_BYTES);
             // Without a thread it is dropped here.
-            drop(detach.spawn(move || drop(link)));
+            detaching.extend(detach.spawn(move || drop(link)));
         }
     }
 }

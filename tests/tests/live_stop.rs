@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,46 @@ fn nothing_is_left_and_the_target_is_as_before(#[case] signal: Signal, #[case] c
     assert_eq!(answers(&server), answers_before);
     assert_eq!(maps(worker), maps_before, "nothing was mapped into the target");
     assert_eq!(server.processes.children(), [worker]);
+}
+
+/// How many bytes of the code of a process are not those of its files.
+fn breakpoints(pid: u32) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let differ = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let &[range, "r-xp", offset, _, _, path] = &words[..] else { return 0 };
+        let Ok(file) = std::fs::read(path) else { return 0 };
+        let (from, to) = range.split_once('-').unwrap();
+        let mut code = vec![0; (number(to) - number(from)) as usize];
+        memory.read_exact_at(&mut code, number(from)).unwrap();
+        let written = &file[number(offset) as usize..];
+        written.iter().zip(&code).filter(|(one, other)| one != other).count()
+    };
+    maps.lines().map(differ).sum()
+}
+
+/// Those of a library are in every process that has it, and would be hit for ever.
+#[rstest]
+#[case::terminated(Signal::SIGTERM)]
+#[case::killed(Signal::SIGKILL)]
+fn no_breakpoint_stays(#[case] signal: Signal) {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
+    assert_eq!(breakpoints(server.pid()), 0);
+    for _ in 0..5 {
+        let mut command = probe(&["--pid", &server.pid().to_string(), "--format", "json"]).unwrap();
+        command.env("STARDUST_PROBE_PYTHON_ERRORS", "always");
+        let mut running = Running::start(command).unwrap();
+        running.wait_for_line("attached", ATTACH_LIMIT).unwrap();
+        assert_ne!(breakpoints(server.pid()), 0);
+        running.signal(signal).unwrap();
+        running.wait(STOP_LIMIT).unwrap();
+        assert_eq!(breakpoints(server.pid()), 0);
+    }
 }
 
 #[test]
