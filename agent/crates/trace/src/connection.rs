@@ -165,29 +165,6 @@ impl Connection {
         self.pass_turned(passage, assembler, out)
     }
 
-    /// Nothing more can be learned from encrypted bytes of it. True once.
-    pub(crate) fn settles(&mut self) -> bool {
-        self.encryption.as_mut().is_some_and(|encryption| encryption.settles())
-    }
-
-    /// Whether encrypted bytes have passed.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.encryption.is_some()
-    }
-
-    /// The handshake has agreed on a protocol.
-    pub(crate) fn agreed_on(&mut self, protocol: &str) {
-        self.encryption.get_or_insert_default().agreed_on(protocol);
-    }
-
-    /// Writes into spans of it what is known of its encryption.
-    pub(crate) fn describe(&mut self, spans: &mut [Span]) {
-        let Some(encryption) = &mut self.encryption else { return };
-        for span in spans {
-            encryption.describe(span);
-        }
-    }
-
     /// Where the connection is.
     pub(crate) fn place(&self, kind: SpanKind) -> Place {
         Place {

@@ -7,6 +7,8 @@ use model::{Direction, SocketCall, Span};
 use protocol::Chunk;
 use protocol::tls::{Alert, CipherSuite, Part, Reader, Version, begins_record};
 
+use super::Connection;
+
 /// Socket calls after which a connection without clear text is let go.
 const MAX_CALLS: u32 = 256;
 /// Content types of records (RFC 8446 section 5.1).
@@ -176,6 +178,31 @@ impl Encryption {
         if let (Some(begun_ns), Some(done_ns), false) = (self.begun_ns, self.done_ns, self.duration_told) {
             self.duration_told = true;
             span.set("tls.handshake.duration_ns", done_ns.saturating_sub(begun_ns).cast_signed());
+        }
+    }
+}
+
+impl Connection {
+    /// Nothing more can be learned from encrypted bytes of it. True once.
+    pub(crate) fn settles(&mut self) -> bool {
+        self.encryption.as_mut().is_some_and(|encryption| encryption.settles())
+    }
+
+    /// Whether encrypted bytes have passed.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encryption.is_some()
+    }
+
+    /// The handshake has agreed on a protocol.
+    pub(crate) fn agreed_on(&mut self, protocol: &str) {
+        self.encryption.get_or_insert_default().agreed_on(protocol);
+    }
+
+    /// Writes into spans of it what is known of its encryption.
+    pub(crate) fn describe(&mut self, spans: &mut [Span]) {
+        let Some(encryption) = &mut self.encryption else { return };
+        for span in spans {
+            encryption.describe(span);
         }
     }
 }
