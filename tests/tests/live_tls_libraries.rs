@@ -1,16 +1,19 @@
-//! Where TLS libraries are found: in the mounts of the process that has them, and whenever it loads them.
+//! Where TLS libraries are found: in the mounts of the process that has them, and whenever it loads them; an old one too.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::process::Command;
 use std::time::Duration;
 
+use rstest::rstest;
 use tests::caller::Caller;
 use tests::curl;
+use tests::encryption::{assert_agreed, assert_encrypted};
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::Probe;
 use tests::process::POLL;
 use tests::server::{Endpoint, Server};
+use tests::told_client::ToldClient;
 use tests::venv::Venv;
 use tests::watch::can_run;
 
@@ -98,4 +101,29 @@ sys.stdin.readline()
     spans.retain(|span| span.target.as_deref() != Some("/items/0"));
     assert_agree(&entries, &spans);
     assert!(spans.iter().all(|span| span.scheme == "https"), "{spans:?}");
+}
+
+/// OpenSSL 1.1, as a wheel brings it along, called by nobody's module. It keeps what was agreed on apart from the connection.
+#[rstest]
+#[case::offers(Some("http/1.1"))]
+#[case::offers_nothing(None)]
+fn openssl_1_1(#[case] protocol: Option<&str>) {
+    if !can_run() {
+        return;
+    }
+    let venv = Venv::open().unwrap();
+    let libraries = venv.package("psycopg2-binary==2.9.5").unwrap().join("psycopg2_binary.libs");
+    let app = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
+    let nginx = Server::nginx_tls(&app.endpoint, "TLSv1.3").unwrap();
+    let mut command = venv.script("tls_ctypes.py");
+    command.arg(libraries).args([&nginx.endpoint.to_string(), "20"]).args(protocol);
+    let mut client = ToldClient::start(command).unwrap();
+    let probe = Probe::attach(&[client.pid()], &[]).unwrap();
+    let entries = client.run().unwrap();
+    assert_eq!(entries.len(), 20);
+    assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
+    let spans = probe.stop().unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
+    assert_agreed(&spans, protocol);
 }

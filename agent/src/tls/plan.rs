@@ -146,7 +146,8 @@ fn role(file: &MappedFile) -> Role {
         let fields = Fields {
             bio_bytes: image.given_field(BIO).and_then(|bytes| u32::try_from(bytes).ok()),
             state_bytes: image.given_field(STATE),
-            agreed: image.told_text(AGREED),
+            // To the kernel programs 0 stands for none.
+            agreed: image.told_text(AGREED).filter(|field| field.at > 0 && field.within != Some(0)),
         };
         let (mut sites, refused) = library(&image, fields);
         if !sites.is_empty() && image.defines(SENDFILE) {
