@@ -56,10 +56,9 @@ impl TraceId {
     /// 32 lower-case hex digits.
     pub fn from_u128(id: u128) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = id
-            .to_be_bytes()
-            .map(|byte| [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
-        Self(digits.as_flattened().iter().collect::<String>().into())
+        let digits =
+            id.to_be_bytes().map(|byte| [byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]));
+        Self(str::from_utf8(digits.as_flattened()).expect("digits are ASCII").into())
     }
 }
 

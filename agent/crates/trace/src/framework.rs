@@ -84,15 +84,15 @@ impl Frameworks {
 
 /// What rules say of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Found {
-    Rule(String),
+enum Found<'a> {
+    Rule(Cow<'a, str>),
     /// None matches.
     Nothing,
     /// It cannot be told.
     Unsure,
 }
 
-fn find(routes: &Routes, asked: Asked<'_>) -> Found {
+fn find<'a>(routes: &'a Routes, asked: Asked<'_>) -> Found<'a> {
     let path = percent_decode(asked.path);
     let is_odd = |c: char| c.is_control() || c == '\u{fffd}';
     if asked.path.len() > MAX_PATH_BYTES || path.contains(is_odd) {
@@ -107,7 +107,7 @@ fn find(routes: &Routes, asked: Asked<'_>) -> Found {
 }
 
 /// Django's: `URLResolver.resolve`.
-fn first(rules: &[Rule], before: &str, asked: Asked<'_>, depth: usize) -> Found {
+fn first<'a>(rules: &'a [Rule], before: &str, asked: Asked<'_>, depth: usize) -> Found<'a> {
     if depth >= MAX_DEPTH {
         return Found::Unsure;
     }
@@ -130,7 +130,7 @@ fn first(rules: &[Rule], before: &str, asked: Asked<'_>, depth: usize) -> Found 
             _ => match whole(&rule.pieces, asked.path) {
                 Fit::No => {}
                 Fit::Maybe => return Found::Unsure,
-                Fit::Yes => return Found::Rule(join(before, &rule.template).into_owned()),
+                Fit::Yes => return Found::Rule(join(before, &rule.template)),
             },
         }
     }
@@ -138,7 +138,7 @@ fn first(rules: &[Rule], before: &str, asked: Asked<'_>, depth: usize) -> Found 
 }
 
 /// Starlette's: `Router.app`.
-fn first_of_method(rules: &[Rule], before: &str, asked: Asked<'_>, depth: usize) -> Found {
+fn first_of_method<'a>(rules: &'a [Rule], before: &str, asked: Asked<'_>, depth: usize) -> Found<'a> {
     if depth >= MAX_DEPTH {
         return Found::Unsure;
     }
@@ -165,21 +165,21 @@ fn first_of_method(rules: &[Rule], before: &str, asked: Asked<'_>, depth: usize)
             Fit::No => {}
             Fit::Maybe => return Found::Unsure,
             Fit::Yes if asked.socket || is_for(rule, asked.method) => {
-                return Found::Rule(join(before, &rule.template).into_owned());
+                return Found::Rule(join(before, &rule.template));
             }
             Fit::Yes => {
                 of_path.get_or_insert(rule);
             }
         }
     }
-    of_path.map_or(Found::Nothing, |rule| Found::Rule(join(before, &rule.template).into_owned()))
+    of_path.map_or(Found::Nothing, |rule| Found::Rule(join(before, &rule.template)))
 }
 
 fn is_for(rule: &Rule, method: &str) -> bool {
     rule.methods.as_ref().is_none_or(|methods| methods.iter().any(|known| known == method))
 }
 
-fn join<'a>(before: &'a str, template: &'a str) -> Cow<'a, str> {
+fn join<'a>(before: &str, template: &'a str) -> Cow<'a, str> {
     if before.is_empty() { template.into() } else { format!("{before}{template}").into() }
 }
 

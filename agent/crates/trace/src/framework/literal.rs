@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use model::{Piece, Rule, Target};
 
-use super::pieces::{Fit, whole};
+use super::pieces::{Fit, Unsure, whole};
 use super::{Asked, Found, is_for};
 
 /// Weights of converters (`werkzeug/routing/converters.py`).
@@ -28,49 +28,61 @@ struct Weight {
     weights: Vec<i64>,
 }
 
+/// A rule that matches.
+struct Match<'a> {
+    rule: &'a Rule,
+    /// Only by one slash more than the path has: it is redirected there.
+    by_slash: bool,
+}
+
 /// The rule that comes first of those that match.
-pub(super) fn most_literal(rules: &[Rule], asked: Asked<'_>) -> Found {
+pub(super) fn most_literal<'a>(rules: &'a [Rule], asked: Asked<'_>) -> Found<'a> {
     // Slashes in a row are merged, by a redirect; what asks for a WebSocket is for other rules.
     if asked.path.contains("//") || asked.socket {
         return Found::Unsure;
     }
-    let with_slash = format!("{}/", asked.path);
-    let without_slash = asked.path.strip_suffix('/');
-    let mut best: Option<(&Rule, Vec<Part<'_>>, bool)> = None;
+    let mut best: Option<Match<'_>> = None;
     for rule in rules.iter().filter(|rule| is_for(rule, asked.method)) {
-        let fits = |path: &str| whole(&rule.pieces, path);
-        let is_branch = rule.template.ends_with('/');
-        let (fit, is_served) = match (fits(asked.path), is_branch) {
-            (Fit::No, true) => (fits(&with_slash), rule.target == Target::Endpoint),
-            (Fit::No, false) if rule.target == Target::LenientEndpoint => {
-                (without_slash.map_or(Fit::No, fits), true)
-            }
-            (fit, _) => (fit, false),
+        let found = match fit(rule, asked.path) {
+            Ok(None) => continue,
+            Ok(Some(found)) => found,
+            Err(Unsure) => return Found::Unsure,
         };
-        // By one slash less or more it is either a redirect or served in an order of its own.
-        let by_slash = fits(asked.path) == Fit::No;
-        match fit {
-            Fit::No => continue,
-            Fit::Maybe => return Found::Unsure,
-            Fit::Yes if by_slash && !(is_branch && is_served) => return Found::Unsure,
-            Fit::Yes => {}
-        }
-        let parts = parts(rule);
         best = match best.take() {
-            None => Some((rule, parts, by_slash)),
-            Some((other, others, other_by_slash)) => match compare(&parts, &others) {
-                Ordering::Less => Some((rule, parts, by_slash)),
-                Ordering::Greater => Some((other, others, other_by_slash)),
-                Ordering::Equal if other.template == rule.template => Some((other, others, other_by_slash)),
+            None => Some(found),
+            Some(other) => match compare(&parts(rule), &parts(other.rule)) {
+                Ordering::Less => Some(found),
+                Ordering::Greater => Some(other),
+                Ordering::Equal if other.rule.template == rule.template => Some(other),
                 Ordering::Equal => return Found::Unsure,
             },
         };
     }
     match best {
         None => Found::Nothing,
-        // It is redirected.
-        Some((_, _, true)) => Found::Unsure,
-        Some((rule, _, false)) => Found::Rule(rule.template.clone()),
+        Some(Match { by_slash: true, .. }) => Found::Unsure,
+        Some(Match { rule, by_slash: false }) => Found::Rule(rule.template.as_str().into()),
+    }
+}
+
+fn fit<'a>(rule: &'a Rule, path: &str) -> Result<Option<Match<'a>>, Unsure> {
+    match whole(&rule.pieces, path) {
+        Fit::Yes => return Ok(Some(Match { rule, by_slash: false })),
+        Fit::Maybe => return Err(Unsure),
+        Fit::No => {}
+    }
+    // By one slash less or more it is either a redirect or served in an order of its own.
+    let is_branch = rule.template.ends_with('/');
+    let fit = if is_branch {
+        whole(&rule.pieces, &format!("{path}/"))
+    } else {
+        let without_slash = path.strip_suffix('/').filter(|_| rule.target == Target::LenientEndpoint);
+        without_slash.map_or(Fit::No, |path| whole(&rule.pieces, path))
+    };
+    match fit {
+        Fit::No => Ok(None),
+        Fit::Yes if is_branch && rule.target == Target::Endpoint => Ok(Some(Match { rule, by_slash: true })),
+        Fit::Yes | Fit::Maybe => Err(Unsure),
     }
 }
 

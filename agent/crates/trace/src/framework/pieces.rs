@@ -22,9 +22,9 @@ pub(super) struct Unsure;
 /// Whether all of the path fits all of the pieces.
 pub(super) fn whole(pieces: &[Piece], path: &str) -> Fit {
     // What is not known may be anything: if the rest does not fit even so, it does not.
-    let mut walk = Walk { steps: 0, ends: Vec::new(), to_the_end: true };
+    let mut walk = Walk { steps: 0, ends: Ends::Whole { found: false } };
     match (walk.go(pieces, path), pieces.contains(&Piece::Unknown)) {
-        (Ok(()), _) if walk.ends.is_empty() => Fit::No,
+        (Ok(()), _) if !walk.is_through() => Fit::No,
         (Ok(()), false) => Fit::Yes,
         (Ok(()), true) | (Err(Unsure), _) => Fit::Maybe,
     }
@@ -32,9 +32,8 @@ pub(super) fn whole(pieces: &[Piece], path: &str) -> Fit {
 
 /// What may be left of the path behind all of the pieces.
 pub(super) fn prefixes<'a>(pieces: &[Piece], path: &'a str) -> Result<Vec<&'a str>, Unsure> {
-    let mut walk = Walk { steps: 0, ends: Vec::new(), to_the_end: false };
-    walk.go(pieces, path)?;
-    let mut ends = walk.ends;
+    let mut ends = Vec::new();
+    Walk { steps: 0, ends: Ends::Beginnings(&mut ends) }.go(pieces, path)?;
     if pieces.contains(&Piece::Unknown) && !ends.is_empty() {
         return Err(Unsure);
     }
@@ -43,23 +42,34 @@ pub(super) fn prefixes<'a>(pieces: &[Piece], path: &'a str) -> Result<Vec<&'a st
     Ok(ends)
 }
 
-struct Walk<'a> {
-    steps: usize,
-    /// What is left where the pieces are at their end.
-    ends: Vec<&'a str>,
-    /// Nothing may be left.
-    to_the_end: bool,
+/// What is looked for.
+enum Ends<'a, 'b> {
+    /// Whether nothing is left where the pieces are at their end.
+    Whole { found: bool },
+    /// All that may be left there.
+    Beginnings(&'b mut Vec<&'a str>),
 }
 
-impl<'a> Walk<'a> {
+struct Walk<'a, 'b> {
+    steps: usize,
+    ends: Ends<'a, 'b>,
+}
+
+impl<'a> Walk<'a, '_> {
+    /// There is nothing more to be found.
+    const fn is_through(&self) -> bool {
+        matches!(self.ends, Ends::Whole { found: true })
+    }
+
     fn go(&mut self, pieces: &[Piece], path: &'a str) -> Result<(), Unsure> {
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return Err(Unsure);
         }
         let Some((piece, rest)) = pieces.split_first() else {
-            if !self.to_the_end || path.is_empty() {
-                self.ends.push(path);
+            match &mut self.ends {
+                Ends::Whole { found } => *found |= path.is_empty(),
+                Ends::Beginnings(ends) => ends.push(path),
             }
             return Ok(());
         };
@@ -67,15 +77,13 @@ impl<'a> Walk<'a> {
             return path.strip_prefix(text.as_str()).map_or(Ok(()), |path| self.go(rest, path));
         }
         // A last piece takes all there is; else each length that it may have is tried.
-        if self.to_the_end && rest.is_empty() {
-            if lengths(piece, path)?.any(|length| length == path.len()) {
-                self.ends.push("");
-            }
+        if let (Ends::Whole { found }, []) = (&mut self.ends, rest) {
+            *found |= lengths(piece, path)?.any(|length| length == path.len());
             return Ok(());
         }
         for length in lengths(piece, path)? {
             self.go(rest, &path[length..])?;
-            if self.to_the_end && !self.ends.is_empty() {
+            if self.is_through() {
                 break;
             }
         }

@@ -24,7 +24,7 @@ fn ask(routes: &Routes, request: &str) -> String {
     let (method, path) = request.split_once(' ').unwrap();
     let (method, socket) = if method == "SOCKET" { ("GET", true) } else { (method, false) };
     match find(routes, Asked { method, path, socket }) {
-        Found::Rule(template) => template,
+        Found::Rule(template) => template.into_owned(),
         Found::Nothing => "nothing".to_owned(),
         Found::Unsure => "unsure".to_owned(),
     }
