@@ -109,6 +109,16 @@ static __always_inline bool is_through(const struct sock *sk)
 	return BPF_CORE_READ_BITFIELD(sk, sk_shutdown) == SHUTDOWN_BOTH;
 }
 
+/* Whether the process has no way to such a socket any more: it closes it, and does not only shut it down, after which it may
+ * read what has come before.
+ */
+static __always_inline bool is_let_off(struct task_struct *task)
+{
+	const u64 call = running_call(task);
+
+	return call != NO_NUMBER && call != NR_SHUTDOWN && call != NR_IO_URING_ENTER;
+}
+
 /* include/trace/events/sock.h, since 4.16. Runs in the process for connect and close, anywhere else for packets. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
@@ -116,7 +126,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	struct connection *connection = 0;
 	struct socket_state *state;
 	struct file *file;
-	bool opens = false;
+	bool opens = false, is_over = false;
 	u64 inode, id;
 	u32 tgid;
 
@@ -165,6 +175,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if ((new == STATE_FIN_WAIT1 || new == STATE_LAST_ACK) && is_through(sk)) {
 		connection->ignored = WISH_IGNORE;
 		new = STATE_CLOSE;
+		is_over = true;
 	}
 	state = reserve(sizeof(*state));
 	if (!state)
@@ -181,6 +192,11 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		opens ? read_identity(id, thread_pointer(bpf_get_current_task_btf()), &state->context_or_sent) : 0;
 	state->reserved = 0;
 	submit(&state->header);
+	/* Here and now: the packets that it is destroyed with may come in on another CPU, which would take the slot into its
+	 * cache.
+	 */
+	if (is_over && is_let_off(bpf_get_current_task_btf()))
+		give_slot_back(sk);
 	return 0;
 }
 

@@ -329,22 +329,29 @@ static __always_inline struct connection *open_connection(struct sock *sk, u64 i
 	return connection;
 }
 
+/* Nothing more is to be told of the socket. False: it has no slot. */
+static __always_inline bool give_slot_back(struct sock *sk)
+{
+	struct connection_slot *slot = find_slot(sk);
+	u64 *place;
+
+	if (!slot)
+		return false;
+	place = told_at(number_of(sk));
+	last_free_slot = (*place & (CONNECTION_SLOTS - 1)) + 1;
+	*place = 0;
+	__builtin_memset(&slot->connection, 0, sizeof(slot->connection));
+	slot->owner = 0;
+	return true;
+}
+
 /* The socket is gone. */
 static __always_inline void forget_connection(struct sock *sk)
 {
-	struct connection_slot *slot = find_slot(sk);
 	u64 address = (u64)sk;
-	u64 *place;
 
-	if (slot) {
-		place = told_at(number_of(sk));
-		last_free_slot = (*place & (CONNECTION_SLOTS - 1)) + 1;
-		*place = 0;
-		__builtin_memset(&slot->connection, 0, sizeof(slot->connection));
-		slot->owner = 0;
-	} else if (are_slots_used() && tcp_in_storage && bpf_sk_storage_get(&connections, sk, 0, 0)) {
+	if (!give_slot_back(sk) && are_slots_used() && tcp_in_storage && bpf_sk_storage_get(&connections, sk, 0, 0))
 		__sync_fetch_and_sub(&tcp_in_storage, 1);
-	}
 	/* Socket storage is freed by the kernel. */
 	if (!config.use_socket_storage)
 		bpf_map_delete_elem(&connections_by_address, &address);
@@ -368,7 +375,7 @@ static __always_inline bool is_ignored(struct connection *connection, bool is_da
 	const u32 round = at_hand.wish_round;
 	u8 *wish;
 
-	if (connection->wish_round != round) {
+	if (unlikely(connection->wish_round != round)) {
 		connection->wish_round = round;
 		wish = bpf_map_lookup_elem(&wishes, &connection->id);
 		if (wish) {

@@ -7,7 +7,7 @@
 #ifndef STARDUST_PROBE_OWN_STACK_H
 #define STARDUST_PROBE_OWN_STACK_H
 
-#include "filter.h"
+#include "kernel.h"
 
 /* Programs that share one are attached and called alike: the kernel insists. */
 #define NO_PROGRAM(name)                                                                                               \
@@ -23,10 +23,10 @@ NO_PROGRAM(no_program_of_states);
 NO_PROGRAM(no_program_of_user_code);
 NO_PROGRAM(no_program_of_many_sites);
 
-/* The agent has a number: the verifier takes the call out again. */
+/* There are always tasks: a constant when the program is loaded, so that the verifier takes the call out again. */
 #define ON_KERNEL_STACK(context, programs)                                                                             \
 	do {                                                                                                           \
-		if (!config.own_tgid)                                                                                  \
+		if (!bpf_core_type_exists(struct task_struct))                                                         \
 			bpf_tail_call(context, &programs, 0);                                                          \
 	} while (0)
 

@@ -297,7 +297,8 @@ __noinline u64 find_identity(u64 id, u64 thread, s64 context)
 	return not_entered(kind, index, known->base, id, thread, context);
 
 unreadable:
-	count(COUNTER_IDENTITY_UNREADABLE);
+	/* Not by a call, for which the stack has no room. */
+	count_many(COUNTER_IDENTITY_UNREADABLE, 1);
 	return (u64)IDENTITY_UNREADABLE << IDENTITY_SHIFT;
 }
 

@@ -21,6 +21,9 @@ enum task_flag {
 	PF_IO_WORKER = 0x10, /* include/linux/sched.h */
 };
 
+/* No system call's. */
+#define NO_NUMBER (~0ULL)
+
 #if defined(__TARGET_ARCH_x86)
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -79,6 +82,7 @@ enum syscall_number {
 	NR_RECVFROM = 45,
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
+	NR_SHUTDOWN = 48,
 	NR_SPLICE = 275,
 	NR_RECVMMSG = 299,
 	NR_SENDMMSG = 307,
@@ -134,6 +138,7 @@ enum syscall_number {
 	NR_SPLICE = 76,
 	NR_SENDTO = 206,
 	NR_RECVFROM = 207,
+	NR_SHUTDOWN = 210,
 	NR_SENDMSG = 211,
 	NR_RECVMSG = 212,
 	NR_RECVMMSG = 243,
@@ -191,14 +196,23 @@ static __always_inline bool no_arguments(struct arguments *arguments)
 	return false;
 }
 
+/* Gives the number of the task's running system call, or NO_NUMBER where it cannot be told. */
+static __always_inline u64 running_call(struct task_struct *task)
+{
+	if (task->flags & PF_IO_WORKER || is_compat_call(task) ||
+	    !bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return NO_NUMBER;
+	return user_registers(task)->REGISTER_NUMBER;
+}
+
 /* False: no system call of this process is running that the program could read. */
 static __always_inline bool read_arguments(struct task_struct *task, struct arguments *arguments)
 {
 	const struct pt_regs *regs;
 
-	if (task->flags & PF_IO_WORKER)
+	if (unlikely(task->flags & PF_IO_WORKER))
 		return no_arguments(arguments);
-	if (is_compat_call(task)) {
+	if (unlikely(is_compat_call(task))) {
 		count(COUNTER_COMPAT_CALL);
 		return no_arguments(arguments);
 	}

@@ -83,12 +83,12 @@ static __always_inline int look_at_call(struct task_struct *task, struct sock *s
 	bool has_arguments, ran_on;
 	u64 added_up_at, inode = 0;
 
-	if (result < 0 && is_passing(result)) {
+	if (unlikely(result < 0) && is_passing(result)) {
 		if (result == -EAGAIN && direction == DIRECTION_SENT)
 			note_refused(sk);
 		return 0;
 	}
-	if (result > 0 && is_let_go(sk)) {
+	if (result > 0 && unlikely(is_let_go(sk))) {
 		note_socket_call(id, direction);
 		count(COUNTER_IGNORED_CALLS);
 		return 0;

@@ -81,19 +81,25 @@ static __always_inline u64 last_move(u32 tid, u32 direction)
 	return moves->tid == tid ? moves->at_ns[direction & 1] : 0;
 }
 
-static __always_inline void note_socket_call(u64 id, u32 direction)
+/* A function of its own: where there is no TLS, nobody need carry it along. */
+__noinline int note_beneath_tls(u64 id, u32 direction)
 {
 	struct tls_pending *pending;
 
-	if (likely(!at_hand.tls_use))
-		return;
 	if (at_hand.tls_use & TLS_MOVES_ARE_KEPT)
 		keep_move(id, direction);
 	if (!(at_hand.tls_use & TLS_CALLS_ARE_ENTERED) || likely(!tls_slots[(u32)id % TLS_SLOTS]))
-		return;
+		return 0;
 	pending = bpf_map_lookup_elem(&tls_threads, &id);
 	if (pending && pending->is_open)
 		pending->moved_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+static __always_inline void note_socket_call(u64 id, u32 direction)
+{
+	if (unlikely(at_hand.tls_use))
+		note_beneath_tls(id, direction);
 }
 
 #endif
