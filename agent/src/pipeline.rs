@@ -286,7 +286,7 @@ impl Pipeline {
     fn report(&mut self) {
         self.intake.spans += self.spans.len() as u64;
         self.is_unflushed |= !self.spans.is_empty();
-        for span in self.spans.drain(..) {
+        for span in self.spans.drain(..).map(Arc::new) {
             if let Some(news) = &mut self.news
                 && has_failed_here(&span)
             {

@@ -10,15 +10,15 @@ use crate::frame::Recording;
 
 /// Keeps every span.
 #[derive(Default)]
-struct Keeper(Mutex<Vec<Span>>);
+struct Keeper(Mutex<Vec<Arc<Span>>>);
 
 impl Exporter for Keeper {
     fn name(&self) -> &'static str {
         "keeper"
     }
 
-    fn record(&self, span: &Span) {
-        self.0.lock().push(span.clone());
+    fn record(&self, span: &Arc<Span>) {
+        self.0.lock().push(Arc::clone(span));
     }
 
     fn process_started(&self, _: &Arc<Process>) {}
@@ -32,7 +32,7 @@ impl Exporter for Keeper {
 }
 
 /// The spans of a recording whose wall clock is off by `step_ns(n)` from its n-th record on.
-fn replay(name: &str, step_ns: impl Fn(i64) -> i64) -> Vec<Span> {
+fn replay(name: &str, step_ns: impl Fn(i64) -> i64) -> Vec<Arc<Span>> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(name);
     let mut recording = Recording::open(&file).unwrap();
     let keeper = Arc::new(Keeper::default());
@@ -103,7 +103,7 @@ fn what_has_failed_here() {
     ];
     let any = replay("gunicorn_gthread.events", |_| 0).remove(0);
     for (kind, end, status, code, want) in table {
-        let mut span = Span { kind, end, status, ..any.clone() };
+        let mut span = Span { kind, end, status, ..Span::clone(&any) };
         if let Some(code) = code {
             span.set("error.type", code);
         }

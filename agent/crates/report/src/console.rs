@@ -107,7 +107,7 @@ impl Exporter for Console {
         "console"
     }
 
-    fn record(&self, span: &Span) {
+    fn record(&self, span: &Arc<Span>) {
         self.queue.record(span);
     }
 

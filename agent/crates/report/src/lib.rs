@@ -20,8 +20,8 @@ use model::{Books, Load, Process, Span};
 pub trait Exporter: Send + Sync {
     /// Its name in logs and books.
     fn name(&self) -> &'static str;
-    /// Takes a finished span. Spans whose `sampled` is false are counted, but not sent one by one.
-    fn record(&self, span: &Span);
+    /// Takes a finished span, which it may keep. Spans whose `sampled` is false are counted, but not sent one by one.
+    fn record(&self, span: &Arc<Span>);
     /// What was taken may go on its way: nothing more comes for some milliseconds.
     fn flush(&self) {}
     /// A watched process is known (again).

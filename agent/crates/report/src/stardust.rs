@@ -111,7 +111,7 @@ impl Exporter for Stardust {
         "stardust"
     }
 
-    fn record(&self, span: &Span) {
+    fn record(&self, span: &Arc<Span>) {
         self.ledger.record(span);
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: `record` holds the lock for a push and a count only, and never waits for the writer's output.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<Span>,
+    waiting: Vec<Arc<Span>>,
     /// What waits is to be written.
     is_due: bool,
     summary: Summary,
@@ -55,7 +56,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) enum Work {
     /// Write these.
-    Spans(Vec<Span>),
+    Spans(Vec<Arc<Span>>),
     /// There will be no more.
     Summary(Summary, Books),
 }
@@ -96,26 +97,18 @@ impl Queue {
         self.state.lock().books.clone()
     }
 
-    pub(super) fn record(&self, span: &Span) {
-        // Before the lock: it allocates.
-        let copy = (span.sampled && !self.output_closed()).then(|| span.clone());
+    pub(super) fn record(&self, span: &Arc<Span>) {
         let mut state = self.state.lock();
         state.books.seen += 1;
         state.summary.count(span);
-        let Some(copy) = copy else {
-            if span.sampled {
-                state.books.drop_spans(DropReason::OutputClosed, 1);
-            } else {
-                state.books.sampled_out += 1;
-            }
-            return;
-        };
-        if state.phase != Phase::Open || self.output_closed() {
+        if !span.sampled {
+            state.books.sampled_out += 1;
+        } else if state.phase != Phase::Open || self.output_closed() {
             state.books.drop_spans(DropReason::OutputClosed, 1);
         } else if state.waiting.len() >= self.capacity {
             state.books.drop_spans(DropReason::QueueFull, 1);
         } else {
-            state.waiting.push(copy);
+            state.waiting.push(Arc::clone(span));
             if state.waiting.len() == BATCH_SPANS.min(self.capacity) {
                 state.is_due = true;
                 self.to_writer.notify_one();
@@ -136,7 +129,7 @@ impl Queue {
     }
 
     /// Waits for work. `spare`: an empty list to fill next.
-    pub(super) fn next(&self, spare: Vec<Span>) -> Work {
+    pub(super) fn next(&self, spare: Vec<Arc<Span>>) -> Work {
         let mut state = self.state.lock();
         while (!state.is_due || state.waiting.is_empty()) && state.phase == Phase::Open {
             self.to_writer.wait(&mut state);

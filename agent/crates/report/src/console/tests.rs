@@ -82,9 +82,9 @@ fn json_has_only_spans_on_stdout_and_the_summary_elsewhere() {
     let outputs = Outputs { spans: Box::new(spans.clone()), summary: Box::new(summary.clone()) };
     let (console, task) = open(settings(Format::Json), outputs).unwrap();
     for _ in 0..3 {
-        console.record(&server());
+        console.record(&server().into());
     }
-    console.record(&unsampled());
+    console.record(&unsampled().into());
     console.flush();
     wait_until(|| console.books().reported == 3);
     assert_eq!(spans.text().lines().count(), 3, "lines are out before the end");
@@ -106,7 +106,7 @@ fn the_table_starts_at_once_and_ends_with_the_summary() {
     let outputs = Outputs { spans: Box::new(spans.clone()), summary: Box::new(summary.clone()) };
     let (console, task) = open(settings(Format::Table), outputs).unwrap();
     wait_until(|| spans.text().starts_with("START"));
-    console.record(&server());
+    console.record(&server().into());
     assert!(task.close(PATIENCE));
     let text = spans.text();
     let starts: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
@@ -119,11 +119,11 @@ fn a_blocked_output_drops_and_counts_but_never_waits() {
     let (output, has_entered, tell) = gate();
     let outputs = Outputs { spans: Box::new(output), summary: Box::new(Memory::default()) };
     let (console, task) = open(Settings { queue_spans: 4, ..settings(Format::Json) }, outputs).unwrap();
-    console.record(&server());
+    console.record(&server().into());
     console.flush();
     has_entered.recv_timeout(PATIENCE).unwrap();
     for _ in 0..10 {
-        console.record(&server());
+        console.record(&server().into());
     }
     let books = console.books();
     assert_eq!((books.seen, books.reported), (11, 0));
@@ -136,7 +136,7 @@ fn a_blocked_output_drops_and_counts_but_never_waits() {
 
     tell.send(Ok(())).unwrap();
     drop(tell);
-    console.record(&server());
+    console.record(&server().into());
     assert_eq!(console.books().in_flight(), 0);
     assert_eq!(console.books().reported, 0, "settled books stay");
 }
@@ -147,21 +147,21 @@ fn a_closed_output_is_noticed_and_counted() {
     let summary = Memory::default();
     let outputs = Outputs { spans: Box::new(output), summary: Box::new(summary.clone()) };
     let (console, task) = open(settings(Format::Json), outputs).unwrap();
-    console.record(&server());
+    console.record(&server().into());
     console.flush();
     has_entered.recv_timeout(PATIENCE).unwrap();
     tell.send(Ok(())).unwrap();
     wait_until(|| console.books().reported == 1);
     assert!(!console.output_closed());
 
-    console.record(&server());
+    console.record(&server().into());
     console.flush();
     has_entered.recv_timeout(PATIENCE).unwrap();
-    console.record(&server());
+    console.record(&server().into());
     tell.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
     wait_until(|| console.output_closed() && console.books().in_flight() == 0);
-    console.record(&server());
-    console.record(&unsampled());
+    console.record(&server().into());
+    console.record(&unsampled().into());
     assert!(task.close(PATIENCE));
     let books = console.books();
     assert_eq!((books.seen, books.reported, books.sampled_out), (5, 1, 1));
@@ -174,7 +174,7 @@ fn an_output_that_would_block_is_tried_again() {
     let (output, has_entered, tell) = gate();
     let outputs = Outputs { spans: Box::new(output), summary: Box::new(Memory::default()) };
     let (console, task) = open(settings(Format::Json), outputs).unwrap();
-    console.record(&server());
+    console.record(&server().into());
     console.flush();
     for result in [Err(io::ErrorKind::WouldBlock.into()), Err(io::ErrorKind::Interrupted.into()), Ok(())] {
         has_entered.recv_timeout(PATIENCE).unwrap();
@@ -191,7 +191,7 @@ fn many_threads_lose_nothing() {
     let (console, task) = open(settings(Format::Json), outputs).unwrap();
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..2000).for_each(|_| console.record(&server())));
+            scope.spawn(|| (0..2000).for_each(|_| console.record(&server().into())));
         }
     });
     assert!(task.close(PATIENCE));

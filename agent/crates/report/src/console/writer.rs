@@ -70,7 +70,7 @@ impl Writer {
         }
     }
 
-    fn write_spans(&mut self, spans: &[Span]) {
+    fn write_spans(&mut self, spans: &[Arc<Span>]) {
         if let Some(table) = &mut self.table {
             table.resize((self.columns)());
         }

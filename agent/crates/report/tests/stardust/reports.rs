@@ -35,9 +35,9 @@ async fn a_period_s_figures_are_one_report() {
         rig.hit(&shop);
     }
     for _ in 0..3 {
-        rig.stardust.record(&failed(&shop, "/b/c/d"));
+        rig.stardust.record(&failed(&shop, "/b/c/d").into());
     }
-    rig.stardust.record(&Span { sampled: false, ..span(&shop, "/quiet") });
+    rig.stardust.record(&Span { sampled: false, ..span(&shop, "/quiet") }.into());
     let report = stand.wait_nth(REPORT, 1).await;
     assert_eq!(report.header("content-type"), "application/x-gzip");
     assert_eq!(report.header("accept-encoding"), "gzip");
@@ -101,7 +101,7 @@ async fn counts_wait_for_a_server_that_is_away() {
         ..settings(&[&stand.url])
     });
     for _ in 0..7 {
-        rig.stardust.record(&failed(&process(11), "/a"));
+        rig.stardust.record(&failed(&process(11), "/a").into());
     }
     let first = stand.wait_nth(REPORT, 1).await;
     assert_eq!(samples(first.builder("/a").expect("figures")), (0, 7));
@@ -137,7 +137,7 @@ async fn excluded_names_are_not_sent_until_they_are_cleared() {
     stand.wait_nth(REPORT, 1).await;
     until("reported", || rig.stardust.books().reported == 1).await;
     rig.hit(&shop);
-    rig.stardust.record(&span(&shop, "/b"));
+    rig.stardust.record(&span(&shop, "/b").into());
     let second = stand.wait_nth(REPORT, 2).await;
     assert_eq!((second.total("/a"), second.total("/b")), (0, 1));
     until("reported", || rig.stardust.books().reported == 2).await;

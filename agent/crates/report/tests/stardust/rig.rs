@@ -71,7 +71,7 @@ impl Rig {
 
     /// Records a good span of `/a`.
     pub fn hit(&self, process: &Arc<Process>) {
-        self.stardust.record(&span(process, "/a"));
+        self.stardust.record(&span(process, "/a").into());
     }
 
     /// Stops it and gives its books.
