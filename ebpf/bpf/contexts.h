@@ -44,7 +44,7 @@ static __always_inline int tell_copy(u64 context)
 SEC("uprobe")
 int context_given(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	return tell_copy(registers->RESULT);
 }
 
@@ -52,7 +52,7 @@ int context_given(struct pt_regs *registers)
 SEC("uprobe")
 int greenlet_made(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	return tell_copy(registers->ARGUMENT_SECOND);
 }
 
@@ -60,7 +60,7 @@ int greenlet_made(struct pt_regs *registers)
 SEC("uprobe")
 int context_passed(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	return tell_copy(registers->ARGUMENT_FIRST);
 }
 

@@ -151,7 +151,7 @@ __noinline int unwind(u64 frame)
 SEC("uprobe")
 int exception_left_frame(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	return unwind(registers->ARGUMENT_FIRST);
 }
 
@@ -159,7 +159,7 @@ int exception_left_frame(struct pt_regs *registers)
 SEC("uprobe")
 int exception_left_another(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	return unwind(0);
 }
 
@@ -173,7 +173,7 @@ int exception_asked_for(struct pt_regs *registers)
 	struct raised_exceptions *found;
 	u64 state;
 
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	if (!layout)
 		return 0;
 	__sync_fetch_and_add(&layout->asked, 1);

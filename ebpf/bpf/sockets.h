@@ -22,7 +22,7 @@ LOOK(look_at_untyped_send, DIRECTION_SENT, SLOT_SEND, false)
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(tp_recv, struct sock *sk, int result, int flags)
 {
-	ON_KERNEL_STACK(ctx, no_program_of_calls);
+	ON_KERNEL_STACK(ctx);
 	if (flags & BESIDE_THE_STREAM)
 		return 0;
 	return record_socket_call(sk, result, look_at_receive, SLOT_RECEIVE);
@@ -31,7 +31,7 @@ int BPF_PROG(tp_recv, struct sock *sk, int result, int flags)
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(tp_send, struct sock *sk, int result, int flags)
 {
-	ON_KERNEL_STACK(ctx, no_program_of_calls);
+	ON_KERNEL_STACK(ctx);
 	if (flags & MSG_OOB)
 		return 0;
 	return record_socket_call(sk, result, look_at_send, SLOT_SEND);
@@ -130,7 +130,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	u64 inode, id;
 	u32 tgid;
 
-	ON_KERNEL_STACK(ctx, no_program_of_states);
+	ON_KERNEL_STACK(ctx);
 	switch (new) {
 	case STATE_SYN_SENT:
 		tgid = bpf_get_current_pid_tgid() >> 32;

@@ -346,7 +346,7 @@ static __always_inline int tls_site(struct pt_regs *registers, u64 site)
 SEC("uprobe")
 int user_tls_multi(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_many_sites);
+	ON_KERNEL_STACK(registers);
 	return tls_site(registers, bpf_get_attach_cookie(registers));
 }
 
@@ -354,7 +354,7 @@ int user_tls_multi(struct pt_regs *registers)
 SEC("uprobe")
 int user_tls_single(struct pt_regs *registers)
 {
-	ON_KERNEL_STACK(registers, no_program_of_user_code);
+	ON_KERNEL_STACK(registers);
 	return tls_site(registers, bpf_get_attach_cookie(registers));
 }
 

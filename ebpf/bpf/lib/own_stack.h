@@ -9,25 +9,15 @@
 
 #include "kernel.h"
 
-/* Programs that share one are attached and called alike: the kernel insists. */
-#define NO_PROGRAM(name)                                                                                               \
-	struct {                                                                                                       \
-		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                                                 \
-		__uint(max_entries, 1);                                                                                \
-		__uint(key_size, sizeof(u32));                                                                         \
-		__uint(value_size, sizeof(u32));                                                                       \
-	} name SEC(".maps")
-
-NO_PROGRAM(no_program_of_calls);
-NO_PROGRAM(no_program_of_states);
-NO_PROGRAM(no_program_of_user_code);
-NO_PROGRAM(no_program_of_many_sites);
-
-/* There are always tasks: a constant when the program is loaded, so that the verifier takes the call out again. */
-#define ON_KERNEL_STACK(context, programs)                                                                             \
+/* Never reached: the type is always there, which is a constant when the program is loaded, so that the verifier does not even
+ * look at the call and takes it out again. It names no table of programs: one that is opened and closed by whoever looks through the
+ * kernel's maps, just when its program ends, stays in the kernel for good (`prog_array_map_clear` in kernel/bpf/arraymap.c, 6.18,
+ * takes hold of it each time, and has it emptied once).
+ */
+#define ON_KERNEL_STACK(context)                                                                                       \
 	do {                                                                                                           \
 		if (!bpf_core_type_exists(struct task_struct))                                                         \
-			bpf_tail_call(context, &programs, 0);                                                          \
+			bpf_tail_call(context, 0, 0);                                                                  \
 	} while (0)
 
 #endif
