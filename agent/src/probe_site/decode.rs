@@ -8,6 +8,18 @@ use iced_x86::{
 /// Registers of the first arguments (System V ABI for AMD64, section 3.2.3).
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
+/// What a called function may change (System V ABI for AMD64, section 3.2.1).
+pub(super) const LOST_IN_CALLS: [Register; 9] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+];
 /// An operand-size prefix: the kernel refuses to probe a branch that has one.
 const OPERAND_SIZE: u8 = 0x66;
 

@@ -4,23 +4,11 @@
 
 use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
-use super::super::decode::{arguments, is_write};
+use super::super::decode::{LOST_IN_CALLS, arguments, is_write};
 
 pub(super) const WORD_BYTES: usize = 8;
 /// A length is an `unsigned int`, the kind of an object an `int`.
 const INT_BYTES: usize = 4;
-/// What a called function may change (System V ABI for AMD64, section 3.2.1).
-const LOST_IN_CALLS: [Register; 9] = [
-    Register::RAX,
-    Register::RCX,
-    Register::RDX,
-    Register::RSI,
-    Register::RDI,
-    Register::R8,
-    Register::R9,
-    Register::R10,
-    Register::R11,
-];
 
 /// What a register or a word in memory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -116,6 +116,22 @@ pub struct World {
 }
 
 impl World {
+    /// At the end: how many calls' parents are known, and how many calls there are. No parent is wrong: a call's target is that of
+    /// the request it was made for.
+    pub fn known_calls(&mut self) -> (usize, usize) {
+        self.tracer.drain(self.now_ns, &mut self.spans);
+        let calls = || self.spans.iter().filter(|span| span.kind == SpanKind::Client);
+        let mut known = 0;
+        for call in calls() {
+            let Some(parent) = &call.parent else { continue };
+            let of = |span: &&Span| span.span_id.to_string() == *parent.span_id;
+            let server = self.spans.iter().find(of).unwrap();
+            assert_eq!(call.target, server.target, "a wrong parent");
+            known += 1;
+        }
+        (known, calls().count())
+    }
+
     /// With pid 100 known as the app `shop`.
     pub fn new(settings: &Settings) -> Self {
         let mut world = Self {

@@ -1,7 +1,7 @@
 //! Whatever order requests, tasks and calls come in, and however often addresses are used again, no call gets the
 //! wrong parent; where every request is answered, every call gets the right one.
 
-use model::{Identity, SpanKind};
+use model::Identity;
 use proptest::prelude::*;
 use trace::Settings;
 
@@ -98,17 +98,7 @@ fn play(moves: &[Move]) -> (usize, usize) {
             Move::Ask(_) => {}
         }
     }
-    world.tracer.drain(world.now_ns, &mut world.spans);
-    let calls = || world.spans.iter().filter(|span| span.kind == SpanKind::Client);
-    let mut known = 0;
-    for call in calls() {
-        let Some(parent) = &call.parent else { continue };
-        let of = |span: &&model::Span| span.span_id.to_string() == *parent.span_id;
-        let server = world.spans.iter().find(of).unwrap();
-        assert_eq!(call.target, server.target, "a wrong parent");
-        known += 1;
-    }
-    (known, calls().count())
+    world.known_calls()
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use model::{Identity, SpanKind, TcpState};
+use model::{Identity, TcpState};
 use proptest::prelude::*;
 use trace::Settings;
 
@@ -133,17 +133,7 @@ fn play(moves: &[Move], pooled: bool) -> (usize, usize) {
             }
         }
     }
-    world.tracer.drain(world.now_ns, &mut world.spans);
-    let calls = || world.spans.iter().filter(|span| span.kind == SpanKind::Client);
-    let mut known = 0;
-    for call in calls() {
-        let Some(parent) = &call.parent else { continue };
-        let of = |span: &&model::Span| span.span_id.to_string() == *parent.span_id;
-        let server = world.spans.iter().find(of).unwrap();
-        assert_eq!(call.target, server.target, "a wrong parent");
-        known += 1;
-    }
-    (known, calls().count())
+    world.known_calls()
 }
 
 proptest! {

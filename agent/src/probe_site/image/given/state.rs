@@ -4,7 +4,7 @@
 
 use iced_x86::{Code, ConditionCode, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
-use super::super::super::decode::is_write;
+use super::super::super::decode::{LOST_IN_CALLS, is_write};
 use super::RESULT;
 
 /// Signs that a value, or the result of a comparison, may have.
@@ -94,17 +94,7 @@ impl State {
 
     /// A function was called that gives an `int` of these signs.
     pub(super) fn pass_call(&mut self, signs: Signs) {
-        for lost in [
-            Register::RAX,
-            Register::RCX,
-            Register::RDX,
-            Register::RSI,
-            Register::RDI,
-            Register::R8,
-            Register::R9,
-            Register::R10,
-            Register::R11,
-        ] {
+        for lost in LOST_IN_CALLS {
             self.set(lost, Value::UNKNOWN);
         }
         self.compared = Signs::ANY;
