@@ -168,6 +168,7 @@ pub fn try_way(
     // A kernel that refuses programs for user code, or those that keep exceptions, still shows the sockets.
     let user_probes = match settings.uprobes {
         config::Uprobes::Auto => vec![capabilities.user_probes, UserProbes::None],
+        config::Uprobes::Multi if capabilities.user_probes.is_multi() => vec![capabilities.user_probes],
         config::Uprobes::Multi => vec![UserProbes::Multi],
         config::Uprobes::Single => vec![UserProbes::Single],
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ebpf::UntilDetached;
+use ebpf::UntilReleased;
 
 use crate::check;
 use crate::cli::{self, Invocation, Task};
@@ -16,7 +16,7 @@ use crate::watch;
 /// Carries out a task to its end.
 pub fn run(invocation: Invocation) -> Result<(), Failure> {
     let config = invocation.config;
-    let _last = UntilDetached;
+    let _last = UntilReleased;
     match invocation.task {
         Task::Print(text) => cli::print(&text),
         Task::Check { pid, json } => check_host(&config, pid, json),

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ebpf::UntilDetached;
 use model::{Books, Process};
 use report::Exporter;
 use tokio::runtime::Runtime;
@@ -166,7 +165,6 @@ async fn serve(
         let Ok(mut signals) = Signals::new() else { return };
         signals.recv().await;
         // The kernel takes everything away that hangs on this process.
-        drop(UntilDetached);
         std::process::exit(STOPPED_AT_ONCE);
     });
     let remains = timeout(STOP_LIMIT, told).await;

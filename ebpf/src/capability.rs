@@ -35,12 +35,22 @@ impl fmt::Display for Way {
 /// How programs are put on instructions of user code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserProbes {
-    /// One link for all sites of a file: Linux 6.6 and later.
+    /// One link for all sites of a file, in one process or in all: Linux 6.10 and later.
     Multi,
+    /// The same for sites in all processes, and one link for each site in one process: Linux 6.6 to 6.9, which take a process
+    /// for its first thread (mended by kernel commit 46ba0e49b642).
+    MultiInAll,
     /// One link for each site: Linux 5.15 to 6.5.
     Single,
-    /// Not at all: a site could not be told from another.
+    /// Not at all in all processes: a site could not be told from another. One link for each site in one process.
     None,
+}
+
+impl UserProbes {
+    /// Whether one link serves all sites of a file in all processes.
+    pub fn is_multi(self) -> bool {
+        matches!(self, Self::Multi | Self::MultiInAll)
+    }
 }
 
 /// `/sys/kernel/security/lockdown`.
@@ -85,8 +95,9 @@ impl Capabilities {
         let socket_tracepoints = has_tracepoint("sock_recv_length") && has_tracepoint("sock_send_length");
         let socket_functions =
             ["sock_recvmsg", "tcp_sendmsg", "unix_stream_sendmsg"].iter().all(|name| has_function(name));
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let user_probes = if has_function("bpf_uprobe_multi_link_attach") {
-            UserProbes::Multi
+            if parse_release(&release) >= Some((6, 10)) { UserProbes::Multi } else { UserProbes::MultiInAll }
         } else if has_function("bpf_get_attach_cookie_trace") {
             UserProbes::Single
         } else {
@@ -125,9 +136,24 @@ fn parse_lockdown(text: &str) -> Lockdown {
     }
 }
 
+/// `6.12.117+deb12-cloud-amd64`: the first two numbers.
+fn parse_release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|character: char| !character.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_begins_with_two_numbers() {
+        assert_eq!(parse_release("6.12.117+deb12-cloud-amd64\n"), Some((6, 12)));
+        assert_eq!(parse_release("6.9-rc1\n"), Some((6, 9)));
+        assert_eq!(parse_release("5.14.0-503.el9.x86_64\n"), Some((5, 14)));
+        assert_eq!(parse_release("six"), None);
+        assert_eq!(parse_release(""), None);
+    }
 
     #[test]
     fn lockdown_is_the_word_in_brackets() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use libbpf_rs::{MapCore, MapFlags};
 
 use crate::kernel::{Kernel, LoadError};
-use crate::user_probe::{UserProbe, place};
+use crate::user_probe::{Placed, UserProbe};
 
 /// Where the count stands in the kernel side's `struct collecting`.
 const NUMBER: std::ops::Range<usize> = 8..16;
@@ -22,13 +22,9 @@ impl Kernel {
         (begin, end): (&[u64], &[u64]),
     ) -> Result<UserProbe, LoadError> {
         let programs = &self.skeleton.progs;
-        let begins = begin.iter().map(|offset| place(&programs.collection_begins, pid, file, *offset, false));
-        let ends = end.iter().map(|offset| place(&programs.collection_ends, pid, file, *offset, false));
-        let links = ends.chain(begins).collect::<Result<_, _>>().map_err(|source| LoadError::Attach {
-            program: format!("the probes of collections to {}", file.display()),
-            source,
-        })?;
-        Ok(UserProbe::of(links))
+        let ends = Placed::at(&programs.collection_ends, end.to_vec());
+        let begins = Placed::at(&programs.collection_begins, begin.to_vec());
+        self.probe_process("the probes of collections", pid, file, &[ends, begins])
     }
 
     /// How many collections of a process were seen so far.

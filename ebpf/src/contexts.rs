@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::kernel::{Kernel, LoadError};
-use crate::user_probe::{UserProbe, place};
+use crate::user_probe::{Placed, UserProbe};
 
 /// An instruction of a file at which a new context can be seen, counted from the file's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +29,21 @@ impl Kernel {
         sites: &[ContextSite],
     ) -> Result<UserProbe, LoadError> {
         let programs = &self.skeleton.progs;
-        let attach = |site: &ContextSite| match *site {
-            ContextSite::Given(offset) => place(&programs.context_given, pid, file, offset, false),
-            ContextSite::Passed(offset) => place(&programs.context_passed, pid, file, offset, false),
-            ContextSite::Greenlet(offset) => place(&programs.greenlet_made, pid, file, offset, false),
-            ContextSite::Returned(offset) => place(&programs.context_given, pid, file, offset, true),
-        };
-        let links = sites.iter().map(attach).collect::<Result<_, _>>().map_err(|source| {
-            LoadError::Attach { program: format!("the probes of contexts to {}", file.display()), source }
-        })?;
-        Ok(UserProbe::of(links))
+        let (mut given, mut passed, mut greenlets, mut returned) = (vec![], vec![], vec![], vec![]);
+        for site in sites {
+            match *site {
+                ContextSite::Given(offset) => given.push(offset),
+                ContextSite::Passed(offset) => passed.push(offset),
+                ContextSite::Greenlet(offset) => greenlets.push(offset),
+                ContextSite::Returned(offset) => returned.push(offset),
+            }
+        }
+        let placed = [
+            Placed::at(&programs.context_given, given),
+            Placed::at(&programs.context_passed, passed),
+            Placed::at(&programs.greenlet_made, greenlets),
+            Placed::behind(&programs.context_given, returned),
+        ];
+        self.probe_process("the probes of contexts", pid, file, &placed)
     }
 }

@@ -5,12 +5,15 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use libbpf_rs::{Link, MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::abi::ExceptionLayout;
 use crate::kernel::{Kernel, LoadError, shared};
-use crate::user_probe::{UserProbe, place};
+use crate::user_probe::{Placed, UserProbe};
+
+/// How errors name it.
+const PROBE: &str = "the exceptions' probe";
 
 /// An instruction of a file at which exceptions are seen to leave frames, counted from the file's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,27 +86,23 @@ impl Kernel {
         sites: &[ExceptionSite],
     ) -> Result<UserProbe, LoadError> {
         let programs = &self.skeleton.progs;
-        let attach = |site: &ExceptionSite| match *site {
-            ExceptionSite::Frame(offset) => place(&programs.exception_left_frame, pid, file, offset, false),
-            ExceptionSite::Further(offset) => {
-                place(&programs.exception_left_another, pid, file, offset, false)
+        let (mut frames, mut further) = (Vec::new(), Vec::new());
+        for site in sites {
+            match *site {
+                ExceptionSite::Frame(offset) => frames.push(offset),
+                ExceptionSite::Further(offset) => further.push(offset),
             }
-        };
-        all_of(sites.iter().map(attach), file)
+        }
+        let placed = [
+            Placed::at(&programs.exception_left_frame, frames),
+            Placed::at(&programs.exception_left_another, further),
+        ];
+        self.probe_process(PROBE, pid, file, &placed)
     }
 
     /// Puts the probe of `sys.exc_info` and `sys.exception` on these places of a file, counted from its start, in one process.
     pub fn probe_exc_info(&self, pid: u32, file: &Path, offsets: &[u64]) -> Result<UserProbe, LoadError> {
         let program = &self.skeleton.progs.exception_asked_for;
-        all_of(offsets.iter().map(|offset| place(program, pid, file, *offset, false)), file)
+        self.probe_process(PROBE, pid, file, &[Placed::at(program, offsets.to_vec())])
     }
-}
-
-fn all_of(links: impl Iterator<Item = libbpf_rs::Result<Link>>, file: &Path) -> Result<UserProbe, LoadError> {
-    let links = links.collect::<Result<_, _>>();
-    let links = links.map_err(|source| LoadError::Attach {
-        program: format!("the exceptions' probe to {}", file.display()),
-        source,
-    })?;
-    Ok(UserProbe::of(links))
 }

@@ -306,14 +306,21 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options, ring_secret: u64) 
 fn select(program: &mut OpenProgramMut<'_>, options: &Options) {
     let name = program.name().to_string_lossy().into_owned();
     if let Some(of) = user_probes_of(&name) {
-        program.set_autoload(of == options.user_probes);
-        if of == UserProbes::Multi {
+        let is_multi = of == UserProbes::Multi;
+        program.set_autoload(
+            options.user_probes != UserProbes::None && is_multi == options.user_probes.is_multi(),
+        );
+        if is_multi {
             program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
         return;
     }
-    if EXCEPTIONS.contains(&name.as_str()) {
-        program.set_autoload(options.exceptions);
+    let of_exceptions = EXCEPTIONS.contains(&name.as_str());
+    if of_exceptions || PLACED.contains(&name.as_str()) {
+        program.set_autoload(options.exceptions || !of_exceptions);
+        if options.user_probes == UserProbes::Multi {
+            program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+        }
         return;
     }
     let of = if name.starts_with("tp_") {

@@ -16,6 +16,8 @@ mod kernel;
 #[cfg(feature = "kernel")]
 mod processes;
 #[cfg(feature = "kernel")]
+mod release;
+#[cfg(feature = "kernel")]
 mod ring;
 #[cfg(feature = "kernel")]
 mod skeleton;
@@ -38,8 +40,10 @@ pub use exceptions::ExceptionSite;
 #[cfg(feature = "kernel")]
 pub use kernel::{Kernel, LoadError, Options, ProgramStatus};
 #[cfg(feature = "kernel")]
+pub use release::UntilReleased;
+#[cfg(feature = "kernel")]
 pub use ring::Ring;
 #[cfg(feature = "kernel")]
-pub use user_probe::{UntilDetached, UserProbe, UserProgram, UserSite};
+pub use user_probe::{UserProbe, UserProgram, UserSite};
 #[cfg(feature = "kernel")]
 pub use wishes::FrameBegin;

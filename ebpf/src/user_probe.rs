@@ -3,13 +3,12 @@
 //! Invariant: a probe is where it was put or nowhere; it goes when its handle goes, and nobody waits for that.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
 use crate::capability::UserProbes;
 use crate::kernel::{Kernel, LoadError};
+use crate::release::release;
 
 /// The process number that stands for every process.
 const EVERY_PROCESS: i32 = -1;
@@ -30,26 +29,41 @@ pub struct UserSite {
     pub cookie: u64,
 }
 
-/// Enough to close a link.
-const DETACH_STACK_BYTES: usize = 64 << 10;
+/// Where a program goes in one process.
+pub(crate) struct Placed<'a> {
+    program: &'a ProgramMut<'a>,
+    offsets: Vec<u64>,
+    is_behind: bool,
+}
 
-/// The threads that take links off.
-static DETACHING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+impl<'a> Placed<'a> {
+    /// At instructions, counted from the start of the file; or at none.
+    pub(crate) fn at(program: &'a ProgramMut<'a>, offsets: Vec<u64>) -> Self {
+        Self { program, offsets, is_behind: false }
+    }
 
-/// Dropped, it waits until all probes that were dropped before have been taken off. A thread that is killed while it takes one
-/// off, as all are at the end of their process, leaves the breakpoints where they are for good, in each process
-/// (`get_user_pages_remote` gives up for it, and `uprobe_unregister_nosync` then says "leaking uprobe", kernel/events/uprobes.c).
-#[derive(Debug)]
-pub struct UntilDetached;
+    /// The same for the returns from the functions that begin there.
+    pub(crate) fn behind(program: &'a ProgramMut<'a>, offsets: Vec<u64>) -> Self {
+        Self { is_behind: true, ..Self::at(program, offsets) }
+    }
 
-impl Drop for UntilDetached {
-    fn drop(&mut self) {
-        loop {
-            let thread = DETACHING.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(thread) = thread else { return };
-            // It has nothing to say, and cannot panic.
-            drop(thread.join());
+    fn attach(&self, probes: UserProbes, pid: i32, file: &Path) -> libbpf_rs::Result<Vec<Link>> {
+        if self.offsets.is_empty() {
+            return Ok(Vec::new());
         }
+        if probes == UserProbes::Multi {
+            let options = UprobeMultiOpts {
+                offsets: self.offsets.iter().map(|offset| *offset as usize).collect(),
+                retprobe: self.is_behind,
+                ..UprobeMultiOpts::default()
+            };
+            return Ok(vec![self.program.attach_uprobe_multi_with_opts(pid, file, "", options)?]);
+        }
+        let one = |offset: &u64| {
+            let options = UprobeOpts { retprobe: self.is_behind, ..UprobeOpts::default() };
+            self.program.attach_uprobe_with_opts(pid, file, *offset as usize, options)
+        };
+        self.offsets.iter().map(one).collect()
     }
 }
 
@@ -59,24 +73,9 @@ pub struct UserProbe {
     links: Vec<Link>,
 }
 
-impl UserProbe {
-    pub(crate) fn of(links: Vec<Link>) -> Self {
-        Self { links }
-    }
-}
-
 impl Drop for UserProbe {
-    /// The instruction is what it was at once, but then the kernel waits until nobody can be in the program any more
-    /// (`uprobe_unregister_sync`, kernel/events/uprobes.c): a tenth of a second on a busy machine. One after the other, the
-    /// last one would go on being hit meanwhile. See [`UntilDetached`] for the end of the process.
     fn drop(&mut self) {
-        let mut detaching = DETACHING.lock().unwrap_or_else(PoisonError::into_inner);
-        detaching.retain(|thread| !thread.is_finished());
-        for link in self.links.drain(..) {
-            let detach = thread::Builder::new().name("detach".into()).stack_size(DETACH_STACK_BYTES);
-            // Without a thread it is dropped here.
-            detaching.extend(detach.spawn(move || drop(link)));
-        }
+        self.links.drain(..).for_each(release);
     }
 }
 
@@ -94,18 +93,35 @@ impl Kernel {
             UserProgram::Tls => (&programs.user_tls_multi, &programs.user_tls_single),
         };
         let links = match self.user_probes {
-            UserProbes::Multi => multi_link(multi, file, sites).map(|link| vec![link]),
-            UserProbes::Single => {
-                sites.iter().map(|site| single_link(single, EVERY_PROCESS, file, *site)).collect()
+            UserProbes::Multi | UserProbes::MultiInAll => {
+                multi_link(multi, file, sites).map(|link| vec![link])
             }
+            UserProbes::Single => sites.iter().map(|site| single_link(single, file, *site)).collect(),
             UserProbes::None => return Err(LoadError::NoUserProbes),
         };
-        let links = links.map_err(|source| LoadError::Attach {
-            program: format!("{program:?} to {}", file.display()),
-            source,
-        })?;
-        Ok(UserProbe::of(links))
+        let attached = links.map(|links| UserProbe { links });
+        attached.map_err(|source| refused(&format!("{program:?}"), file, source))
     }
+
+    /// Puts programs on instructions of a file, in one process. All or none. `name`: how an error calls them.
+    pub(crate) fn probe_process(
+        &self,
+        name: &str,
+        pid: u32,
+        file: &Path,
+        placed: &[Placed<'_>],
+    ) -> Result<UserProbe, LoadError> {
+        let mut probe = UserProbe { links: Vec::new() };
+        for placed in placed {
+            let links = placed.attach(self.user_probes, pid.cast_signed(), file);
+            probe.links.extend(links.map_err(|source| refused(name, file, source))?);
+        }
+        Ok(probe)
+    }
+}
+
+fn refused(name: &str, file: &Path, source: libbpf_rs::Error) -> LoadError {
+    LoadError::Attach { program: format!("{name} to {}", file.display()), source }
 }
 
 fn multi_link(program: &ProgramMut<'_>, file: &Path, sites: &[UserSite]) -> libbpf_rs::Result<Link> {
@@ -117,19 +133,7 @@ fn multi_link(program: &ProgramMut<'_>, file: &Path, sites: &[UserSite]) -> libb
     program.attach_uprobe_multi_with_opts(EVERY_PROCESS, file, "", options)
 }
 
-/// Puts a program on one instruction of one process, or on the return from the function that begins there.
-pub(crate) fn place(
-    program: &ProgramMut<'_>,
-    pid: u32,
-    file: &Path,
-    offset: u64,
-    retprobe: bool,
-) -> libbpf_rs::Result<Link> {
-    let options = UprobeOpts { retprobe, ..UprobeOpts::default() };
-    program.attach_uprobe_with_opts(pid.cast_signed(), file, offset as usize, options)
-}
-
-fn single_link(program: &ProgramMut<'_>, pid: i32, file: &Path, site: UserSite) -> libbpf_rs::Result<Link> {
+fn single_link(program: &ProgramMut<'_>, file: &Path, site: UserSite) -> libbpf_rs::Result<Link> {
     let options = UprobeOpts { cookie: site.cookie, ..UprobeOpts::default() };
-    program.attach_uprobe_with_opts(pid, file, site.offset as usize, options)
+    program.attach_uprobe_with_opts(EVERY_PROCESS, file, site.offset as usize, options)
 }

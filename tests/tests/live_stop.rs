@@ -12,17 +12,22 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;
+use tests::caller::Caller;
 use tests::client::{Connection, Request};
 use tests::command::{Running, probe};
 use tests::process::POLL;
 use tests::server::Server;
 use tests::stardust::{Mode, StarServer};
+use tests::venv::Venv;
 use tests::watch::{can_run, read};
 
 const ATTACH_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// For the machine's own sluggishness.
 const SLACK: Duration = Duration::from_millis(1500);
+const PAGE_BYTES: usize = 4096;
+/// Idle processes with the server's libraries.
+const OTHERS: usize = 30;
 
 /// What is in the kernel: how many programs, maps and links of each name.
 fn kernel_objects() -> BTreeMap<String, usize> {
@@ -102,22 +107,31 @@ fn nothing_is_left_and_the_target_is_as_before(#[case] signal: Signal, #[case] c
     assert_eq!(server.processes.children(), [worker]);
 }
 
-/// How many bytes of the code of a process are not those of its files.
-fn breakpoints(pid: u32) -> usize {
+/// Where the code of a process is not that of its files, and what the file has there.
+fn breakpoints(pid: u32) -> Vec<(u64, u8)> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let memory = memory(pid);
     let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
     let differ = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let &[range, "r-xp", offset, _, _, path] = &words[..] else { return 0 };
-        let Ok(file) = std::fs::read(path) else { return 0 };
-        let (from, to) = range.split_once('-').unwrap();
-        let mut code = vec![0; (number(to) - number(from)) as usize];
-        memory.read_exact_at(&mut code, number(from)).unwrap();
-        let written = &file[number(offset) as usize..];
-        written.iter().zip(&code).filter(|(one, other)| one != other).count()
+        let &[range, "r-xp", offset, _, _, path] = &words[..] else { return Vec::new() };
+        let Ok(file) = std::fs::read(path) else { return Vec::new() };
+        let (from, to) = range.split_once('-').map(|(from, to)| (number(from), number(to))).unwrap();
+        let mut code = vec![0; (to - from) as usize];
+        memory.read_exact_at(&mut code, from).unwrap();
+        let pages = code.chunks(PAGE_BYTES).zip(file[number(offset) as usize..].chunks(PAGE_BYTES));
+        let changed = (from..).step_by(PAGE_BYTES).zip(pages).filter(|(_, (byte, written))| byte != written);
+        let bytes = changed.flat_map(|(at, (code, file))| (at..).zip(code.iter().zip(file)));
+        bytes
+            .filter(|(_, (byte, written))| byte != written)
+            .map(|(at, (_, written))| (at, *written))
+            .collect()
     };
-    maps.lines().map(differ).sum()
+    maps.lines().flat_map(differ).collect()
+}
+
+fn memory(pid: u32) -> File {
+    File::open(format!("/proc/{pid}/mem")).unwrap()
 }
 
 /// Those of a library are in every process that has it, and would be hit for ever.
@@ -129,16 +143,62 @@ fn no_breakpoint_stays(#[case] signal: Signal) {
         return;
     }
     let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
-    assert_eq!(breakpoints(server.pid()), 0);
+    assert_eq!(breakpoints(server.pid()), []);
     for _ in 0..5 {
         let mut command = probe(&["--pid", &server.pid().to_string(), "--format", "json"]).unwrap();
         command.env("STARDUST_PROBE_PYTHON_ERRORS", "always");
         let mut running = Running::start(command).unwrap();
         running.wait_for_line("attached", ATTACH_LIMIT).unwrap();
-        assert_ne!(breakpoints(server.pid()), 0);
+        assert_ne!(breakpoints(server.pid()), []);
         running.signal(signal).unwrap();
         running.wait(STOP_LIMIT).unwrap();
-        assert_eq!(breakpoints(server.pid()), 0);
+        all_gone(server.pid());
+    }
+}
+
+/// The kernel takes off what a killed probe had in place a moment later.
+fn all_gone(pid: u32) {
+    let deadline = Instant::now() + STOP_LIMIT;
+    while !breakpoints(pid).is_empty() && Instant::now() < deadline {
+        std::thread::sleep(POLL);
+    }
+    assert_eq!(breakpoints(pid), []);
+}
+
+/// That many processes have the library makes it last.
+#[test]
+fn no_breakpoint_stays_where_the_probe_is_killed_while_it_takes_them_off() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
+    let idle = |_| {
+        let mut command = Command::new(Venv::open().unwrap().program("python"));
+        command.args(["-c", "import ssl; print('ready', flush=True); input()"]);
+        let mut idle = Caller::start(command).unwrap();
+        assert_eq!(idle.line().unwrap().trim_end(), "ready");
+        idle
+    };
+    let others: Vec<Caller> = (0..OTHERS).map(idle).collect();
+    let memory = memory(server.pid());
+    for _ in 0..5 {
+        let mut running = attach(&server, &[]);
+        let places = breakpoints(server.pid());
+        assert_ne!(places, []);
+        running.signal(Signal::SIGTERM).unwrap();
+        let is_off = |(at, written): &(u64, u8)| {
+            let mut byte = [0];
+            memory.read_exact_at(&mut byte, *at).unwrap();
+            byte == [*written]
+        };
+        let deadline = Instant::now() + STOP_LIMIT;
+        while !places.iter().any(is_off) && Instant::now() < deadline {}
+        running.signal(Signal::SIGKILL).unwrap();
+        running.wait(STOP_LIMIT).unwrap();
+        all_gone(server.pid());
+        for other in &others {
+            all_gone(other.pid());
+        }
     }
 }
 
