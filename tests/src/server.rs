@@ -22,6 +22,8 @@ use crate::venv::{Venv, apps_folder};
 
 /// How long a server may take to answer.
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// Longer than a probe takes to attach on a busy machine: connections that were open before stay so.
+const IDLE_SECONDS: &str = "60";
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +191,7 @@ impl Server {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
         // Connections that are open before the probe comes stay open until it is there.
-        command.args(["--timeout-keep-alive", "60"]).args(arguments);
+        command.args(["--timeout-keep-alive", IDLE_SECONDS]).args(arguments);
         command.args(["--port", &port_of(&endpoint)]).arg(app).current_dir(apps);
         Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
     }
@@ -215,7 +217,7 @@ impl Server {
     pub fn hypercorn(app: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(Venv::open()?.program("hypercorn"));
-        command.args(["--bind", &endpoint.to_string(), app]);
+        command.args(["--bind", &endpoint.to_string(), "--keep-alive", IDLE_SECONDS, app]);
         Self::start(command, endpoint)
     }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Endpoint, Server, port_of};
+use super::{Endpoint, IDLE_SECONDS, Server, port_of};
 use crate::venv::{Venv, apps_folder};
 
 impl Server {
@@ -34,7 +34,7 @@ impl Server {
         let mut command = Command::new(venv.program(program));
         match program {
             "uvicorn" => {
-                command.args(["--timeout-keep-alive", "60", "--no-access-log", "--port", &port, app])
+                command.args(["--timeout-keep-alive", IDLE_SECONDS, "--no-access-log", "--port", &port, app])
             }
             "python" => command.arg(apps_folder().join(app)).args([kind, &port]),
             "waitress-serve" => command.args(["--threads", "16", "--listen", &bind, app]),

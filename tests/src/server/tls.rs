@@ -6,12 +6,9 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Endpoint, Pass, Server, nginx_config, port_of};
+use super::{Endpoint, IDLE_SECONDS, Pass, Server, nginx_config, port_of};
 use crate::certificate::certificate;
 use crate::venv::{Venv, apps_folder};
-
-/// Longer than a probe takes to attach on a busy machine: connections that were open before stay so.
-const IDLE_SECONDS: &str = "60";
 
 impl Server {
     /// gunicorn with `app`, with more arguments of its own.
