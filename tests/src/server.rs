@@ -190,7 +190,6 @@ impl Server {
     pub fn uvicorn_in(apps: &Path, app: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
-        // Connections that are open before the probe comes stay open until it is there.
         command.args(["--timeout-keep-alive", IDLE_SECONDS]).args(arguments);
         command.args(["--port", &port_of(&endpoint)]).arg(app).current_dir(apps);
         Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
