@@ -141,7 +141,7 @@ fn target(pid: u32, app_id: Option<&str>) -> Result<Target, Failure> {
         app_from: attach::source_of(process.app_id_source).to_owned(),
         command: process.command_line,
         descendants: proc.descendants(pid).len(),
-        tls: tls::Planner::default().plan(&proc.mapped_files(pid)).into_iter().map(TlsFile::from).collect(),
+        tls: tls::Planner::default().plan(&proc, pid).into_iter().map(TlsFile::from).collect(),
     })
 }
 

@@ -26,7 +26,7 @@ mod wrapper;
 use std::io;
 use std::path::PathBuf;
 
-pub use maps::{FileId, MappedFile};
+pub use maps::{FileId, MappedFile, Mapping};
 pub use watchable::Unwatchable;
 
 /// A place where `/proc` is mounted.

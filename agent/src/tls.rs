@@ -4,8 +4,11 @@
 //! result is read at an instruction behind the call, which is right on any stack.
 
 mod behind;
+mod callers;
+mod imports;
 mod plan;
 mod probes;
+mod role;
 
 use std::fmt;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use tests::caller::Caller;
+use tests::command::{probe, run};
 use tests::curl;
 use tests::encryption::{assert_agreed, assert_encrypted};
 use tests::ledger::{Entry, assert_agree};
@@ -101,6 +102,68 @@ sys.stdin.readline()
     spans.retain(|span| span.target.as_deref() != Some("/items/0"));
     assert_agree(&entries, &spans);
     assert!(spans.iter().all(|span| span.scheme == "https"), "{spans:?}");
+}
+
+/// The parts of what `check` says of a process that are about a file with TLS in it.
+fn tls_of(pid: u32) -> Vec<String> {
+    let said = run(probe(&["check", "--pid", &pid.to_string()]).unwrap()).unwrap().stdout;
+    let parts = said.split("\ntls ").skip(1).map(|part| part.trim_end().to_owned());
+    parts.collect()
+}
+
+/// What a wheel brings along is a second library beside Python's own: its caller calls it, and Python's module calls the
+/// other one. So the module is seen as where there is one library, and the one it calls is not probed.
+#[test]
+fn a_second_library_beside_that_of_python() {
+    const PROGRAM: &str = "
+import http.client, ssl, sys
+print('one', flush=True)
+sys.stdin.readline()
+import psycopg2
+print('two', flush=True)
+sys.stdin.readline()
+context = ssl.create_default_context(cafile=sys.argv[2])
+context.set_alpn_protocols(['http/1.1'])
+connections = [http.client.HTTPSConnection('127.0.0.1', int(sys.argv[1]), context=context) for _ in range(2)]
+for number in range(20):
+    connections[number % 2].request('GET', f'/items/{number}')
+    assert connections[number % 2].getresponse().read()
+print('done', flush=True)
+sys.stdin.readline()
+";
+    if !can_run() {
+        return;
+    }
+    let app = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
+    let nginx = Server::nginx_tls(&app.endpoint, "TLSv1.3").unwrap();
+    let Endpoint::Tls(address) = nginx.endpoint else { panic!("it speaks TLS") };
+    let mut command = Command::new(Venv::open().unwrap().program("python"));
+    command.args(["-c", PROGRAM, &address.port().to_string()]).arg(nginx.certificate_file());
+    let mut client = Caller::start(command).unwrap();
+    assert_eq!(client.line().unwrap(), "one\n");
+    let alone = tls_of(client.pid());
+    assert!(alone.len() == 1 && alone[0].contains("/_ssl."), "{alone:?}");
+    assert_eq!(client.ask("load").unwrap(), "two\n");
+    let (module, others): (Vec<_>, Vec<_>) =
+        tls_of(client.pid()).into_iter().partition(|part| part.contains("/_ssl."));
+    assert_eq!(module, alone);
+    assert!(others.len() == 1 && others[0].contains("/psycopg2_binary.libs/libssl-"), "{others:?}");
+
+    let probe = Probe::attach(&[client.pid()], &[]).unwrap();
+    assert_eq!(client.ask("go on").unwrap(), "done\n");
+    let entry = |number| Entry {
+        method: "GET".to_owned(),
+        target: format!("/items/{number}"),
+        status: Some(200),
+        complete: true,
+        ..Entry::default()
+    };
+    let entries: Vec<_> = (0..20).map(entry).collect();
+    assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
+    let spans = probe.stop().unwrap();
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
+    assert_agreed(&spans, Some("http/1.1"));
 }
 
 /// OpenSSL 1.1, as a wheel brings it along, called by nobody's module. It keeps what was agreed on apart from the connection.

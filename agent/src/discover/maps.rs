@@ -52,13 +52,20 @@ pub struct MappedFile {
 impl Proc {
     /// What files are mapped, in the order of addresses.
     pub fn mappings(&self, pid: u32) -> io::Result<Vec<Mapping>> {
-        Ok(read_text(&self.of(pid).join("maps"), MAX_LIST_BYTES)?.lines().filter_map(parse).collect())
+        Ok(read_text(&self.of(pid).join("maps"), MAX_LIST_BYTES)?
+            .lines()
+            .filter_map(Mapping::parse)
+            .collect())
     }
 
     /// Every file with executable mappings, once. Empty where the process may not be looked into.
     pub fn mapped_files(&self, pid: u32) -> Vec<MappedFile> {
+        self.files_of(pid, &self.mappings(pid).unwrap_or_default())
+    }
+
+    /// Every file that one of a process's executable mappings is of, once.
+    pub fn files_of(&self, pid: u32, mappings: &[Mapping]) -> Vec<MappedFile> {
         let mut known = HashSet::new();
-        let mappings = self.mappings(pid).unwrap_or_default();
         let first = mappings.iter().filter(|mapping| mapping.executable && known.insert(mapping.id));
         first
             .map(|mapping| MappedFile {
@@ -90,6 +97,32 @@ impl Proc {
 }
 
 impl Mapping {
+    /// `7f00-7f10 r-xp 00001000 fe:00 1234   /usr/bin/python3.11`. `None`: there is no file.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut rest = line;
+        let mut field = || {
+            let (field, behind) = rest.split_once(' ')?;
+            rest = behind.trim_start();
+            Some(field)
+        };
+        let (range, permissions, offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
+        let hex = |digits| u64::from_str_radix(digits, 16).ok();
+        let (start, end) = range.split_once('-')?;
+        let (major, minor) = device.split_once(':')?;
+        let id = FileId { major: hex(major)?, minor: hex(minor)?, inode: inode.parse().ok()? };
+        let name = rest.strip_suffix(" (deleted)");
+        rest.starts_with('/').then_some(())?;
+        Some(Self {
+            start: hex(start)?,
+            end: hex(end)?,
+            offset: hex(offset)?,
+            executable: permissions.contains('x'),
+            id,
+            path: name.unwrap_or(rest).to_owned(),
+            deleted: name.is_some(),
+        })
+    }
+
     fn range(&self) -> String {
         format!("{:x}-{:x}", self.start, self.end)
     }
@@ -97,32 +130,6 @@ impl Mapping {
     fn shown(&self) -> PathBuf {
         PathBuf::from(if self.deleted { format!("{} (deleted)", self.path) } else { self.path.clone() })
     }
-}
-
-/// `7f00-7f10 r-xp 00001000 fe:00 1234   /usr/bin/python3.11`. `None`: there is no file.
-fn parse(line: &str) -> Option<Mapping> {
-    let mut rest = line;
-    let mut field = || {
-        let (field, behind) = rest.split_once(' ')?;
-        rest = behind.trim_start();
-        Some(field)
-    };
-    let (range, permissions, offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
-    let hex = |digits| u64::from_str_radix(digits, 16).ok();
-    let (start, end) = range.split_once('-')?;
-    let (major, minor) = device.split_once(':')?;
-    let id = FileId { major: hex(major)?, minor: hex(minor)?, inode: inode.parse().ok()? };
-    let name = rest.strip_suffix(" (deleted)");
-    rest.starts_with('/').then_some(())?;
-    Some(Mapping {
-        start: hex(start)?,
-        end: hex(end)?,
-        offset: hex(offset)?,
-        executable: permissions.contains('x'),
-        id,
-        path: name.unwrap_or(rest).to_owned(),
-        deleted: name.is_some(),
-    })
 }
 
 #[cfg(test)]
@@ -145,7 +152,7 @@ mod tests {
             ("7f00-7f10 rwxp 00000000 00:00 0 ", None),
             ("junk", None),
         ] {
-            let got = parse(line)
+            let got = Mapping::parse(line)
                 .filter(|mapping| mapping.executable)
                 .map(|mapping| (mapping.range(), mapping.id.inode, mapping.shown()));
             let want = want.map(|(range, inode, shown)| (range.to_owned(), inode, PathBuf::from(shown)));
@@ -157,7 +164,7 @@ mod tests {
     fn lines_with_a_file_are_mappings() {
         let line =
             "55d0a000-55d0b000 r-xp 00001000 fe:00 12345                 /opt/my app/python3 (deleted)";
-        let mapping = parse(line).unwrap();
+        let mapping = Mapping::parse(line).unwrap();
         assert_eq!((mapping.start, mapping.end, mapping.offset), (0x55d0_a000, 0x55d0_b000, 0x1000));
         assert_eq!((mapping.executable, mapping.path.as_str()), (true, "/opt/my app/python3"));
         for none in [
@@ -166,7 +173,7 @@ mod tests {
             "nonsense",
             "",
         ] {
-            assert_eq!(parse(none), None, "{none}");
+            assert_eq!(Mapping::parse(none), None, "{none}");
         }
     }
 

@@ -148,6 +148,18 @@ impl Image {
         self.imported.values().any(|name| name == symbol)
     }
 
+    /// Where the dynamic linker puts the addresses of the functions that are looked up and wanted.
+    pub fn slots(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+        self.imported.iter().filter(|(_, name)| is_wanted(name)).map(|(slot, _)| *slot).collect()
+    }
+
+    /// The address of all code less its place in the file. `None`: it is not the same everywhere.
+    pub fn code_shift(&self) -> Option<u64> {
+        let mut shifts = self.code.iter().map(|segment| segment.address.wrapping_sub(segment.offset));
+        let first = shifts.next()?;
+        shifts.all(|shift| shift == first).then_some(first)
+    }
+
     /// Where a function begins, its first `count` arguments whole.
     pub fn entry(&self, symbol: &str, count: usize) -> Result<Site, NoSite> {
         let address = self.address_of(symbol)?;

@@ -38,7 +38,7 @@ impl Probes {
             self.looked_ns.clear();
         }
         self.looked_ns.insert(pid, now_ns);
-        for plan in self.planner.plan(&Proc::default().mapped_files(pid)) {
+        for plan in self.planner.plan(&Proc::default(), pid) {
             self.files.entry(plan.file.id).or_insert_with(|| probe(kernel, &plan));
         }
     }
