@@ -2,8 +2,9 @@
 
 Reads one script a line: a JSON list of steps, each `[end, what, ...]`, where `end` is `client` or `server`:
 `[end, "says", hex, times]` writes the bytes so many times over, in calls of at most 64 KiB, while the other end reads;
-`[end, "random", bytes]` writes bytes that no protocol begins with, the same each time; `[end, "closes"]`, `[end,
-"resets"]`, `[end, "waits", seconds]`. Prints `done` when a script is over and its connection closed.
+`[end, "random", bytes]` writes bytes that no protocol begins with, the same each time; `[end, "leaves", hex]` writes a few bytes that the
+other end does not read by now; `[end, "shuts"]` shuts both directions down; `[end, "reads", bytes]` reads so many; `[end,
+"closes"]`, `[end, "resets"]`, `[end, "waits", seconds]`. Prints `done` when a script is over and its connection closed.
 """
 
 import json
@@ -49,6 +50,14 @@ def play(script):
             pass_on(own, other, bytes.fromhex(how[0]) * how[1])
         elif what == "random":
             pass_on(own, other, b"\x00\xff" + random.Random(7).randbytes(how[0]))
+        elif what == "leaves":
+            length = own.send(bytes.fromhex(how[0]))
+            while select.select([other], [], []) and len(other.recv(PIECE, socket.MSG_PEEK)) < length:
+                pass
+        elif what == "shuts":
+            own.shutdown(socket.SHUT_RDWR)
+        elif what == "reads":
+            assert len(own.recv(PIECE)) == how[0]
         elif what == "waits":
             time.sleep(how[0])
         elif what == "resets":

@@ -27,6 +27,10 @@ const FOLLOWED: usize = 4096;
 const LARGEST: usize = (1 << 24) - 1;
 const PIECES: usize = 15;
 
+/// A request that is read late or not at all, and an answer.
+const UNREAD: &[u8] = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n";
+const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 /// `:method: GET`, `:scheme: http`, `:path: /`
@@ -34,13 +38,17 @@ const GET: &[u8] = b"\x82\x86\x84";
 /// `:status: 200`
 const OK: &[u8] = b"\x88";
 
-fn says(end: &str, bytes: &[u8], times: usize) -> Value {
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut hex = String::new();
     for byte in bytes {
         write!(hex, "{byte:02x}").unwrap();
     }
-    json!([end, "says", hex, times])
+    hex
+}
+
+fn says(end: &str, bytes: &[u8], times: usize) -> Value {
+    json!([end, "says", hex(bytes), times])
 }
 
 fn asks(bytes: &[u8]) -> Value {
@@ -321,6 +329,38 @@ fn frames_that_cannot_be(#[case] frame: &[u8]) {
         assert_eq!(span.end, "server_closed", "{span:?}");
     }
     assert!(count(&counts, "lost_framings") >= 4, "{counts}");
+}
+
+/// What has come before can still be read of a socket that was shut down both ways. It is no connection of its own: the
+/// exchange ended when that was done, and what is read later begins none.
+#[rstest]
+#[case::a_request(&[], ("client", "server", UNREAD), "server_closed", &[])]
+#[case::an_answer(&[asks(UNREAD)], ("server", "client", EMPTY), "client_closed", &[("server", "GET /unread", "complete")])]
+fn what_is_read_of_a_socket_that_was_shut_down(
+    #[case] before: &[Value],
+    #[case] (from, to, bytes): (&str, &str, &[u8]),
+    #[case] end: &str,
+    #[case] answered: &[(&str, &str, &str)],
+) {
+    if !can_run() {
+        return;
+    }
+    let first = [asks(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"), answers(EMPTY)];
+    let unread =
+        [json!([from, "leaves", hex(bytes)]), json!([to, "shuts"]), json!([to, "reads", bytes.len()])];
+    let times = 3;
+    let (spans, counts) = try_out(&[&first, before, &unread].concat(), times);
+    let mut told: Vec<_> =
+        spans.iter().map(|span| (span.kind.as_str(), span.name.as_str(), span.end.as_str())).collect();
+    let complete = ["client", "server"].map(|kind| (kind, "GET /a", "complete"));
+    let once = [&complete, answered, &[("client", "GET /unread", end)]].concat();
+    let mut expected = once.repeat(times);
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    // Each script has two ends, as have the two that follow.
+    assert_eq!(count(&counts, "connections"), 2 * (times as u64 + 2), "{counts}");
+    assert_eq!(count(&counts, "ignored_calls"), times as u64, "{counts}");
 }
 
 /// Replies within replies within replies.
