@@ -19,6 +19,7 @@ pub mod lineage;
 pub mod probe;
 pub mod process;
 pub mod reported;
+pub mod script;
 pub mod server;
 pub mod stardust;
 pub mod streams;

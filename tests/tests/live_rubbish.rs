@@ -3,20 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::time::Duration;
-
 use rstest::rstest;
 use serde_json::{Value, json};
-use tests::caller::Caller;
-use tests::probe::{Probe, SpanLine};
-use tests::venv::Venv;
+use tests::probe::SpanLine;
+use tests::script::{EMPTY, answers, asks, count, hex, says, try_out};
 use tests::watch::can_run;
-
-const SPAN_LIMIT: Duration = Duration::from_secs(20);
-/// What an exchange that follows must still give: it shows that the probe has read all before it.
-const LAST: &str = "GET /last";
-/// The most that the probe's memory may grow by in one script.
-const GROWTH_KIB: u64 = 12 * 1024;
 
 /// Streams that are taken back, and streams that are opened at once.
 const RESETS: u32 = 3000;
@@ -27,9 +18,8 @@ const FOLLOWED: usize = 4096;
 const LARGEST: usize = (1 << 24) - 1;
 const PIECES: usize = 15;
 
-/// A request that is read late or not at all, and an answer.
+/// A request that is read late or not at all.
 const UNREAD: &[u8] = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n";
-const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -37,27 +27,6 @@ const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const GET: &[u8] = b"\x82\x86\x84";
 /// `:status: 200`
 const OK: &[u8] = b"\x88";
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut hex = String::new();
-    for byte in bytes {
-        write!(hex, "{byte:02x}").unwrap();
-    }
-    hex
-}
-
-fn says(end: &str, bytes: &[u8], times: usize) -> Value {
-    json!([end, "says", hex(bytes), times])
-}
-
-fn asks(bytes: &[u8]) -> Value {
-    says("client", bytes, 1)
-}
-
-fn answers(bytes: &[u8]) -> Value {
-    says("server", bytes, 1)
-}
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
@@ -68,84 +37,8 @@ fn greeting() -> [Value; 2] {
     [asks(&[PREFACE, SETTINGS].concat()), answers(SETTINGS)]
 }
 
-/// A watched process that plays scripts, and the probe on it.
-struct Stage {
-    actor: Caller,
-    probe: Probe,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let actor = Caller::start(Venv::open().unwrap().script("script_app.py")).unwrap();
-        let probe = Probe::attach(&[actor.pid()], &["--log-level", "debug"]).unwrap();
-        Self { actor, probe }
-    }
-
-    fn play(&mut self, script: &[Value]) {
-        let answer = self.actor.ask(&Value::from(script).to_string()).unwrap();
-        assert_eq!(answer.trim(), "done");
-    }
-
-    /// Memory of the probe that is its own.
-    fn memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.probe.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    /// Plays one more exchange and waits until both ends of it are told.
-    fn settle(&mut self, times: usize) {
-        self.play(&[
-            asks(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n"),
-            answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        ]);
-        let is_over = || self.probe.spans().iter().filter(|span| span.name == LAST).count() >= 2 * times;
-        let limit = std::time::Instant::now() + SPAN_LIMIT;
-        while !is_over() {
-            assert!(std::time::Instant::now() < limit, "{}", self.probe.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// The spans but for those of [`settle`](Self::settle), and the counts.
-    fn finish(self) -> (Vec<SpanLine>, Value) {
-        let (mut spans, log) = self.probe.stop_with_log().unwrap();
-        spans.retain(|span| span.name != LAST);
-        let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-        (spans, serde_json::from_str(counts).unwrap())
-    }
-}
-
 fn by_kind<'a>(spans: &'a [SpanLine], kind: &'a str) -> Vec<&'a SpanLine> {
     spans.iter().filter(|span| span.kind == kind).collect()
-}
-
-/// Plays a script several times; memory must not grow with it. The spans are those of all times.
-fn try_out(script: &[Value], times: usize) -> (Vec<SpanLine>, Value) {
-    let mut stage = Stage::new();
-    stage.play(script);
-    stage.settle(1);
-    let before = stage.memory_kib();
-    for _ in 1..times {
-        stage.play(script);
-    }
-    stage.settle(2);
-    let after = stage.memory_kib();
-    assert!(after <= before + GROWTH_KIB, "{before} KiB before, {after} after");
-    let (spans, counts) = stage.finish();
-    assert_eq!(counts["faults"].as_u64().unwrap_or(0), 0, "{counts}");
-    (spans, counts)
-}
-
-/// The count of that name, wherever it stands.
-fn count(counts: &Value, name: &str) -> u64 {
-    match counts {
-        Value::Object(object) => object
-            .iter()
-            .map(|(key, value)| if key == name { value.as_u64().unwrap() } else { count(value, name) })
-            .sum(),
-        _ => 0,
-    }
 }
 
 #[rstest]
