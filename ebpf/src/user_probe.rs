@@ -29,48 +29,53 @@ pub struct UserSite {
     pub cookie: u64,
 }
 
-/// Where a program goes in one process.
+/// Where a program goes.
 pub(crate) struct Placed<'a> {
     program: &'a ProgramMut<'a>,
-    offsets: Vec<u64>,
+    sites: Vec<UserSite>,
     is_behind: bool,
 }
 
 impl<'a> Placed<'a> {
     /// At instructions, counted from the start of the file; or at none.
     pub(crate) fn at(program: &'a ProgramMut<'a>, offsets: Vec<u64>) -> Self {
-        Self { program, offsets, is_behind: false }
+        let sites = offsets.into_iter().map(|offset| UserSite { offset, cookie: 0 }).collect();
+        Self { program, sites, is_behind: false }
     }
 
     /// The same for the returns from the functions that begin there.
     pub(crate) fn behind(program: &'a ProgramMut<'a>, offsets: Vec<u64>) -> Self {
         Self { is_behind: true, ..Self::at(program, offsets) }
     }
-
-    fn attach(&self, probes: UserProbes, pid: i32, file: &Path) -> libbpf_rs::Result<Vec<Link>> {
-        if self.offsets.is_empty() {
-            return Ok(Vec::new());
-        }
-        if probes == UserProbes::Multi {
-            let options = UprobeMultiOpts {
-                offsets: self.offsets.iter().map(|offset| *offset as usize).collect(),
-                retprobe: self.is_behind,
-                ..UprobeMultiOpts::default()
-            };
-            return Ok(vec![self.program.attach_uprobe_multi_with_opts(pid, file, "", options)?]);
-        }
-        let one = |offset: &u64| {
-            let options = UprobeOpts { retprobe: self.is_behind, ..UprobeOpts::default() };
-            self.program.attach_uprobe_with_opts(pid, file, *offset as usize, options)
-        };
-        self.offsets.iter().map(one).collect()
-    }
 }
 
 /// A program in place; dropped, it is taken off again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct UserProbe {
     links: Vec<Link>,
+}
+
+impl UserProbe {
+    fn put_at_once(&mut self, placed: &Placed<'_>, pid: i32, file: &Path) -> libbpf_rs::Result<()> {
+        let options = UprobeMultiOpts {
+            offsets: placed.sites.iter().map(|site| site.offset as usize).collect(),
+            cookies: placed.sites.iter().map(|site| site.cookie).collect(),
+            retprobe: placed.is_behind,
+            ..UprobeMultiOpts::default()
+        };
+        self.links.push(placed.program.attach_uprobe_multi_with_opts(pid, file, "", options)?);
+        Ok(())
+    }
+
+    fn put_one_by_one(&mut self, placed: &Placed<'_>, pid: i32, file: &Path) -> libbpf_rs::Result<()> {
+        for site in &placed.sites {
+            let options =
+                UprobeOpts { cookie: site.cookie, retprobe: placed.is_behind, ..UprobeOpts::default() };
+            let link = placed.program.attach_uprobe_with_opts(pid, file, site.offset as usize, options)?;
+            self.links.push(link);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for UserProbe {
@@ -92,15 +97,13 @@ impl Kernel {
         let (multi, single) = match program {
             UserProgram::Tls => (&programs.user_tls_multi, &programs.user_tls_single),
         };
-        let links = match self.user_probes {
-            UserProbes::Multi | UserProbes::MultiInAll => {
-                multi_link(multi, file, sites).map(|link| vec![link])
-            }
-            UserProbes::Single => sites.iter().map(|site| single_link(single, file, *site)).collect(),
-            UserProbes::None => return Err(LoadError::NoUserProbes),
-        };
-        let attached = links.map(|links| UserProbe { links });
-        attached.map_err(|source| refused(&format!("{program:?}"), file, source))
+        if self.user_probes == UserProbes::None {
+            return Err(LoadError::NoUserProbes);
+        }
+        let is_multi = self.user_probes.is_multi();
+        let chosen = if is_multi { multi } else { single };
+        let placed = Placed { program: chosen, sites: sites.to_vec(), is_behind: false };
+        put(&format!("{program:?}"), (EVERY_PROCESS, file), &[placed], is_multi)
     }
 
     /// Puts programs on instructions of a file, in one process. All or none. `name`: how an error calls them.
@@ -111,29 +114,26 @@ impl Kernel {
         file: &Path,
         placed: &[Placed<'_>],
     ) -> Result<UserProbe, LoadError> {
-        let mut probe = UserProbe { links: Vec::new() };
-        for placed in placed {
-            let links = placed.attach(self.user_probes, pid.cast_signed(), file);
-            probe.links.extend(links.map_err(|source| refused(name, file, source))?);
-        }
-        Ok(probe)
+        put(name, (pid.cast_signed(), file), placed, self.user_probes == UserProbes::Multi)
     }
 }
 
-fn refused(name: &str, file: &Path, source: libbpf_rs::Error) -> LoadError {
-    LoadError::Attach { program: format!("{name} to {}", file.display()), source }
-}
-
-fn multi_link(program: &ProgramMut<'_>, file: &Path, sites: &[UserSite]) -> libbpf_rs::Result<Link> {
-    let options = UprobeMultiOpts {
-        offsets: sites.iter().map(|site| site.offset as usize).collect(),
-        cookies: sites.iter().map(|site| site.cookie).collect(),
-        ..UprobeMultiOpts::default()
-    };
-    program.attach_uprobe_multi_with_opts(EVERY_PROCESS, file, "", options)
-}
-
-fn single_link(program: &ProgramMut<'_>, file: &Path, site: UserSite) -> libbpf_rs::Result<Link> {
-    let options = UprobeOpts { cookie: site.cookie, ..UprobeOpts::default() };
-    program.attach_uprobe_with_opts(EVERY_PROCESS, file, site.offset as usize, options)
+/// What is in place when one is refused is taken off as any other.
+fn put(
+    name: &str,
+    (pid, file): (i32, &Path),
+    placed: &[Placed<'_>],
+    is_multi: bool,
+) -> Result<UserProbe, LoadError> {
+    let mut probe = UserProbe::default();
+    for placed in placed.iter().filter(|placed| !placed.sites.is_empty()) {
+        let put = if is_multi {
+            probe.put_at_once(placed, pid, file)
+        } else {
+            probe.put_one_by_one(placed, pid, file)
+        };
+        let program = || format!("{name} to {}", file.display());
+        put.map_err(|source| LoadError::Attach { program: program(), source })?;
+    }
+    Ok(probe)
 }
