@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Address, Attribute, AttributeValue, Process, Protocol};
 
+/// Room made for attributes with the first of them: a request that is served has five to eight.
+const USUAL_ATTRIBUTES: usize = 8;
+
 /// Which side of the request the watched process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -303,10 +306,14 @@ impl Span {
     /// Gives an attribute a value, in place of the one it had.
     pub fn set(&mut self, name: &'static str, value: impl Into<AttributeValue>) {
         let value = value.into();
-        match self.attributes.iter_mut().find(|attribute| attribute.name == name) {
-            Some(attribute) => attribute.value = value,
-            None => self.attributes.push(Attribute { name, value }),
+        if let Some(attribute) = self.attributes.iter_mut().find(|attribute| attribute.name == name) {
+            attribute.value = value;
+            return;
         }
+        if self.attributes.is_empty() {
+            self.attributes.reserve(USUAL_ATTRIBUTES);
+        }
+        self.attributes.push(Attribute { name, value });
     }
 
     /// Last byte of the response: wall time, Unix nanoseconds.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use model::SpanKind;
+use rustc_hash::FxHashMap;
 
 use crate::route::Names;
 use crate::sample::{Rules, Sampler};
@@ -18,7 +19,7 @@ pub(crate) struct App {
 /// The apps seen so far. One is never forgotten, so that its index stays good.
 #[derive(Debug)]
 pub(crate) struct Apps {
-    by_id: HashMap<String, AppIndex>,
+    by_id: FxHashMap<String, AppIndex>,
     list: Vec<App>,
     max_names: usize,
     max_path_children: usize,
@@ -30,7 +31,7 @@ pub(crate) struct AppIndex(usize);
 
 impl Apps {
     pub(crate) fn new(max_names: usize, max_path_children: usize) -> Self {
-        Self { by_id: HashMap::new(), list: Vec::new(), max_names, max_path_children }
+        Self { by_id: FxHashMap::default(), list: Vec::new(), max_names, max_path_children }
     }
 
     /// The app of this id; a new one if there is none.

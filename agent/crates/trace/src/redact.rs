@@ -8,6 +8,7 @@
 
 mod prose;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::pattern::Pattern;
@@ -88,7 +89,10 @@ impl Redactor {
     }
 
     /// A target as it may be shown: secret values in the query, and in `;key=value` of the path, replaced.
-    pub(crate) fn target(&self, target: &str) -> String {
+    pub(crate) fn target<'a>(&self, target: &'a str) -> Cow<'a, str> {
+        if !target.contains(['?', '#', ';']) {
+            return Cow::Borrowed(target);
+        }
         let (path, query) = match target.find(['?', '#']) {
             Some(at) => target.split_at(at),
             None => (target, ""),
@@ -101,7 +105,7 @@ impl Redactor {
         }
         let redirect = has_key(query, "code") && has_key(query, "state");
         self.write_pairs(query, redirect, &mut shown);
-        shown
+        Cow::Owned(shown)
     }
 
     /// `key=value;key=value` as it may be shown.

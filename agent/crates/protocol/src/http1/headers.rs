@@ -15,12 +15,19 @@ pub struct Headers {
 impl Headers {
     /// The first field of this name, compared without case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.all(name).next()
     }
 
     /// Every field of this name, in order, compared without case.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        self.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let mut begin = 0;
+        self.ends.iter().filter_map(move |&(name_end, value_end)| {
+            let key = begin..name_end;
+            begin = value_end;
+            // Most names differ in length already.
+            let is_it = key.len() == name.len() && self.text[key].eq_ignore_ascii_case(name);
+            is_it.then(|| &self.text[name_end..value_end])
+        })
     }
 
     /// Every field, in order.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{Address, Attribute, AttributeValue, ParentKind, Span, SpanKind};
 
-use super::json_object::Object;
+use super::json_object::{Key, Object, key};
 
 /// The version of the fields. Raised when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;
@@ -12,47 +12,47 @@ pub const SCHEMA: u32 = 1;
 /// Appends the line, with its line feed.
 pub(super) fn push(span: &Span, buffer: &mut Vec<u8>) {
     let mut line = Object::begin(buffer);
-    line.number("schema", SCHEMA);
-    line.text("kind", kind(span.kind));
-    line.text("app", &span.process.app_id);
-    line.number("pid", span.process.pid);
-    line.number("tid", span.tid);
-    line.text("name", &span.name);
-    line.optional_text("route", span.route.as_deref());
-    line.optional_text("method", span.method.as_deref());
-    line.text("protocol", span.protocol.as_str());
-    line.text("scheme", span.scheme);
-    line.text("host", &span.host);
-    line.optional_text("target", span.target.as_deref());
-    line.optional_number("status", span.status);
-    line.number("start_unix_ns", span.start_unix_ns);
-    line.number("duration_us", span.duration_ns / 1000);
-    line.optional_number("ttfb_us", span.ttfb_ns.map(|ns| ns / 1000));
-    line.number("request_bytes", span.request_bytes);
-    line.number("response_bytes", span.response_bytes);
-    push_address(&mut line, "local", &span.local);
-    push_address(&mut line, "peer", &span.peer);
+    line.number(key!("schema"), SCHEMA);
+    line.text(key!("kind"), kind(span.kind));
+    line.text(key!("app"), &span.process.app_id);
+    line.number(key!("pid"), span.process.pid);
+    line.number(key!("tid"), span.tid);
+    line.text(key!("name"), &span.name);
+    line.optional_text(key!("route"), span.route.as_deref());
+    line.optional_text(key!("method"), span.method.as_deref());
+    line.text(key!("protocol"), span.protocol.as_str());
+    line.text(key!("scheme"), span.scheme);
+    line.text(key!("host"), &span.host);
+    line.optional_text(key!("target"), span.target.as_deref());
+    line.optional_number(key!("status"), span.status);
+    line.number(key!("start_unix_ns"), span.start_unix_ns);
+    line.number(key!("duration_us"), span.duration_ns / 1000);
+    line.optional_number(key!("ttfb_us"), span.ttfb_ns.map(|ns| ns / 1000));
+    line.number(key!("request_bytes"), span.request_bytes);
+    line.number(key!("response_bytes"), span.response_bytes);
+    push_address(&mut line, key!("local"), &span.local);
+    push_address(&mut line, key!("peer"), &span.peer);
     match span.client_addr {
-        Some(ip) => line.ip("client_addr", ip),
-        None => line.null("client_addr"),
+        Some(ip) => line.ip(key!("client_addr"), ip),
+        None => line.null(key!("client_addr")),
     }
-    line.optional_text("http_version", span.http_version.map(model::HttpVersion::as_str));
-    line.optional_text("user_agent", span.user_agent.as_deref());
+    line.optional_text(key!("http_version"), span.http_version.map(model::HttpVersion::as_str));
+    line.optional_text(key!("user_agent"), span.user_agent.as_deref());
     if !span.headers.is_empty() {
-        push_headers(line.object("headers"), &span.headers);
+        push_headers(line.object(key!("headers")), &span.headers);
     }
     if !span.attributes.is_empty() {
-        push_attributes(line.object("attributes"), &span.attributes);
+        push_attributes(line.object(key!("attributes")), &span.attributes);
     }
-    line.text("trace_id", &span.trace_id.0);
-    line.hex("span_id", span.span_id.0);
-    line.optional_text("parent_id", span.parent.as_ref().map(|parent| &*parent.span_id));
-    line.optional_text("parent_kind", span.parent.as_ref().map(|parent| parent_kind(parent.kind)));
+    line.text(key!("trace_id"), &span.trace_id.0);
+    line.hex(key!("span_id"), span.span_id.0);
+    line.optional_text(key!("parent_id"), span.parent.as_ref().map(|parent| &*parent.span_id));
+    line.optional_text(key!("parent_kind"), span.parent.as_ref().map(|parent| parent_kind(parent.kind)));
     if let Some(state) = &span.trace_state {
-        line.text("trace_state", state);
+        line.text(key!("trace_state"), state);
     }
-    line.optional_text("error", span.error().as_deref());
-    line.text("end", span.end.as_str());
+    line.optional_text(key!("error"), span.error().as_deref());
+    line.text(key!("end"), span.end.as_str());
     line.end();
     buffer.push(b'\n');
 }
@@ -76,7 +76,7 @@ const fn parent_kind(kind: ParentKind) -> &'static str {
 }
 
 /// An address as it is displayed.
-fn push_address(line: &mut Object<'_>, key: &'static str, address: &Address) {
+fn push_address(line: &mut Object<'_>, key: Key, address: &Address) {
     match address {
         Address::Ip(SocketAddr::V4(v4)) => line.ip_and_port(key, *v4),
         other => line.text(key, &other.to_string()),
@@ -91,7 +91,7 @@ fn push_headers(mut object: Object<'_>, headers: &[(String, String)]) {
         }
         let later = headers[index + 1..].iter().filter(|(other, _)| other == name);
         let joined = later.fold(value.clone(), |all, (_, more)| all + ", " + more);
-        object.entry(name, &joined);
+        object.entry(name).text(&joined);
     }
     object.end();
 }
@@ -99,10 +99,10 @@ fn push_headers(mut object: Object<'_>, headers: &[(String, String)]) {
 fn push_attributes(mut object: Object<'_>, attributes: &[Attribute]) {
     for Attribute { name, value } in attributes {
         match value {
-            AttributeValue::Text(text) => object.text(name, text),
-            AttributeValue::Int(number) => object.number(name, *number),
-            AttributeValue::Float(number) => object.float(name, *number),
-            AttributeValue::Bool(yes) => object.bool(name, *yes),
+            AttributeValue::Text(text) => object.entry(name).text(text),
+            AttributeValue::Int(number) => object.entry(name).number(*number),
+            AttributeValue::Float(number) => object.entry(name).float(*number),
+            AttributeValue::Bool(yes) => object.entry(name).bool(*yes),
         }
     }
     object.end();

@@ -42,7 +42,8 @@ impl Assembler {
         }
         let caller = incoming.as_mut().map(|incoming| std::mem::take(&mut incoming.caller));
         said.extend(caller.into_iter().flatten().map(|Attribute { name, value }| {
-            let value = value.as_text().map_or(value.clone(), |text| redactor.target(text).into());
+            let value =
+                value.as_text().map_or(value.clone(), |text| redactor.target(text).into_owned().into());
             Attribute { name, value }
         }));
         (incoming, said)

@@ -7,7 +7,7 @@ use protocol::http1::{EndBy, Part, ResponseHead, ResponseParser};
 
 use super::Passage;
 use super::conversation::{Conversation as _, Verdict};
-use super::dialogue::{Dialogue, count_gap};
+use super::dialogue::{Dialogue, Parts, count_gap};
 use super::streaming::{describe, mark_events};
 use super::upgrade::{Handshake, follow};
 use crate::assemble::Assembler;
@@ -88,7 +88,7 @@ impl Dialogue {
             self.responses = Some(parser);
         }
         self.response_position = end;
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         if let Some(parser) = &mut self.responses {
             parser.push(chunk, &mut |part| parts.push(part));
         }

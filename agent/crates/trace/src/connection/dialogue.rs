@@ -8,6 +8,7 @@ use model::{Blur, Direction, End, Exceptions, Identity, Origin, Protocol, Span, 
 use protocol::gateway::Request;
 use protocol::http1::{Part, RequestParser, ResponseHead, ResponseParser};
 use protocol::{Chunk, uwsgi};
+use smallvec::SmallVec;
 
 use super::answers::{Heard, Passing};
 use super::closing::Closing;
@@ -46,6 +47,9 @@ impl Requests {
         }
     }
 }
+
+/// What one chunk holds, mostly a head and an end: no allocation for these.
+pub(super) type Parts<H> = SmallVec<[Part<H>; 4]>;
 
 /// An HTTP connection.
 #[derive(Debug)]
@@ -122,7 +126,7 @@ impl Dialogue {
         // It is the first one of a head that is wanted, so what comes beyond is not kept.
         self.calls.push_back((chunk.position..end, passage.thread));
         self.calls.truncate(MAX_CALLS);
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         let parser = self.requests.get_or_insert_with(|| Requests::new(self.protocol, origin));
         parser.push(chunk, &mut |part| parts.push(part));
         for part in parts {
