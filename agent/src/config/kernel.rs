@@ -62,7 +62,7 @@ impl Default for KernelConfig {
             http2_bytes: 1 << 20,
             max_processes: 4096,
             max_connections: 65_536,
-            drain_ms: 20,
+            drain_ms: 10,
         }
     }
 }

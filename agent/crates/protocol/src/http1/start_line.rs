@@ -97,24 +97,41 @@ impl StartLine {
     /// Judges the next bytes; stops after the line's end.
     pub fn feed(&mut self, bytes: &[u8]) -> Verdict {
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            match self.stage {
-                Stage::Over(verdict) => return verdict,
-                // The one part that may be long.
-                Stage::Target => {
-                    let visible = bytes[at..].iter().take_while(|&&byte| is_visible(byte)).count();
-                    at += visible;
-                    self.len += visible;
-                    self.target_end += visible;
-                    let Some(&byte) = bytes.get(at) else { break };
-                    self.stage = self.after(byte);
-                }
-                _ => self.stage = self.after(byte),
-            }
-            at += 1;
+        while !matches!(self.stage, Stage::Over(_)) {
+            let run = self.pass_run(&bytes[at..]);
+            self.len += run;
+            at += run;
+            let Some(&byte) = bytes.get(at) else { break };
+            self.stage = self.after(byte);
             self.len += 1;
+            at += 1;
         }
         self.verdict()
+    }
+
+    /// Passes over what changes nothing, or can be judged at once, and gives how many bytes that is.
+    fn pass_run(&mut self, bytes: &[u8]) -> usize {
+        match self.stage {
+            Stage::Method => {
+                let room = MAX_METHOD_BYTES.saturating_sub(self.len);
+                bytes.iter().take(room).take_while(|&&byte| self.is_in_method(byte)).count()
+            }
+            Stage::Target => {
+                let visible = bytes.iter().take_while(|&&byte| is_visible(byte)).count();
+                self.target_end += visible;
+                visible
+            }
+            Stage::RequestVersion(0) if bytes.starts_with(VERSION) => {
+                self.stage = Stage::RequestVersion(VERSION.len() as u8);
+                VERSION.len()
+            }
+            Stage::StatusVersion(0) if bytes.starts_with(VERSION) => {
+                self.stage = Stage::StatusVersion(VERSION.len() as u8);
+                VERSION.len()
+            }
+            Stage::Reason => memchr::memchr(b'\n', bytes).unwrap_or(bytes.len()),
+            _ => 0,
+        }
     }
 
     fn after(&mut self, byte: u8) -> Stage {
@@ -125,7 +142,6 @@ impl StartLine {
                 self.target_end = self.len + 1;
                 Stage::Target
             }
-            (Stage::Method, _) if self.is_in_method(byte) && self.len < MAX_METHOD_BYTES => Stage::Method,
             (Stage::Target, b' ') if self.target_end > self.method_end + 1 => Stage::RequestVersion(0),
             (Stage::RequestVersion(at), _) => match VERSION.get(usize::from(at)) {
                 Some(&expected) if byte == expected => Stage::RequestVersion(at + 1),
@@ -147,7 +163,7 @@ impl StartLine {
             (Stage::RequestEnd | Stage::Status(3) | Stage::Reason | Stage::LineFeed, b'\n') => {
                 Stage::Over(Verdict::Complete)
             }
-            (Stage::Status(3), b' ') | (Stage::Reason, _) => Stage::Reason,
+            (Stage::Status(3), b' ') => Stage::Reason,
             _ => REFUSED,
         }
     }
