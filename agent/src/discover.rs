@@ -13,6 +13,7 @@ pub mod interpreter;
 mod launcher;
 mod maps;
 pub mod memory;
+mod origin;
 pub(crate) mod pages;
 mod process_title;
 mod python_command;
@@ -27,6 +28,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use maps::{FileId, MappedFile, Mapping};
+pub use origin::Origin;
 pub use watchable::Unwatchable;
 
 /// A place where `/proc` is mounted.

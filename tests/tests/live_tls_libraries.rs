@@ -24,6 +24,17 @@ fn server() -> Server {
     Server::gunicorn_tls("flask_app:app", &["--workers", "2", "--threads", "4"]).unwrap()
 }
 
+/// A request that a client has made.
+fn got(number: usize) -> Entry {
+    Entry {
+        method: "GET".to_owned(),
+        target: format!("/items/{number}"),
+        status: Some(200),
+        complete: true,
+        ..Entry::default()
+    }
+}
+
 /// A library that is nowhere but in the process's own mounts is found there.
 #[test]
 fn a_library_that_only_the_process_sees() {
@@ -88,14 +99,7 @@ sys.stdin.readline()
     assert_eq!(client.ask("load").unwrap(), "asked\n");
     assert!(probe.wait_for_log("TLS is seen", SPAN_LIMIT), "{}", probe.log());
     assert_eq!(client.ask("go on").unwrap(), "done\n");
-    let entry = |number| Entry {
-        method: "GET".to_owned(),
-        target: format!("/items/{number}"),
-        status: Some(200),
-        complete: true,
-        ..Entry::default()
-    };
-    let entries: Vec<_> = (1..21).map(entry).collect();
+    let entries: Vec<_> = (1..21).map(got).collect();
     probe.wait_for_spans(entries.len(), SPAN_LIMIT);
     let mut spans = probe.stop().unwrap();
     // The first one passed while the library was looked for.
@@ -151,19 +155,63 @@ sys.stdin.readline()
 
     let probe = Probe::attach(&[client.pid()], &[]).unwrap();
     assert_eq!(client.ask("go on").unwrap(), "done\n");
-    let entry = |number| Entry {
-        method: "GET".to_owned(),
-        target: format!("/items/{number}"),
-        status: Some(200),
-        complete: true,
-        ..Entry::default()
-    };
-    let entries: Vec<_> = (0..20).map(entry).collect();
+    let entries: Vec<_> = (0..20).map(got).collect();
     assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
     let spans = probe.stop().unwrap();
     assert_agree(&entries, &spans);
     assert_encrypted(&spans, "1.3");
     assert_agreed(&spans, Some("http/1.1"));
+}
+
+/// Containers of one image have their files from the same layer, each through mounts of its own: what is put on the one is on
+/// the other too, and each request is told once.
+#[test]
+fn containers_of_one_image() {
+    const LAYERED: &str = "mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/files && \
+        mount -t overlay none -o lowerdir=\"$0\",upperdir=/mnt/upper,workdir=/mnt/work /mnt/files && exec \"$@\"";
+    const PROGRAM: &str = "
+import sys
+sys.path.insert(0, '/mnt/files')
+import http.client, ssl, _ssl
+assert _ssl.__file__.startswith('/mnt/files/')
+print('ready', flush=True)
+sys.stdin.readline()
+context = ssl.create_default_context(cafile=sys.argv[2])
+connection = http.client.HTTPSConnection('127.0.0.1', int(sys.argv[1]), context=context)
+for number in range(10):
+    connection.request('GET', f'/items/{sys.argv[3]}{number}')
+    assert connection.getresponse().read()
+print('done', flush=True)
+sys.stdin.readline()
+";
+    if !can_run() {
+        return;
+    }
+    let server = server();
+    let Endpoint::Tls(address) = server.endpoint else { panic!("it speaks TLS") };
+    let python = Venv::open().unwrap().program("python");
+    let layer = "import _ssl, os; print(os.path.dirname(_ssl.__file__), end='')";
+    let layer = Command::new(&python).args(["-c", layer]).output().unwrap().stdout;
+    let start = |number: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", LAYERED]).arg(String::from_utf8_lossy(&layer).as_ref());
+        command.arg(&python).args(["-c", PROGRAM, &address.port().to_string()]);
+        command.arg(server.certificate_file()).arg(number);
+        let mut client = Caller::start(command).unwrap();
+        assert_eq!(client.line().unwrap(), "ready\n");
+        client
+    };
+    let mut clients = ["1", "2"].map(start);
+    let probe = Probe::attach(&clients.each_ref().map(Caller::pid), &[]).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.ask("go on").unwrap(), "done\n");
+    }
+    let entries: Vec<_> = (10..30).map(got).collect();
+    assert!(probe.wait_for_spans(entries.len(), SPAN_LIMIT), "{}", probe.log());
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert_eq!(log.matches("TLS is seen").count(), 1, "{log}");
+    assert_agree(&entries, &spans);
+    assert_encrypted(&spans, "1.3");
 }
 
 /// OpenSSL 1.1, as a wheel brings it along, called by nobody's module. It keeps what was agreed on apart from the connection.

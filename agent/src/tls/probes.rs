@@ -6,7 +6,7 @@ use ebpf::{Kernel, UserProbe, UserProgram, UserSite};
 use rustc_hash::FxHashMap;
 
 use super::{Plan, Planner};
-use crate::discover::{FileId, Proc};
+use crate::discover::{Origin, Proc};
 
 /// A process is looked at again at most so often: it may have loaded a library since.
 const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
@@ -18,7 +18,7 @@ const MAX_PROCESSES: usize = 16384;
 pub struct Probes {
     planner: Planner,
     /// `None`: the file cannot be probed.
-    files: BTreeMap<FileId, Option<UserProbe>>,
+    files: BTreeMap<Origin, Option<UserProbe>>,
     looked_ns: FxHashMap<u32, u64>,
     /// Processes whose turn has not come again yet.
     due: BTreeSet<u32>,
@@ -39,7 +39,7 @@ impl Probes {
         }
         self.looked_ns.insert(pid, now_ns);
         for plan in self.planner.plan(&Proc::default(), pid) {
-            self.files.entry(plan.file.id).or_insert_with(|| probe(kernel, &plan));
+            self.files.entry(plan.file.origin()).or_insert_with(|| probe(kernel, &plan));
         }
     }
 
