@@ -181,6 +181,7 @@ pub fn try_way(
     for (socket_storage, user_probes, exceptions) in tries {
         let options = Options {
             way,
+            sends_pages: capabilities.sends_pages,
             user_probes,
             socket_storage,
             ring_bytes: settings.ring_bytes,
@@ -268,6 +269,7 @@ mod tests {
             btf: true,
             socket_tracepoints: true,
             socket_functions: true,
+            sends_pages: false,
             syscall_tracepoints: true,
             user_probes: UserProbes::Multi,
             lockdown: Lockdown::Integrity,

@@ -84,6 +84,7 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
             identity => identity,
         },
         timing: timing(call),
+        kernel_tls: call.header.flags & abi::FLAG_KERNEL_TLS != 0,
         asks_frame: call.header.flags & abi::FLAG_ASKS_FRAME != 0,
     }
 }

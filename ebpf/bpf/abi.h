@@ -50,6 +50,8 @@ enum record_flag {
 	/* Earlier bytes of this direction had to wait in the process: who sends may not be who wrote. */
 	FLAG_DEFERRED = 4,
 	FLAG_ASKS_FRAME = 8, /* of a call that is copied whole: it is not known where in it a frame of HTTP/2 begins */
+	/* The kernel may have encrypted or decrypted these bytes of a TLS connection (KTLS): then they are in the clear. */
+	FLAG_KERNEL_TLS = 16,
 };
 
 /* What the agent asks for on a connection. */

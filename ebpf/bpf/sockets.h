@@ -15,6 +15,9 @@ enum {
 LOOK(look_at_receive, DIRECTION_RECEIVED, SLOT_RECEIVE, true)
 LOOK(look_at_send, DIRECTION_SENT, SLOT_SEND, true)
 LOOK(look_at_unix_send, DIRECTION_SENT, SLOT_SEND_UNIX, true)
+LOOK(look_at_inet6_send, DIRECTION_SENT, SLOT_SEND_INET6, true)
+LOOK(look_at_sendfile, DIRECTION_SENT, SLOT_SENDFILE, true)
+LOOK(look_at_splice, DIRECTION_SENT, SLOT_SPLICE, true)
 LOOK(look_at_untyped_receive, DIRECTION_RECEIVED, SLOT_RECEIVE, false)
 LOOK(look_at_untyped_send, DIRECTION_SENT, SLOT_SEND, false)
 
@@ -45,17 +48,49 @@ int BPF_PROG(fexit_recv, struct socket *socket, struct msghdr *message, int flag
 	return record_socket_call(socket->sk, result, look_at_receive, SLOT_RECEIVE);
 }
 
-/* sock_sendmsg is inlined into its callers: its two stream implementations are not. */
-SEC("fexit/tcp_sendmsg")
-int BPF_PROG(fexit_send_tcp, struct sock *sk, struct msghdr *message, size_t size, int result)
+/* sock_sendmsg is inlined into its callers: its stream implementations are not. Not tcp_sendmsg, in whose place others
+ * stand on some connections (KTLS).
+ */
+SEC("fexit/inet_sendmsg")
+int BPF_PROG(fexit_send_inet, struct socket *socket, struct msghdr *message, size_t size, int result)
 {
-	return record_socket_call(sk, result, look_at_send, SLOT_SEND);
+	return record_socket_call(socket->sk, result, look_at_send, SLOT_SEND);
+}
+
+SEC("fexit/inet6_sendmsg")
+int BPF_PROG(fexit_send_inet6, struct socket *socket, struct msghdr *message, size_t size, int result)
+{
+	return record_socket_call(socket->sk, result, look_at_inet6_send, SLOT_SEND_INET6);
 }
 
 SEC("fexit/unix_stream_sendmsg")
 int BPF_PROG(fexit_send_unix, struct socket *socket, struct msghdr *message, size_t size, int result)
 {
 	return record_socket_call(socket->sk, result, look_at_unix_send, SLOT_SEND_UNIX);
+}
+
+/* Up to 6.4 (dc97391e6610) what sendfile and splice move to a socket does not pass where messages do, but for MPTCP. */
+static __always_inline int record_pages(struct file *to, s64 result, look_fn *look, u32 slot)
+{
+	struct socket *socket = bpf_sock_from_file(to);
+
+	if (!socket || !socket->sk || socket->sk->sk_protocol == IPPROTO_MPTCP)
+		return 0;
+	return record_socket_call(socket->sk, result, look, slot);
+}
+
+SEC("fexit/do_splice_direct")
+int BPF_PROG(pages_sendfile, struct file *from, s64 *from_position, struct file *to, s64 *to_position, size_t length, u32 flags,
+	     s64 result)
+{
+	return record_pages(to, result, look_at_sendfile, SLOT_SENDFILE);
+}
+
+SEC("fexit/do_splice")
+int BPF_PROG(pages_splice, struct file *from, s64 *from_position, struct file *to, s64 *to_position, size_t length, u32 flags,
+	     s64 result)
+{
+	return record_pages(to, result, look_at_splice, SLOT_SPLICE);
 }
 
 /* The arguments are still in the saved registers when a system call returns, so its entry needs no program. */

@@ -50,6 +50,8 @@ pub const FLAG_PATH_OF_PEER: u16 = 2;
 pub const FLAG_DEFERRED: u16 = 4;
 /// Of a call that is copied whole: it is not known where in it a frame of HTTP/2 begins.
 pub const FLAG_ASKS_FRAME: u16 = 8;
+/// The kernel may have encrypted or decrypted these bytes of a TLS connection (KTLS): then they are in the clear.
+pub const FLAG_KERNEL_TLS: u16 = 16;
 
 /// `enum wish`: record nothing more.
 pub const WISH_IGNORE: u8 = 1;
@@ -880,6 +882,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),
     ("FLAG_ASKS_FRAME", FLAG_ASKS_FRAME as u64),
+    ("FLAG_KERNEL_TLS", FLAG_KERNEL_TLS as u64),
     ("WISH_IGNORE", WISH_IGNORE as u64),
     ("WISH_WHOLE", WISH_WHOLE as u64),
     ("WISH_IGNORE_DATA", WISH_IGNORE_DATA as u64),

@@ -74,6 +74,8 @@ pub struct Capabilities {
     pub socket_tracepoints: bool,
     /// The functions that the fexit programs hang on have types.
     pub socket_functions: bool,
+    /// What `sendfile` and `splice` move to a socket does not pass where messages do, and where it passes has types: up to 6.4.
+    pub sends_pages: bool,
     /// tracefs is mounted and lists the socket system calls.
     pub syscall_tracepoints: bool,
     /// The best way to probe user code.
@@ -93,8 +95,10 @@ impl Capabilities {
             btf.as_ref().is_some_and(|b| b.type_by_name::<types::Typedef<'_>>(&name).is_some())
         };
         let socket_tracepoints = has_tracepoint("sock_recv_length") && has_tracepoint("sock_send_length");
+        let has_functions = |names: &[&str]| names.iter().all(|name| has_function(name));
         let socket_functions =
-            ["sock_recvmsg", "tcp_sendmsg", "unix_stream_sendmsg"].iter().all(|name| has_function(name));
+            has_functions(&["sock_recvmsg", "inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg"]);
+        let sends_pages = has_functions(&["inet_sendpage", "do_splice_direct", "do_splice"]);
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let user_probes = if has_function("bpf_uprobe_multi_link_attach") {
             if parse_release(&release) >= Some((6, 10)) { UserProbes::Multi } else { UserProbes::MultiInAll }
@@ -107,6 +111,7 @@ impl Capabilities {
             user_probes,
             socket_tracepoints,
             socket_functions,
+            sends_pages,
             syscall_tracepoints: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
                 .iter()
                 .any(|root| Path::new(root).join("events/syscalls/sys_exit_recvfrom/id").exists()),

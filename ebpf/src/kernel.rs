@@ -26,6 +26,9 @@ const EXCEPTIONS: [&str; 3] = ["exception_left_frame", "exception_left_another",
 const PLACED: [&str; 5] =
     ["context_given", "context_passed", "greenlet_made", "collection_begins", "collection_ends"];
 
+/// Those of the ways other than system calls that see pages go to sockets, where that passes by the others.
+const PAGES: [&str; 2] = ["pages_sendfile", "pages_splice"];
+
 /// The program that hears of the end of sockets.
 const FREES_CONNECTIONS: &str = "tcp_destroyed";
 
@@ -34,6 +37,8 @@ const FREES_CONNECTIONS: &str = "tcp_destroyed";
 pub struct Options {
     /// The way in.
     pub way: Way,
+    /// See [`Capabilities::sends_pages`](crate::Capabilities::sends_pages).
+    pub sends_pages: bool,
     /// How user code is probed.
     pub user_probes: UserProbes,
     /// Keep connection state on the socket; else in a table.
@@ -279,6 +284,10 @@ fn configure(open: &mut OpenProbeSkel<'_>, options: &Options, ring_secret: u64) 
     if !use_slots {
         maps.connection_slots.set_max_entries(1).map_err(LoadError::Open)?;
     }
+    // Here each program has one of the first two places; they are large.
+    if options.way == Way::TpBtf && !options.sends_pages {
+        maps.scratches.set_max_entries(2).map_err(LoadError::Open)?;
+    }
     // An LRU table that is not asked for shrinks to almost nothing.
     let table = if options.socket_storage { 1 } else { options.max_connections };
     maps.connections_by_address.set_max_entries(table).map_err(LoadError::Open)?;
@@ -321,6 +330,10 @@ fn select(program: &mut OpenProgramMut<'_>, options: &Options) {
         if options.user_probes == UserProbes::Multi {
             program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
+        return;
+    }
+    if PAGES.contains(&name.as_str()) {
+        program.set_autoload(options.sends_pages && options.way != Way::Syscalls);
         return;
     }
     let of = if name.starts_with("tp_") {

@@ -120,7 +120,7 @@ pub const TEST: &[Need] = &[
 /// To measure.
 pub const BENCH: &[Need] = &[WRK, H2LOAD, BPFTOOL, STRACE, TASKSET, OPENSSL, POSTGRESQL, REDIS];
 /// To start other kernels.
-pub const KERNELS: &[Need] = &[PYTHON, QEMU, BUSYBOX, CPIO];
+pub const KERNELS: &[Need] = &[PYTHON, QEMU, BUSYBOX, CPIO, NGINX, OPENSSL];
 
 /// The package managers we know: program, what installs, what refreshes the lists.
 const MANAGERS: [(&str, &[&str], &[&str]); 4] = [

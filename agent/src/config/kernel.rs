@@ -11,7 +11,7 @@ pub enum Way {
     Auto,
     /// The socket tracepoints `sock_recv_length` and `sock_send_length` (Linux 6.3 and later).
     TpBtf,
-    /// `fexit` of `sock_recvmsg`, `tcp_sendmsg` and `unix_stream_sendmsg` (Linux 5.12 and later).
+    /// `fexit` of `sock_recvmsg`, `inet_sendmsg` and its like, and `unix_stream_sendmsg` (Linux 5.12 and later).
     Fexit,
     /// The tracepoints of the socket system calls: slower, the last resort.
     Syscalls,

@@ -64,6 +64,8 @@ static __always_inline void fill_call(struct socket_call *call, const struct cal
 		call->header.flags = FLAG_ORIGIN_START;
 	if (facts->deferred)
 		call->header.flags |= FLAG_DEFERRED;
+	if (unlikely(facts->kernel_tls))
+		call->header.flags |= FLAG_KERNEL_TLS;
 	call->ran_ns = call->header.at_ns + facts->ran_less_clock;
 	call->first_arrival_us = facts->arrival.first_us;
 	call->arrival_ticks = facts->arrival.ticks;
@@ -102,10 +104,12 @@ static __always_inline u64 copy_single(struct placed_call *record, u64 base, u64
 	return bpf_probe_read_user(record->payload, total, (void *)base) ? 0 : total;
 }
 
-/* Whether this may be an answer of a failure about which something can be said. */
+/* Whether this may be an answer of a failure about which something can be said. What the kernel encrypts
+ * is the library's to tell of.
+ */
 static __always_inline bool may_fail(const struct call_facts *facts)
 {
-	return config.exceptions && facts->direction == DIRECTION_SENT && at_hand.exceptions_are_known;
+	return config.exceptions && facts->direction == DIRECTION_SENT && at_hand.exceptions_are_known && !facts->kernel_tls;
 }
 
 /* Whether what there is to say of a call comes before anything else is done with it. */
@@ -189,7 +193,7 @@ static __always_inline bool write_small(struct call_facts *facts, const struct b
 	if (!record)
 		return true;
 	facts->fails = comes_second(facts, connection, &record->call, record->payload);
-	if (unlikely(facts->fails || (facts->position == 0 &&
+	if (unlikely(facts->fails || (facts->position == 0 && !facts->kernel_tls &&
 				      begins_frames((const u64 *)record->payload, record->call.head_bytes,
 						    connection->origin_start)))) {
 		discard(&record->call.header);
@@ -354,7 +358,7 @@ static __always_inline void write_aside(struct connection *connection, struct so
 	first = facts->result;
 	if (first > buffer->first.length)
 		first = buffer->first.length;
-	if (facts->position == 0 && copies && begins_http2(buffer->first.base, first, connection->origin_start))
+	if (facts->position == 0 && copies && !facts->kernel_tls && begins_http2(buffer->first.base, first, connection->origin_start))
 		connection->whole = WHOLE;
 	if (!lacks_path(connection)) {
 		if (is_small(facts, buffer) && write_small_aside(slot, connection))

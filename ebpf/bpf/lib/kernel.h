@@ -169,6 +169,19 @@ struct tcp_sock {
 	} rcv_rtt_est;
 };
 
+/* What is put in the place of TCP's own handling of a connection's bytes (include/net/tcp.h). */
+struct tcp_ulp_ops {
+	char name[16];
+};
+
+/* The head of a struct tcp_sock. */
+struct inet_connection_sock {
+	const struct tcp_ulp_ops *icsk_ulp_ops;
+	struct {
+		u32 lrcvtime;
+	} icsk_ack;
+};
+
 struct sockaddr_un {
 	char sun_path[108];
 };

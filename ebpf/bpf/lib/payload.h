@@ -55,6 +55,7 @@ struct call_facts {
 	struct arrival arrival;
 	bool has_buffer;
 	bool deferred;
+	bool kernel_tls; /* see FLAG_KERNEL_TLS */
 	bool answers; /* an answer in it counts, whatever it says */
 	bool fails;   /* it is a failure's answer */
 };
@@ -79,7 +80,10 @@ enum program_slot {
 	SLOT_RECEIVE = 0,
 	SLOT_SEND = 1,
 	SLOT_SEND_UNIX = 2,
-	SLOTS = 3,
+	SLOT_SEND_INET6 = 3,
+	SLOT_SENDFILE = 4,
+	SLOT_SPLICE = 5,
+	SLOTS = 6,
 };
 
 struct {

@@ -7,6 +7,7 @@
 
 #include "call_record.h"
 #include "files.h"
+#include "kernel_tls.h"
 #include "tls_thread.h"
 
 /* Errors after which the process simply tries again. */
@@ -165,9 +166,12 @@ static __always_inline int look_at_call(struct task_struct *task, struct sock *s
 						      result);
 		if (typed && direction == DIRECTION_RECEIVED)
 			read_arrival(sk, connection->origin_start && facts.position == 0, &facts.arrival);
+		facts.kernel_tls = has_kernel_tls(sk, connection, typed);
 		if (!facts.has_buffer) {
 			connection->between[direction & 1] = 0;
-			count(COUNTER_WITHOUT_CONTENT + facts.kind);
+			/* Clear text is missed where the library is asked to send it. */
+			if (!facts.kernel_tls)
+				count(COUNTER_WITHOUT_CONTENT + facts.kind);
 		}
 	} else {
 		facts.position = direction == DIRECTION_RECEIVED ? connection->received : connection->sent;
@@ -179,7 +183,8 @@ static __always_inline int look_at_call(struct task_struct *task, struct sock *s
 		if (typed && ran_on)
 			facts.at_ns = sent_ns(sk);
 	}
-	facts.answers = config.exceptions && direction == DIRECTION_SENT && answers_count() && facts.has_buffer;
+	facts.answers = config.exceptions && direction == DIRECTION_SENT && answers_count() && facts.has_buffer &&
+			!facts.kernel_tls;
 	return likely(write_at_once(&facts, &buffer, connection)) ? false : put_aside(&facts, &buffer, slot);
 }
 

@@ -20,13 +20,6 @@ struct cfs_rq {
 struct sched_entity___group {
 	struct cfs_rq *cfs_rq;
 };
-
-/* The head of a struct tcp_sock. */
-struct inet_connection_sock {
-	struct {
-		u32 lrcvtime;
-	} icsk_ack;
-};
 #pragma clang attribute pop
 
 /* What the running thread has run, less the clock: with CLOCK_MONOTONIC added, its CPU time from some moment on.

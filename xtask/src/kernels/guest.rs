@@ -12,13 +12,26 @@ use crate::shell;
 
 const INIT: &str = include_str!("init.sh");
 /// What `init.sh` uses of busybox.
-const TOOLS: [&str; 9] = ["sh", "mount", "ip", "sleep", "wget", "sed", "grep", "cat", "poweroff"];
-const FOLDERS: [&str; 6] = ["bin", "proc", "sys", "dev", "tmp", "etc"];
+const TOOLS: [&str; 13] =
+    ["sh", "mount", "ip", "sleep", "wget", "sed", "grep", "cat", "poweroff", "insmod", "dd", "touch", "test"];
+/// nginx wants its own even where its configuration names others.
+const FOLDERS: [&str; 9] =
+    ["bin", "proc", "sys", "dev", "tmp", "etc", "modules", "var/lib/nginx", "var/log/nginx"];
+/// What else the guest reads.
+const FILES: [(&str, &str); 4] = [
+    ("https.py", include_str!("https.py")),
+    ("nginx.conf", include_str!("nginx.conf")),
+    ("etc/passwd", "root:x:0:0::/:/bin/sh\n"),
+    ("etc/group", "root:x:0:\n"),
+];
+/// The module that lets the kernel encrypt, behind what it and the one cipher that is used here need, where that is no part of the
+/// kernel.
+const MODULES: [&str; 6] = ["crypto_null", "gf128mul", "ghash-generic", "ctr", "gcm", "tls"];
 /// Of the standard library, what the server does without.
 const LEFT_OUT: [&str; 6] = ["test", "idlelib", "tkinter", "ensurepip", "site-packages", "__pycache__"];
 
-/// Packs the files below a folder; gives the archive.
-pub fn pack(folder: &Path, probe: &Path) -> Result<PathBuf> {
+/// Packs the files below a folder, for a kernel whose package was unpacked; gives the archive.
+pub fn pack(folder: &Path, probe: &Path, kernel: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("remove {}", root.display()))?;
@@ -28,7 +41,10 @@ pub fn pack(folder: &Path, probe: &Path) -> Result<PathBuf> {
     }
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n")?;
+    for (file, text) in FILES {
+        fs::write(root.join(file), text)?;
+    }
+    certify(&root)?;
     let busybox = shell::find("busybox").context("busybox was to be installed")?;
     fs::copy(&busybox, root.join("bin/busybox"))?;
     for tool in TOOLS {
@@ -36,7 +52,10 @@ pub fn pack(folder: &Path, probe: &Path) -> Result<PathBuf> {
     }
     fs::copy(probe, root.join("bin/probe"))?;
     shell::run(Command::new("strip").arg(root.join("bin/probe")))?;
-    let mut programs = vec![busybox, probe.to_owned()];
+    add_modules(&root, kernel, &busybox)?;
+    let nginx = shell::find("nginx").context("nginx was to be installed")?;
+    fs::copy(&nginx, root.join("bin/nginx"))?;
+    let mut programs = vec![busybox, probe.to_owned(), nginx];
     programs.extend(add_python(&root)?);
     for library in libraries(&programs)? {
         copy_to(&root, &library)?;
@@ -54,6 +73,47 @@ pub fn pack(folder: &Path, probe: &Path) -> Result<PathBuf> {
     std::io::Write::write_all(&mut cpio.stdin.take().context("cpio reads no list")?, list.as_bytes())?;
     anyhow::ensure!(cpio.wait()?.success(), "cpio failed");
     Ok(archive)
+}
+
+/// Makes a certificate that is good for the guest's own address.
+fn certify(root: &Path) -> Result<()> {
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out"]);
+    openssl.arg(root.join("certificate.pem")).arg("-keyout").arg(root.join("key.pem"));
+    shell::read(&mut openssl)?;
+    Ok(())
+}
+
+/// Puts the modules there in the order in which they are to be loaded.
+fn add_modules(root: &Path, kernel: &Path, busybox: &Path) -> Result<()> {
+    let listed = shell::read(Command::new("find").arg(kernel).args(["-name", "*.ko*"]))?;
+    for (index, module) in MODULES.iter().enumerate() {
+        let is_this = |path: &&Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.strip_prefix(module).is_some_and(|rest| rest == ".ko" || rest == ".ko.xz")
+        };
+        let Some(path) = listed.lines().map(Path::new).find(is_this) else { continue };
+        let target = root.join(format!("modules/{index}-{module}.ko"));
+        if path.extension().is_some_and(|extension| extension == "xz") {
+            let unpacked =
+                fs::File::create(&target).with_context(|| format!("create {}", target.display()))?;
+            shell::run(Command::new(busybox).arg("xzcat").arg(path).stdout(unpacked))?;
+        } else {
+            fs::copy(path, &target).with_context(|| format!("copy {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies the interpreter, and its library where it looks for it. Gives what of it needs shared libraries.

@@ -159,6 +159,8 @@ pub struct SocketCall<'a> {
     pub identity: Identity,
     /// The times around it.
     pub timing: Timing,
+    /// The kernel may have encrypted or decrypted these bytes of a TLS connection (KTLS): then they are in the clear.
+    pub kernel_tls: bool,
     /// The source would copy less of such calls, if it were told where a frame of HTTP/2 begins.
     pub asks_frame: bool,
 }

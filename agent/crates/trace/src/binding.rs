@@ -21,6 +21,7 @@ use rustc_hash::FxHashMap;
 
 use crate::place::Thread;
 use sizes::Encrypted;
+pub(crate) use sizes::Passed;
 
 /// Most objects, and most threads, that are remembered.
 const MAX_SESSIONS: usize = 65536;
@@ -77,9 +78,9 @@ struct Recent {
     /// When the library was last called.
     library_ns: u64,
     /// Its socket calls on encrypted connections, and how much each sent.
-    calls: VecDeque<(u64, ConnectionId, u64)>,
+    calls: VecDeque<(u64, ConnectionId, Passed)>,
     /// Connections received from since the library was last asked to read, and how many bytes.
-    received: Vec<(ConnectionId, u64)>,
+    received: Vec<(ConnectionId, Passed)>,
     /// Objects that have something to send since the thread last sent, and how much.
     wrote: Vec<(TlsSessionId, Encrypted)>,
 }
@@ -104,19 +105,19 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
-    /// So many encrypted bytes have passed.
+    /// Encrypted bytes have passed.
     pub(crate) fn socket_call(
         &mut self,
         (at_ns, thread): (u64, Thread),
         connection: ConnectionId,
-        (direction, bytes): (Direction, u64),
+        (direction, passed): (Direction, Passed),
     ) -> Option<Joined> {
         let taken = self.by_connection.contains_key(&connection);
         let recent = self.recent(thread, at_ns);
         if recent.calls.len() == MAX_RECENT {
             recent.calls.pop_front();
         }
-        let sent = if direction == Direction::Sent { bytes } else { 0 };
+        let sent = if direction == Direction::Sent { passed } else { Passed::NONE };
         recent.calls.push_back((at_ns, connection, sent));
         if taken {
             return None;
@@ -124,15 +125,15 @@ impl Binding {
         if direction == Direction::Received {
             let known = recent.received.iter_mut().find(|(known, _)| *known == connection);
             if let Some((_, received)) = known {
-                *received = received.saturating_add(bytes);
+                *received = received.and(passed);
             } else if recent.received.len() < MAX_RECENT {
-                recent.received.push((connection, bytes));
+                recent.received.push((connection, passed));
             }
             return None;
         }
         match std::mem::take(&mut recent.wrote).as_slice() {
             [(session, encrypted)] => {
-                self.hint(*session, (connection, Direction::Sent), encrypted.is_made_of(bytes))
+                self.hint(*session, (connection, Direction::Sent), encrypted.is_made_of(passed))
             }
             _ => None,
         }
@@ -160,11 +161,11 @@ impl Binding {
         };
         recent.library_ns = at_ns;
         // What was received meanwhile may have been for reads that found nothing.
-        let counts = |sent: u64| entered_ns.is_some() || sent > 0;
+        let counts = |sent: Passed| entered_ns.is_some() || sent.bytes > 0;
         let inside = || recent.calls.iter().filter(|(at, _, sent)| *at >= since_ns && counts(*sent));
         let first = inside().next().map(|(_, connection, _)| *connection);
         let only = first.filter(|first| inside().all(|(_, other, _)| other == first));
-        let sent: u64 = inside().map(|(.., sent)| sent).sum();
+        let sent = inside().fold(Passed::NONE, |sum, (.., sent)| sum.and(*sent));
         let only = only.filter(|_| entered_ns.is_some() || Encrypted::of(moved).is_made_of(sent));
         let received = match kind {
             TlsCallKind::Write => None,
@@ -202,8 +203,8 @@ impl Binding {
         let mut open = received?;
         open.retain(|(connection, _)| !self.by_connection.contains_key(connection));
         match open.as_slice() {
-            [(connection, bytes)] => {
-                let fits = Encrypted::of(moved).fits_into(*bytes);
+            [(connection, passed)] => {
+                let fits = Encrypted::of(moved).fits_into(*passed);
                 self.hint(session, (*connection, Direction::Received), fits)
             }
             _ => None,

@@ -119,7 +119,17 @@ impl Connection {
         }
     }
 
-    /// Takes the bytes of a call if they are encrypted.
+    /// Whether it is taken for one without encryption.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        self.encryption.is_none() && matches!(self.stage, Stage::Known(_))
+    }
+
+    /// What was taken for its conversation is over: nothing is known of what passes now.
+    pub(crate) fn open_anew(&mut self) {
+        self.stage = Stage::Opening(Opening::default());
+    }
+
+    /// Takes the bytes of a call if they are encrypted, be it by the kernel.
     pub(crate) fn pass_encrypted(
         &mut self,
         (at_ns, thread): (u64, Thread),
@@ -127,7 +137,8 @@ impl Connection {
     ) -> Option<Encrypted> {
         let Outcome::Bytes(Payload { len, head, tail }) = call.outcome else { return None };
         if self.encryption.is_none() {
-            if !matches!(self.stage, Stage::Opening(_)) || !looks_encrypted(call, head) {
+            if !call.kernel_tls && (!matches!(self.stage, Stage::Opening(_)) || !looks_encrypted(call, head))
+            {
                 return None;
             }
             self.encryption = Some(Box::default());

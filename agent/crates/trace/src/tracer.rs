@@ -136,6 +136,9 @@ impl Tracer {
             self.connections.map.insert(id, Connection::new(call, thread));
             self.talkers.insert(thread.pid);
         }
+        if call.kernel_tls && self.connections.map.get(&id).is_some_and(Connection::is_in_the_clear) {
+            self.forget_clear_text(id, out);
+        }
         let Some(connection) = self.connections.map.get_mut(&id) else { return };
         if connection.owner.pid != thread.pid {
             self.talkers.insert(thread.pid);

@@ -22,6 +22,8 @@ enum Step {
     Socket(u64, Direction),
     /// As many bytes.
     Sized(u64, Direction, u64),
+    /// As many, which the kernel encrypts or has decrypted.
+    Kernel(u64, Direction, u64),
     /// The library moves so many bytes.
     Moves(u64, TlsCallKind, u64),
     Library(u64, TlsCallKind),
@@ -30,7 +32,11 @@ enum Step {
     /// The library has moved so many bytes, by itself; when it was entered was not seen.
     Behind(u64, TlsCallKind, u64),
 }
-use Step::{Behind, Inside, Library, Moves, Sized, Socket};
+use Step::{Behind, Inside, Kernel, Library, Moves, Sized, Socket};
+
+fn by_library(bytes: u64) -> Passed {
+    Passed { bytes, by_kernel: false }
+}
 
 fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
     let (mut binding, mut joins, mut now) = (Binding::default(), Vec::new(), 0);
@@ -39,11 +45,16 @@ fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
         match *step {
             Socket(connection, direction) => {
-                let moved = (direction, ENCRYPTED);
+                let moved = (direction, by_library(ENCRYPTED));
                 found.push(binding.socket_call((now, THREAD), ConnectionId(connection), moved));
             }
             Sized(connection, direction, bytes) => {
-                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), (direction, bytes)));
+                let moved = (direction, by_library(bytes));
+                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), moved));
+            }
+            Kernel(connection, direction, bytes) => {
+                let moved = (direction, Passed { bytes, by_kernel: true });
+                found.push(binding.socket_call((now, THREAD), ConnectionId(connection), moved));
             }
             Moves(session, kind, bytes) => {
                 let call = (Some(now - 1), bytes);
@@ -59,7 +70,7 @@ fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
             Inside(session, kind, connection) => {
                 let id = ConnectionId(connection);
                 let direction = if kind == Read { Received } else { Sent };
-                found.push(binding.socket_call((now, THREAD), id, (direction, ENCRYPTED)));
+                found.push(binding.socket_call((now, THREAD), id, (direction, by_library(ENCRYPTED))));
                 let session = TlsSessionId(session);
                 found.push(binding.library_call((now + 2, THREAD), session, kind, (Some(now - 1), CLEAR)));
             }
@@ -72,6 +83,31 @@ fn joins(steps: &[Step]) -> Vec<(u64, u64)> {
 #[test]
 fn a_socket_call_inside_is_proof() {
     assert_eq!(joins(&[Inside(1, Write, 7), Inside(2, Read, 8)]), [(1, 7), (2, 8)]);
+}
+
+/// The library sends each record by itself; what else it sends in between counts.
+#[test]
+fn what_the_kernel_encrypts_is_as_large_as_the_clear_text() {
+    assert_eq!(joins(&[Kernel(7, Sent, CLEAR), Behind(1, Write, CLEAR)]), [(1, 7)]);
+    let records = [Kernel(7, Sent, 16_384), Kernel(7, Sent, 16), Behind(1, Write, 16_400)];
+    assert_eq!(joins(&records), [(1, 7)]);
+    for bytes in [CLEAR - 1, CLEAR + 1] {
+        assert_eq!(joins(&[Kernel(7, Sent, bytes), Behind(1, Write, CLEAR)]), []);
+    }
+    assert_eq!(joins(&[Sized(7, Sent, CLEAR), Behind(1, Write, CLEAR)]), []);
+    assert_eq!(joins(&[Kernel(7, Sent, 2), Kernel(7, Sent, CLEAR), Behind(1, Write, CLEAR)]), []);
+    // Two connections, two answers each.
+    let steps = [
+        Kernel(7, Received, CLEAR),
+        Behind(1, Read, CLEAR),
+        Kernel(7, Sent, CLEAR),
+        Behind(1, Write, CLEAR),
+        Kernel(8, Received, CLEAR),
+        Behind(2, Read, CLEAR),
+        Kernel(8, Sent, CLEAR),
+        Behind(2, Write, CLEAR),
+    ];
+    assert_eq!(joins(&steps), [(1, 7), (2, 8)]);
 }
 
 #[test]

@@ -136,6 +136,7 @@ mod tests {
             outcome: Outcome::EndOfStream,
             identity: Identity::Thread,
             timing: model::Timing::default(),
+            kernel_tls: false,
             asks_frame: false,
         };
         for id in 0..50_000 {

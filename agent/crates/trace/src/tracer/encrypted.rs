@@ -1,10 +1,11 @@
 //! Encrypted connections: their clear text is brought to them, and told from their encrypted bytes.
 
-use model::{Bearer, Exceptions, Fault, Outcome, Span, SpanKind, TcpState, TlsCallKind};
+use model::{Bearer, End, Exceptions, Fault, Outcome, Span, SpanKind, TcpState, TlsCallKind};
 
 use super::{
     ConnectionId, Direction, Held, Joined, Passage, SocketCall, Thread, TlsCall, TlsSessionId, Tracer,
 };
+use crate::binding::Passed;
 use crate::connection::{Connection, Encrypted, Failed};
 use protocol::Chunk;
 
@@ -34,9 +35,18 @@ impl Tracer {
             self.encrypted.insert(thread.pid);
         }
         let bytes = if let Outcome::Bytes(payload) = call.outcome { payload.len } else { 0 };
-        let joined = self.binding.socket_call((at_ns, thread), id, (call.direction, bytes));
+        let moved = (call.direction, Passed { bytes, by_kernel: call.kernel_tls });
+        let joined = self.binding.socket_call((at_ns, thread), id, moved);
         self.joined(joined, out);
         self.settle_encryption(id);
+    }
+
+    /// A connection that was taken for one without encryption has it. How it came to that was missed.
+    pub(super) fn forget_clear_text(&mut self, id: ConnectionId, out: &mut Vec<Span>) {
+        self.abandon(id, End::ProbeLost, out);
+        if let Some(connection) = self.connections.map.get_mut(&id) {
+            connection.open_anew();
+        }
     }
 
     /// A TLS library was called.

@@ -23,6 +23,7 @@ pub struct Socket {
     pub identity: Identity,
     pub netns: u32,
     pub timing: Timing,
+    pub kernel_tls: bool,
 }
 
 /// A socket of pid 100, thread 100, from its first byte on.
@@ -39,6 +40,7 @@ pub fn socket(id: u64) -> Socket {
         identity: Identity::Thread,
         netns: 1,
         timing: Timing::default(),
+        kernel_tls: false,
     }
 }
 
@@ -207,6 +209,7 @@ impl World {
             outcome,
             identity: socket.identity,
             timing: socket.timing,
+            kernel_tls: socket.kernel_tls,
             asks_frame,
         };
         if let Outcome::Bytes(payload) = outcome {

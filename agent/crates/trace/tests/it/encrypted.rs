@@ -45,10 +45,24 @@ impl Session {
     }
 
     fn call(&mut self, world: &mut World, socket: &Socket, kind: TlsCallKind, text: &[u8]) {
+        self.tell(world, socket, (kind, Some(world.now_ns + MS / 2)), text);
+    }
+
+    /// A call of which only the end was seen, and in which the library has moved the bytes by itself.
+    fn behind(&mut self, world: &mut World, socket: &Socket, kind: TlsCallKind, text: &[u8]) {
+        self.tell(world, socket, (kind, None), text);
+    }
+
+    fn tell(
+        &mut self,
+        world: &mut World,
+        socket: &Socket,
+        (kind, entered_ns): (TlsCallKind, Option<u64>),
+        text: &[u8],
+    ) {
         let moved = &mut self.moved[usize::from(kind == Write)];
         let len = text.len() as u64;
         let payload = (len > 0).then_some(Payload { len, head: text, tail: b"" });
-        let entered_ns = Some(world.now_ns + MS / 2);
         let session = TlsSessionId(self.id);
         let call = TlsCall {
             session,
@@ -154,6 +168,58 @@ fn two_connections_of_a_thread_are_not_mixed() {
         let want = if &*span.name == "GET /a" { &one.peer } else { &other.peer };
         assert_eq!(&span.peer, want, "{}", span.name);
     }
+}
+
+/// A server whose connection was open before the probe came: the kernel encrypts what it sends, and may decrypt what it reads.
+fn serve_by_kernel(world: &mut World, socket: &Socket, session: &mut Session, reads: bool) {
+    let request = if reads { GET.to_vec() } else { record(GET) };
+    world.bytes(socket, Received, &request);
+    session.behind(world, socket, Read, GET);
+    world.bytes(socket, Sent, OK);
+    session.behind(world, socket, Write, OK);
+}
+
+#[test]
+fn what_the_kernel_encrypts_is_told_once_and_as_encrypted() {
+    for reads in [true, false] {
+        let (mut world, mut session) = (world(), Session::new(9));
+        let socket = Socket { kernel_tls: true, ..socket(1).midway() };
+        for _ in 0..3 {
+            serve_by_kernel(&mut world, &socket, &mut session, reads);
+        }
+        let told = "server GET /a 200 complete - 28/40 2/2";
+        assert_eq!(world.lines(), [told; 3], "{reads}");
+        assert!(world.spans.iter().all(|span| span.scheme == "https"));
+        world.state(&socket, TcpState::Established, TcpState::Close, 0);
+        assert_eq!(world.tracer.counts().tls_unbound_bytes, 0);
+    }
+}
+
+#[test]
+fn what_the_kernel_encrypts_for_an_unseen_library_is_counted() {
+    let (mut world, socket) = (world(), Socket { kernel_tls: true, ..socket(1).midway() });
+    for (direction, text) in [(Received, GET), (Sent, OK), (Received, GET), (Sent, OK)] {
+        world.bytes(&socket, direction, text);
+    }
+    world.state(&socket, TcpState::Established, TcpState::Close, 0);
+    assert!(world.lines().is_empty());
+    let counts = world.tracer.counts();
+    assert_eq!((counts.tls_unbound_connections, counts.tls_unbound_bytes), (1, 2 * (28 + 40)));
+}
+
+/// That it is encrypted shows late only where the beginning was missed. What was told of it in the clear is given up.
+#[test]
+fn a_conversation_that_turns_out_to_be_encrypted_is_over() {
+    let (mut world, mut session) = (world(), Session::new(9));
+    let (open, encrypted) = (socket(1).midway(), Socket { kernel_tls: true, ..socket(1).midway() });
+    world.bytes(&open, Received, GET);
+    for _ in 0..2 {
+        serve_by_kernel(&mut world, &encrypted, &mut session, true);
+    }
+    let lines = world.lines();
+    assert!(lines[0].starts_with("server GET /a - probe_lost"), "{lines:?}");
+    assert_eq!(lines[1..], ["server GET /a 200 complete - 28/40 2/2"; 2]);
+    assert_eq!(world.spans.iter().map(|span| span.scheme).collect::<Vec<_>>(), ["http", "https", "https"]);
 }
 
 #[test]
