@@ -62,6 +62,14 @@ impl Endpoint {
         Self::Unix(std::env::temp_dir().join(format!("app-{:016x}.sock", crate::clock::unix_ns())))
     }
 
+    /// As a command takes it; empty for a unix socket.
+    pub fn port(&self) -> String {
+        match self {
+            Self::Tcp(address) | Self::Tls(address) => address.port().to_string(),
+            Self::Unix(_) => String::new(),
+        }
+    }
+
     /// `http://127.0.0.1:8000`; for a unix socket the host is `localhost`.
     pub fn url(&self) -> String {
         match self {
@@ -191,7 +199,7 @@ impl Server {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
         command.args(["--timeout-keep-alive", IDLE_SECONDS]).args(arguments);
-        command.args(["--port", &port_of(&endpoint)]).arg(app).current_dir(apps);
+        command.args(["--port", &endpoint.port()]).arg(app).current_dir(apps);
         Self::start_in(command, endpoint, tempfile::tempdir().context("make a folder")?)
     }
 
@@ -200,7 +208,7 @@ impl Server {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
         let quiet = ["--no-access-log", "--ws-ping-interval", "3600", "--ws-max-size", "100000000"];
-        command.args(["--ws", ws, "--port", &port_of(&endpoint)]).args(quiet).arg(app);
+        command.args(["--ws", ws, "--port", &endpoint.port()]).args(quiet).arg(app);
         Self::start(command, endpoint)
     }
 
@@ -208,7 +216,7 @@ impl Server {
     pub fn websockets() -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Venv::open()?.script("websockets_app.py");
-        command.arg(port_of(&endpoint));
+        command.arg(endpoint.port());
         Self::start(command, endpoint)
     }
 
@@ -232,7 +240,7 @@ impl Server {
     pub fn grpc(library: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Venv::open()?.script("grpc_app.py");
-        command.args([library, "serve", &port_of(&endpoint)]);
+        command.args([library, "serve", &endpoint.port()]);
         Self::start(command, endpoint)
     }
 
@@ -240,7 +248,7 @@ impl Server {
     pub fn plain() -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Venv::open()?.script("plain_app.py");
-        command.args(["127.0.0.1", &port_of(&endpoint)]);
+        command.args(["127.0.0.1", &endpoint.port()]);
         Self::start(command, endpoint)
     }
 
@@ -253,7 +261,7 @@ impl Server {
     pub fn script_in(venv: &Venv, name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = venv.script(name);
-        command.args(arguments).arg(port_of(&endpoint));
+        command.args(arguments).arg(endpoint.port());
         Self::start(command, endpoint)
     }
 
@@ -261,7 +269,7 @@ impl Server {
     pub fn routes(venv: &Venv, name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(venv.program("python"));
-        command.arg(apps_folder().join("routes").join(name)).args(arguments).arg(port_of(&endpoint));
+        command.arg(apps_folder().join("routes").join(name)).args(arguments).arg(endpoint.port());
         Self::start(command, endpoint)
     }
 
@@ -270,7 +278,7 @@ impl Server {
     pub fn script_of(interpreter: &Path, name: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
         let mut command = Command::new(interpreter);
-        command.arg(apps_folder().join(name)).arg(port_of(&endpoint));
+        command.arg(apps_folder().join(name)).arg(endpoint.port());
         Self::start(command, endpoint)
     }
 
@@ -357,13 +365,6 @@ fn address_of(endpoint: &Endpoint) -> String {
     match endpoint {
         Endpoint::Tcp(address) | Endpoint::Tls(address) => address.to_string(),
         Endpoint::Unix(path) => path.display().to_string(),
-    }
-}
-
-fn port_of(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Tcp(address) | Endpoint::Tls(address) => address.port().to_string(),
-        Endpoint::Unix(_) => String::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use tests::encryption::{assert_agreed, assert_encrypted};
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::Probe;
 use tests::process::POLL;
-use tests::server::{Endpoint, Server};
+use tests::server::Server;
 use tests::told_client::ToldClient;
 use tests::venv::Venv;
 use tests::watch::can_run;
@@ -89,9 +89,8 @@ sys.stdin.readline()
         return;
     }
     let server = server();
-    let Endpoint::Tls(address) = server.endpoint else { panic!("it speaks TLS") };
     let mut command = Command::new(Venv::open().unwrap().program("python"));
-    command.args(["-c", PROGRAM, &address.port().to_string()]).arg(server.certificate_file());
+    command.args(["-c", PROGRAM, &server.endpoint.port()]).arg(server.certificate_file());
     let mut client = Caller::start(command).unwrap();
     assert_eq!(client.line().unwrap(), "ready\n");
     let probe = Probe::attach(&[client.pid()], &[]).unwrap();
@@ -140,9 +139,8 @@ sys.stdin.readline()
     }
     let app = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
     let nginx = Server::nginx_tls(&app.endpoint, "TLSv1.3").unwrap();
-    let Endpoint::Tls(address) = nginx.endpoint else { panic!("it speaks TLS") };
     let mut command = Command::new(Venv::open().unwrap().program("python"));
-    command.args(["-c", PROGRAM, &address.port().to_string()]).arg(nginx.certificate_file());
+    command.args(["-c", PROGRAM, &nginx.endpoint.port()]).arg(nginx.certificate_file());
     let mut client = Caller::start(command).unwrap();
     assert_eq!(client.line().unwrap(), "one\n");
     let alone = tls_of(client.pid());
@@ -188,14 +186,13 @@ sys.stdin.readline()
         return;
     }
     let server = server();
-    let Endpoint::Tls(address) = server.endpoint else { panic!("it speaks TLS") };
     let python = Venv::open().unwrap().program("python");
     let layer = "import _ssl, os; print(os.path.dirname(_ssl.__file__), end='')";
     let layer = Command::new(&python).args(["-c", layer]).output().unwrap().stdout;
     let start = |number: &str| {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", LAYERED]).arg(String::from_utf8_lossy(&layer).as_ref());
-        command.arg(&python).args(["-c", PROGRAM, &address.port().to_string()]);
+        command.arg(&python).args(["-c", PROGRAM, &server.endpoint.port()]);
         command.arg(server.certificate_file()).arg(number);
         let mut client = Caller::start(command).unwrap();
         assert_eq!(client.line().unwrap(), "ready\n");

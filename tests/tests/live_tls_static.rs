@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tests::command::{probe, run};
 use tests::ledger::{Entry, assert_agree};
 use tests::probe::Probe;
-use tests::server::{Endpoint, Server};
+use tests::server::Server;
 use tests::told_client::ToldClient;
 use tests::venv::apps_folder;
 use tests::watch::can_run;
@@ -53,9 +53,8 @@ impl Programs {
     }
 
     fn start(&self, name: &str, server: &Server) -> ToldClient {
-        let Endpoint::Tls(address) = &server.endpoint else { panic!("it speaks TLS") };
         let mut command = Command::new(self.path(name));
-        command.args([address.port().to_string(), REQUESTS.to_string()]);
+        command.args([server.endpoint.port(), REQUESTS.to_string()]);
         ToldClient::start(command).unwrap()
     }
 

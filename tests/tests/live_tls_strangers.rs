@@ -14,7 +14,7 @@ use tests::command::{Running, probe, run};
 use tests::curl;
 use tests::probe::SpanLine;
 use tests::process::{POLL, wait_for};
-use tests::server::{Endpoint, Server};
+use tests::server::Server;
 use tests::venv::Venv;
 use tests::watch::can_run;
 
@@ -34,9 +34,8 @@ fn start(kind: &str, server: &Server) -> Child {
     let client = if kind == "curl" {
         curl::start(server, &["--http1.1"]).unwrap()
     } else {
-        let Endpoint::Tls(address) = server.endpoint else { panic!("it speaks TLS") };
         let mut python = Command::new(Venv::open().unwrap().program("python"));
-        python.args(["-c", PYTHON, &address.port().to_string()]).arg(server.certificate_file());
+        python.args(["-c", PYTHON, &server.endpoint.port()]).arg(server.certificate_file());
         python.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
     };
     let started = std::time::Instant::now();

@@ -35,10 +35,10 @@ impl MappedFile {
     /// What a probe of it is put on.
     pub fn origin(&self) -> Origin {
         let below = || {
-            let (kind, handle) = file_handle(&self.path).ok()?;
+            let (_, handle) = file_handle(&self.path).ok().filter(|(kind, _)| *kind == OF_OVERLAYFS)?;
             let metadata = fs::metadata(&self.path).ok()?;
             let modified = (metadata.mtime(), metadata.mtime_nsec());
-            (kind == OF_OVERLAYFS).then_some(Layered { handle, bytes: metadata.len(), modified })
+            Some(Layered { handle, bytes: metadata.len(), modified })
         };
         below().map_or(Origin::Itself(self.id), Origin::Below)
     }

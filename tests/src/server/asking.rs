@@ -4,14 +4,14 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Endpoint, IDLE_SECONDS, Server, port_of};
+use super::{Endpoint, IDLE_SECONDS, Server};
 use crate::venv::{Venv, apps_folder};
 
 impl Server {
     /// One of them by its name, in this environment.
     pub fn asking(venv: &Venv, kind: &str) -> anyhow::Result<Self> {
         let endpoint = Endpoint::free()?;
-        let (port, bind) = (port_of(&endpoint), endpoint.to_string());
+        let (port, bind) = (endpoint.port(), endpoint.to_string());
         let (program, app) = match kind {
             "gthread" | "gevent" => ("gunicorn", "lineage_app:wsgi"),
             "hypercorn" => ("hypercorn", "lineage_app:asgi"),

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Endpoint, IDLE_SECONDS, Pass, Server, nginx_config, port_of};
+use super::{Endpoint, IDLE_SECONDS, Pass, Server, nginx_config};
 use crate::certificate::certificate;
 use crate::venv::{Venv, apps_folder};
 
@@ -27,7 +27,7 @@ impl Server {
         let endpoint = Endpoint::free_tls()?;
         let (folder, files) = Self::tls_folder("--ssl-certfile", "--ssl-keyfile")?;
         let mut command = Command::new(Venv::open()?.program("uvicorn"));
-        command.args(["--loop", event_loop, "--no-access-log", "--port", &port_of(&endpoint)]).args(files);
+        command.args(["--loop", event_loop, "--no-access-log", "--port", &endpoint.port()]).args(files);
         command.args(["--timeout-keep-alive", IDLE_SECONDS]).arg(app).current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }
@@ -47,7 +47,7 @@ impl Server {
         let endpoint = Endpoint::free_tls()?;
         let (folder, [_, certificate, _, key]) = Self::tls_folder("", "")?;
         let mut command = Venv::open()?.script("grpc_app.py");
-        command.args([library, "serve", &port_of(&endpoint), &certificate, &key]);
+        command.args([library, "serve", &endpoint.port(), &certificate, &key]);
         command.current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }
@@ -58,7 +58,7 @@ impl Server {
         let endpoint = Endpoint::free_tls()?;
         let (folder, [_, certificate, _, key]) = Self::tls_folder("", "")?;
         let mut command = Command::new(interpreter);
-        command.arg(apps_folder().join(name)).args([&port_of(&endpoint), &certificate, &key]);
+        command.arg(apps_folder().join(name)).args([&endpoint.port(), &certificate, &key]);
         command.current_dir(apps_folder());
         Self::start_in(command, endpoint, folder)
     }

@@ -2,6 +2,7 @@
 //! where to cut it, so a lookup slices and never copies.
 
 use std::fmt;
+use std::ops::Range;
 
 /// The fields of a head, in order, as sent (obs-fold joined by a space, surrounding white space removed,
 /// bytes that are not UTF-8 replaced by U+FFFD).
@@ -20,23 +21,24 @@ impl Headers {
 
     /// Every field of this name, in order, compared without case.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let mut begin = 0;
-        self.ends.iter().filter_map(move |&(name_end, value_end)| {
-            let key = begin..name_end;
-            begin = value_end;
+        self.places().filter_map(move |(key, value)| {
             // Most names differ in length already.
             let is_it = key.len() == name.len() && self.text[key].eq_ignore_ascii_case(name);
-            is_it.then(|| &self.text[name_end..value_end])
+            is_it.then(|| &self.text[value])
         })
     }
 
     /// Every field, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.places().map(|(key, value)| (&self.text[key], &self.text[value]))
+    }
+
+    /// Where each field's name and its value stand in `text`.
+    fn places(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let mut begin = 0;
         self.ends.iter().map(move |&(name_end, value_end)| {
-            let field = (&self.text[begin..name_end], &self.text[name_end..value_end]);
-            begin = value_end;
-            field
+            let name_begin = std::mem::replace(&mut begin, value_end);
+            (name_begin..name_end, name_end..value_end)
         })
     }
 
