@@ -42,9 +42,8 @@ pub enum Kind {
     Return,
     /// Behind a call that reads or writes, and all that is to be known of it is had there.
     Behind(Behind),
-    /// The end of what is sent is told. So far behind the connection's address it stands what was said of that, in bytes,
-    /// if that is known.
-    Shutdown(Option<u64>),
+    /// The end of what is sent is told.
+    Shutdown,
     /// The connection's object is given up.
     Free,
 }
@@ -66,7 +65,7 @@ pub struct Fields {
     /// The BIO that it reads from.
     pub bio_bytes: Option<u32>,
     /// What was said of its end.
-    pub state_bytes: Option<u64>,
+    pub state_bytes: Option<u32>,
     /// The protocol that its handshake has agreed on.
     pub agreed: Option<TextField>,
 }
@@ -78,7 +77,9 @@ pub struct Plan {
     pub file: MappedFile,
     /// Its sites. Empty: none can be used.
     pub sites: Vec<Placed>,
-    /// Those of the library whose calls are seen there.
+    /// It is a module that calls the library; which one that is may differ by process.
+    pub is_module: bool,
+    /// Those of the library whose calls are seen there, in the process that was looked at.
     pub fields: Fields,
     /// What could not be placed, and why.
     pub refused: Vec<String>,
@@ -93,6 +94,8 @@ impl Fields {
             agreed: agreed.map_or(0, |field| field.at),
             agreed_within: agreed.and_then(|field| field.within).unwrap_or_default(),
             agreed_if_zero: agreed.is_some_and(|field| field.if_zero).into(),
+            state: self.state_bytes.unwrap_or_default(),
+            differs: 0,
         }
     }
 }
@@ -100,11 +103,13 @@ impl Fields {
 impl Kind {
     /// Whether it is about a call that reads or writes.
     fn moves(self) -> bool {
-        !matches!(self, Self::Handshake | Self::Shutdown(_) | Self::Free)
+        !matches!(self, Self::Handshake | Self::Shutdown | Self::Free)
     }
 
-    /// As the kernel programs know it; `library`: the number under which they know the library.
-    pub fn cookie(self, library: u8) -> u64 {
+    /// As the kernel programs know it; `library`: the number under which they know the library; `in_module`: the site is
+    /// in a module that calls it.
+    pub fn cookie(self, library: u8, in_module: bool) -> u64 {
+        let of_library = u64::from(library) << abi::TLS_LIBRARY | u64::from(in_module) << abi::TLS_IN_MODULE;
         match self {
             Self::Read => abi::TLS_SITE_READ,
             Self::ReadEx => abi::TLS_SITE_READ_EX,
@@ -113,11 +118,9 @@ impl Kind {
             Self::WriteEx2 => abi::TLS_SITE_WRITE_EX2,
             Self::SendFile => abi::TLS_SITE_SENDFILE,
             Self::Handshake => abi::TLS_SITE_HANDSHAKE,
-            Self::Return => abi::TLS_SITE_RETURN | u64::from(library) << abi::TLS_LIBRARY,
+            Self::Return => abi::TLS_SITE_RETURN | of_library,
             Self::Behind(behind) => behind.cookie(library),
-            Self::Shutdown(state) => {
-                abi::TLS_SITE_SHUTDOWN | state.unwrap_or_default() << abi::TLS_SHUTDOWN_STATE
-            }
+            Self::Shutdown => abi::TLS_SITE_SHUTDOWN | of_library,
             Self::Free => abi::TLS_SITE_FREE,
         }
     }

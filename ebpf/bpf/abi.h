@@ -117,15 +117,15 @@ enum tls_site {
 	TLS_SITE_FREE = 7, /* (connection) */
 	TLS_SITE_WRITE_EX2 = 10, /* (connection, buffer, length, flags, where the length goes) */
 	TLS_SITE_BEHIND = 8, /* behind a call whose arguments can still be found: see tls_behind */
-	TLS_SITE_SHUTDOWN = 11, /* (connection); see TLS_SHUTDOWN_STATE */
+	TLS_SITE_SHUTDOWN = 11, /* (connection) */
 	TLS_SITE_SENDFILE = 12, /* (connection, file, offset, length), gives the length */
 	TLS_SITE_GIVEN = 9, /* such a one that only calls which gave something pass; the result may be gone */
 };
 
 /* The cookie of such a site, from its low end: the site in 4 bits; whether the call writes; whether its fourth argument
- * says where the length goes, which else is the result; the number of the library (7 bits, see struct tls_library; those of
- * TLS_SITE_RETURN have it there too); then the connection, the buffer and the fourth argument (or where the length is
- * kept), as operands of 17 bits.
+ * says where the length goes, which else is the result; the number of the library (7 bits, see struct tls_library); then the
+ * connection, the buffer and the fourth argument (or where the length is kept), as operands of 17 bits. In those of
+ * TLS_SITE_RETURN and TLS_SITE_SHUTDOWN: whether it is in a module that calls the library; the number of the library there.
  */
 enum tls_behind {
 	TLS_BEHIND_WRITES = 4,
@@ -139,8 +139,7 @@ enum tls_behind {
 	OPERAND_IN_MEMORY = 3,
 	OPERAND_ADDED = 4,
 	OPERAND_ADDED_BITS = 13,
-	/* In the cookie of TLS_SITE_SHUTDOWN: where in a connection it stands what was said of its end, in bytes; 0: not known. */
-	TLS_SHUTDOWN_STATE = 4,
+	TLS_IN_MODULE = 4,
 };
 
 /* Those that a function leaves as it found them (System V ABI for AMD64, section 3.2.1). */
@@ -309,6 +308,8 @@ struct tls_library {
 	u32 agreed; /* in a connection, or in what that leads to: the address of the protocol agreed on, then its length */
 	u32 agreed_within; /* in a connection: where that is which it leads to; 0: the connection itself */
 	u32 agreed_if_zero; /* only of connections that begin with an int that is zero */
+	u32 state; /* in a connection: what was said of its end */
+	u32 differs; /* modules that are known to call it call another one in some processes */
 };
 
 /* An argument of an exception: a text, a number, or anything else of the type at `kind`. */

@@ -4,6 +4,7 @@
 
 #include "lib/python.h"
 #include "lib/ring.h"
+#include "lib/tls_library.h"
 
 /* include/trace/events/sched.h */
 SEC("tp_btf/sched_process_fork")
@@ -16,6 +17,7 @@ int BPF_PROG(process_forked, struct task_struct *parent, struct task_struct *chi
 	if (child->pid != child->tgid || !is_watched(tgid) || !watch(child->tgid))
 		return 0;
 	inherit_interpreter(tgid, child->tgid);
+	inherit_tls_library(tgid, child->tgid);
 	fill_header(&record.header, RECORD_FORK, sizeof(record), tgid, parent->pid);
 	record.child = child->tgid;
 	emit(&record.header, sizeof(record));
@@ -31,6 +33,7 @@ int BPF_PROG(process_executed, struct task_struct *task)
 	if (!is_watched(tgid))
 		return 0;
 	forget_interpreter(tgid);
+	forget_tls_library(tgid);
 	fill_header(&record.header, RECORD_EXEC, sizeof(record), tgid, task->pid);
 	/* What it is now can only be looked up as long as it lives. */
 	emit_now(&record.header, sizeof(record));
@@ -48,6 +51,7 @@ int BPF_PROG(process_exited, struct task_struct *task)
 	if (task->signal->live.counter > 0 || !is_watched(tgid) || !unwatch(tgid))
 		return 0;
 	forget_interpreter(tgid);
+	forget_tls_library(tgid);
 	fill_header(&record.header, RECORD_EXIT, sizeof(record), tgid, 0);
 	record.status = task->exit_code;
 	emit(&record.header, sizeof(record));

@@ -165,11 +165,11 @@ static __noinline u64 read_call(const struct pt_regs *registers, u64 cookie, str
 	return operand(&from, TLS_BEHIND_OBJECT);
 }
 
-/* Whether what the object moves was found out, asked once. */
-static __always_inline bool has_carrier(struct tls_session *session, u64 object, u64 cookie)
+/* Whether it was found out who moves the object's encrypted bytes: asked until it was. */
+static __always_inline bool has_carrier(struct tls_session *session, u32 tgid, u64 object, u64 site)
 {
-	if (unlikely(session->carrier == CARRIER_NOT_ASKED)) {
-		session->carrier = find_carrier(object, library_of(cookie)->bio);
+	if (unlikely(session->carrier == CARRIER_UNKNOWN)) {
+		session->carrier = find_carrier(object, library_of(site, tgid)->bio);
 		if (session->carrier == CARRIER_LIBRARY)
 			__sync_fetch_and_or(&at_hand.tls_use, TLS_MOVES_ARE_KEPT);
 	}
@@ -200,7 +200,7 @@ static __noinline int behind_tls_call(struct task_struct *task, const struct pt_
 		return 0;
 	session = tls_session_of(object, id >> 32);
 	/* Most reads but those that give something find nothing; where they can be told apart they do not get here. */
-	if (!session || (!part.bytes && session->calls >= TLS_FIRST_CALLS) || !has_carrier(session, object, cookie))
+	if (!session || (!part.bytes && session->calls >= TLS_FIRST_CALLS) || !has_carrier(session, id >> 32, object, cookie))
 		return 0;
 	if (session->carrier == CARRIER_LIBRARY) {
 		const u64 moved_ns = last_move(id, part.call == TLS_CALL_WRITE ? DIRECTION_SENT : DIRECTION_RECEIVED);
@@ -259,9 +259,10 @@ static __noinline int enter_sendfile(u64 id, const struct pt_regs *registers)
 	return 0;
 }
 
-/* Tells who says first that it sends no more: `at` is where the object keeps what was said so far. */
-static __always_inline void tell_shutdown(u64 id, const struct tls_session *session, u64 object, u64 at)
+/* Tells who says first that it sends no more, by what the object keeps of what was said so far. */
+static __always_inline void tell_shutdown(u64 id, const struct tls_session *session, u64 object, u64 site)
 {
+	const u32 at = library_of(site, id >> 32)->state;
 	u32 state = SHUTDOWN_SENT;
 
 	if (session->ignored || !at || bpf_probe_read_user(&state, sizeof(state), (void *)(object + at)) || state & SHUTDOWN_SENT)
@@ -292,7 +293,7 @@ static __noinline int end_tls_calls(u64 id, u64 address, u64 site)
 	if (!session->whole)
 		before_end(session->id | TLS_OBJECT, session->received, session->sent);
 	if ((site & 15) == TLS_SITE_SHUTDOWN) {
-		tell_shutdown(id, session, address, site >> TLS_SHUTDOWN_STATE);
+		tell_shutdown(id, session, address, site);
 		return 0;
 	}
 	tell_tls_call(id, TLS_CALL_FREE, session->id, ENTRY_IS_NOW);

@@ -101,8 +101,6 @@ pub const TLS_SITE_FREE: u64 = 7;
 pub const TLS_SITE_SHUTDOWN: u64 = 11;
 /// `enum tls_site`: (connection, file, offset, length), gives the length.
 pub const TLS_SITE_SENDFILE: u64 = 12;
-/// `enum tls_behind`: in the cookie of that, where in a connection it stands what was said of its end, in bytes, from this bit on.
-pub const TLS_SHUTDOWN_STATE: u32 = 4;
 /// `enum tls_site`: behind a call that reads or writes, whose arguments can still be found. The rest of the cookie says
 /// where, by the `TLS_BEHIND_*` and `OPERAND_*` places.
 pub const TLS_SITE_BEHIND: u64 = 8;
@@ -113,7 +111,10 @@ pub const TLS_SITE_GIVEN: u64 = 9;
 pub const TLS_BEHIND_WRITES: u32 = 4;
 /// `enum tls_behind`: the bit that says that the fourth argument says where the length goes.
 pub const TLS_BEHIND_EX: u32 = 5;
-/// `enum tls_behind`: the number of the library (see [`TlsLibrary`]), also in the cookie of `TLS_SITE_RETURN`.
+/// `enum tls_behind`: in the cookies of `TLS_SITE_RETURN` and `TLS_SITE_SHUTDOWN`, the bit that says that the site is in a
+/// module that calls the library.
+pub const TLS_IN_MODULE: u32 = 4;
+/// `enum tls_behind`: the number of the library (see [`TlsLibrary`]), also in those cookies.
 pub const TLS_LIBRARY: u32 = 6;
 /// `enum tls_behind`: the operand of the connection.
 pub const TLS_BEHIND_OBJECT: u32 = 13;
@@ -455,6 +456,10 @@ pub struct TlsLibrary {
     pub agreed_within: u32,
     /// Not 0: only of connections that begin with an `int` that is zero.
     pub agreed_if_zero: u32,
+    /// In a connection: what was said of its end.
+    pub state: u32,
+    /// Not 0: modules that are known to call it call another one in some processes.
+    pub differs: u32,
 }
 
 /// An argument of an exception: a text, a number, or anything else.
@@ -757,7 +762,17 @@ pub const LAYOUT: &[StructLayout] = &[
             greenlet_place: u32
         }
     ),
-    layout!("tls_library", TlsLibrary { bio: u32, agreed: u32, agreed_within: u32, agreed_if_zero: u32 }),
+    layout!(
+        "tls_library",
+        TlsLibrary {
+            bio: u32,
+            agreed: u32,
+            agreed_within: u32,
+            agreed_if_zero: u32,
+            state: u32,
+            differs: u32
+        }
+    ),
     layout!(
         "argument",
         Argument { kind: u64, number: i64, bytes: u16, width: u8, cut: u8, is_number: u8, reserved: [u8; 3] }
@@ -920,7 +935,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("OPERAND_IN_MEMORY", OPERAND_IN_MEMORY as u64),
     ("OPERAND_ADDED", OPERAND_ADDED as u64),
     ("OPERAND_ADDED_BITS", OPERAND_ADDED_BITS as u64),
-    ("TLS_SHUTDOWN_STATE", TLS_SHUTDOWN_STATE as u64),
+    ("TLS_IN_MODULE", TLS_IN_MODULE as u64),
     ("KEPT_RBX", KEPT_RBX),
     ("KEPT_RBP", KEPT_RBP),
     ("KEPT_R12", KEPT_R12),

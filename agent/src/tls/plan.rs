@@ -37,17 +37,18 @@ impl Planner {
         let callers = callers(&roles, &mappings, proc.memory(pid).ok().as_ref());
         let mut plans = Vec::new();
         for (file, role) in roles {
-            let (sites, refused, fields) = match role {
+            let (is_module, sites, refused, fields) = match role {
                 Role::Module { sites, kept, refused, .. } => {
                     let fields = callers.library_of(file.id).unwrap_or_default();
-                    (shortened(sites, kept, fields), refused, fields)
+                    (true, shortened(sites, kept, fields), refused, fields)
                 }
                 Role::Library { sites, refused, fields } if !callers.are_all_seen(file.id) => {
-                    (sites.clone(), refused, *fields)
+                    (false, sites.clone(), refused, *fields)
                 }
                 _ => continue,
             };
-            plans.push(Plan { file: file.clone(), sites, fields, refused: refused.clone() });
+            let (file, refused) = (file.clone(), refused.clone());
+            plans.push(Plan { file, sites, is_module, fields, refused });
         }
         plans
     }
@@ -79,11 +80,6 @@ fn callers(
 /// One site behind each call instead of two about it, where that does for all that read and write.
 fn shortened(sites: &[Placed], kept: &[Kept], fields: Fields) -> Vec<Placed> {
     let mut sites = sites.to_vec();
-    for placed in &mut sites {
-        if let Kind::Shutdown(state) = &mut placed.kind {
-            *state = fields.state_bytes;
-        }
-    }
     // Without its BIO nobody knows whether a connection moves the encrypted bytes by itself.
     if kept.is_empty() || fields.bio_bytes.is_none() {
         return sites;
@@ -136,7 +132,8 @@ mod tests {
     fn an_interpreter_is_probed_at_its_module_alone() {
         let plans = plan("import ssl");
         assert_eq!(plans.len(), 1, "{plans:?}");
-        let Plan { file, sites, fields, refused } = &plans[0];
+        let Plan { file, sites, is_module, fields, refused } = &plans[0];
+        assert!(is_module);
         assert!(file.shown.to_string_lossy().contains("_ssl."), "{file:?}");
         assert_eq!(refused, &Vec::<String>::new());
         assert!(sites.iter().all(|placed| placed.site.step == Step::Emulated), "{sites:?}");
@@ -151,9 +148,9 @@ mod tests {
             "{sites:?}"
         );
         assert_eq!((count(Kind::Return), count(Kind::Handshake)), (0, 1));
-        assert!(fields.bio_bytes.is_some() && fields.agreed.is_some(), "{fields:?}");
-        let says_how = |placed: &Placed| matches!(placed.kind, Kind::Shutdown(Some(_)));
-        assert!(count(Kind::Free) >= 1 && sites.iter().any(says_how), "{sites:?}");
+        let is_known = fields.bio_bytes.is_some() && fields.agreed.is_some() && fields.state_bytes.is_some();
+        assert!(is_known, "{fields:?}");
+        assert!(count(Kind::Free) >= 1 && count(Kind::Shutdown) >= 1, "{sites:?}");
     }
 
     #[test]
@@ -170,11 +167,12 @@ mod tests {
             ("SSL_free", Kind::Free),
             ("SSL_sendfile", Kind::SendFile),
             ("SSL_sendfile", Kind::Return),
+            ("SSL_shutdown", Kind::Shutdown),
         ] {
             assert!(kinds.contains(&wanted), "{wanted:?} in {kinds:?}");
         }
-        assert!(kinds.iter().any(|(_, kind)| matches!(kind, Kind::Shutdown(Some(_)))), "{kinds:?}");
-        assert!(plans[0].fields.agreed.is_some(), "{plans:?}");
+        assert!(!plans[0].is_module);
+        assert!(plans[0].fields.agreed.is_some() && plans[0].fields.state_bytes.is_some(), "{plans:?}");
         let mut sends = plans[0].sites.iter().filter(|placed| placed.function == SENDFILE);
         assert!(sends.all(|placed| placed.site.step == Step::Emulated), "{plans:?}");
     }

@@ -2,14 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ebpf::{Kernel, UserProbe, UserProgram, UserSite};
+use ebpf::{Kernel, LoadError, UserProbe, UserProgram, UserSite};
 use rustc_hash::FxHashMap;
 
-use super::{Plan, Planner};
+use super::{Kind, Plan, Planner};
 use crate::discover::{Origin, Proc};
 
 /// A process is looked at again at most so often: it may have loaded a library since.
 const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
+/// A file.
+#[derive(Debug)]
+struct Probed {
+    /// `None`: it cannot be.
+    #[expect(dead_code, reason = "it is there as long as this is")]
+    probe: Option<UserProbe>,
+    /// The library that its sites say they call.
+    library: u8,
+}
+
 /// Most processes of which that is remembered.
 const MAX_PROCESSES: usize = 16384;
 
@@ -17,8 +27,7 @@ const MAX_PROCESSES: usize = 16384;
 #[derive(Debug, Default)]
 pub struct Probes {
     planner: Planner,
-    /// `None`: the file cannot be probed.
-    files: BTreeMap<Origin, Option<UserProbe>>,
+    files: BTreeMap<Origin, Probed>,
     looked_ns: FxHashMap<u32, u64>,
     /// Processes whose turn has not come again yet.
     due: BTreeSet<u32>,
@@ -39,7 +48,28 @@ impl Probes {
         }
         self.looked_ns.insert(pid, now_ns);
         for plan in self.planner.plan(&Proc::default(), pid) {
-            self.files.entry(plan.file.origin()).or_insert_with(|| probe(kernel, &plan));
+            self.see(kernel, pid, &plan);
+        }
+    }
+
+    /// What is seen at one file of a process.
+    fn see(&mut self, kernel: &mut Kernel, pid: u32, plan: &Plan) {
+        let name = plan.file.shown.display();
+        let known = kernel.know_tls_library(&plan.fields.library());
+        let library = *known.as_ref().unwrap_or(&0);
+        let probed = self.files.entry(plan.file.origin()).or_insert_with(|| {
+            let probe = known.and_then(|library| probe(kernel, plan, library));
+            let probe = probe.inspect_err(|error| tracing::warn!("{name}: TLS is not seen: {error}"));
+            Probed { probe: probe.ok().flatten(), library }
+        });
+        if !plan.is_module {
+            return;
+        }
+        if let Err(error) = kernel.tell_tls_library(pid, library) {
+            tracing::warn!("{pid}: {name}: TLS may not be seen: {error}");
+        }
+        if probed.library != library && kernel.tls_library_differs(probed.library) {
+            tracing::info!("{name}: which build of TLS it calls differs by process");
         }
     }
 
@@ -56,33 +86,21 @@ impl Probes {
     }
 }
 
-fn probe(kernel: &mut Kernel, plan: &Plan) -> Option<UserProbe> {
+/// `None`: there is nothing to probe.
+fn probe(kernel: &mut Kernel, plan: &Plan, library: u8) -> Result<Option<UserProbe>, LoadError> {
     let name = plan.file.shown.display();
     for reason in &plan.refused {
         tracing::warn!("{name}: {reason}; what passes there is not seen");
     }
-    let library = match kernel.know_tls_library(&plan.fields.library()) {
-        Ok(library) => library,
-        Err(error) => {
-            tracing::warn!("{name}: TLS is not seen: {error}");
-            return None;
-        }
-    };
     // Behind two calls there may be one instruction.
+    let cookie = |kind: Kind| kind.cookie(library, plan.is_module);
     let sites: BTreeMap<u64, u64> =
-        plan.sites.iter().map(|placed| (placed.site.offset, placed.kind.cookie(library))).collect();
+        plan.sites.iter().map(|placed| (placed.site.offset, cookie(placed.kind))).collect();
     let sites: Vec<_> = sites.into_iter().map(|(offset, cookie)| UserSite { offset, cookie }).collect();
     if sites.is_empty() {
-        return None;
+        return Ok(None);
     }
-    match kernel.probe_user(UserProgram::Tls, &plan.file.path, &sites) {
-        Ok(probe) => {
-            tracing::info!("{name}: TLS is seen at {} instructions", sites.len());
-            Some(probe)
-        }
-        Err(error) => {
-            tracing::warn!("{name}: TLS is not seen: {error}");
-            None
-        }
-    }
+    let probe = kernel.probe_user(UserProgram::Tls, &plan.file.path, &sites)?;
+    tracing::info!("{name}: TLS is seen at {} instructions", sites.len());
+    Ok(Some(probe))
 }

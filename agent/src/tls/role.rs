@@ -71,13 +71,14 @@ pub(super) fn role(file: &MappedFile) -> Role {
             let (sites, refused) = boringssl(&image);
             return Role::Library { sites, refused, fields: Fields::default() };
         }
+        let given = |name| image.given_field(name).and_then(|bytes| u32::try_from(bytes).ok());
         let fields = Fields {
-            bio_bytes: image.given_field(BIO).and_then(|bytes| u32::try_from(bytes).ok()),
-            state_bytes: image.given_field(STATE),
+            bio_bytes: given(BIO),
+            state_bytes: given(STATE),
             // To the kernel programs 0 stands for none.
             agreed: image.told_text(AGREED).filter(|field| field.at > 0 && field.within != Some(0)),
         };
-        let (mut sites, refused) = library(&image, fields);
+        let (mut sites, refused) = library(&image);
         if !sites.is_empty() && image.defines(SENDFILE) {
             sites.extend(sendfile(file).into_iter().flatten());
         }
@@ -106,7 +107,7 @@ fn module(image: &Image) -> (Vec<Placed>, Vec<String>) {
         ("SSL_read_ex", Kind::ReadEx),
         ("SSL_write_ex", Kind::WriteEx),
         ("SSL_do_handshake", Kind::Handshake),
-        ("SSL_shutdown", Kind::Shutdown(None)),
+        ("SSL_shutdown", Kind::Shutdown),
         ("SSL_free", Kind::Free),
     ] {
         if !image.imports(function) {
@@ -161,7 +162,7 @@ fn kept_of<const COUNT: usize>(image: &Image, function: &'static str, writes: bo
 /// OpenSSL 1.1.1 and later: each function hands its arguments on to one that both forms share and that tells the
 /// length through its fourth argument (`ssl_read_internal` and `ssl_write_internal` in `ssl/ssl_lib.c`). From 3.3 on the
 /// one that writes has flags before that, and `SSL_write_ex` is `SSL_write_ex2` without any.
-fn library(image: &Image, fields: Fields) -> (Vec<Placed>, Vec<String>) {
+fn library(image: &Image) -> (Vec<Placed>, Vec<String>) {
     let (mut sites, mut refused) = (Vec::new(), Vec::new());
     let (write_ex, kind) = if image.defines("SSL_write_ex2") {
         ("SSL_write_ex2", Kind::WriteEx2)
@@ -178,7 +179,7 @@ fn library(image: &Image, fields: Fields) -> (Vec<Placed>, Vec<String>) {
             _ => refused.push(format!("{plain}: not the code of OpenSSL 1.1.1 or later")),
         }
     }
-    connection(image, fields, &mut sites, &mut refused);
+    connection(image, &mut sites, &mut refused);
     (sites, refused)
 }
 
@@ -195,20 +196,18 @@ fn boringssl(image: &Image) -> (Vec<Placed>, Vec<String>) {
             (Err(error), _) | (_, Err(error)) => refused.push(refusal(function, &error)),
         }
     }
-    connection(image, Fields::default(), &mut sites, &mut refused);
+    connection(image, &mut sites, &mut refused);
     (sites, refused)
 }
 
 /// The functions that begin and end a connection, if there are sites in those that read or write.
-fn connection(image: &Image, fields: Fields, sites: &mut Vec<Placed>, refused: &mut Vec<String>) {
+fn connection(image: &Image, sites: &mut Vec<Placed>, refused: &mut Vec<String>) {
     if sites.is_empty() {
         return;
     }
-    for (function, kind) in [
-        ("SSL_do_handshake", Kind::Handshake),
-        ("SSL_shutdown", Kind::Shutdown(fields.state_bytes)),
-        ("SSL_free", Kind::Free),
-    ] {
+    for (function, kind) in
+        [("SSL_do_handshake", Kind::Handshake), ("SSL_shutdown", Kind::Shutdown), ("SSL_free", Kind::Free)]
+    {
         match image.entry(function, 1) {
             Ok(site) => sites.push(Placed { function, kind, site }),
             Err(error) => refused.push(refusal(function, &error)),

@@ -11,10 +11,9 @@ enum {
 
 /* Who moves an object's encrypted bytes. */
 enum tls_carrier {
-	CARRIER_NOT_ASKED = 0,
+	CARRIER_UNKNOWN = 0,
 	CARRIER_PROCESS = 1, /* the object reads from memory */
 	CARRIER_LIBRARY = 2, /* from a socket */
-	CARRIER_UNKNOWN = 3,
 };
 
 /* An object of the library. */
