@@ -1,7 +1,8 @@
 //! Whether bytes of which nothing is known are HTTP/2, and whose. Keeps nothing.
 //!
 //! A chain of frames holds together if each of them is of the usual kind, each begins where the one before it ends,
-//! and either the last one ends exactly where the socket call does, or at least two are followed by another.
+//! and either the last one ends exactly where the socket call does, or at least two are followed by another; one is enough if it
+//! is a head: a header block that can be read whole, and that is a request's or a response's.
 
 use super::frame::{END_HEADERS, FrameHeader, HEADER_BYTES, Kind, PREFACE};
 use super::head::Head;
@@ -11,8 +12,9 @@ use crate::hpack::{Decoder, Extent};
 
 /// Bytes of the preface that nothing else begins with: `PRI * HTTP/2.0`.
 const PREFACE_ENOUGH: usize = 14;
-/// Frames that must be followed by another one where the chain's end is not seen.
+/// Frames that must be followed by another one where the chain's end is not seen, and if there is a head among those.
 const FOLLOWED: u32 = 2;
+const FOLLOWED_WITH_HEAD: u32 = 1;
 
 /// What the first bytes of a socket call look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +50,9 @@ pub fn detect(bytes: &[u8], call_bytes: u64, first: bool) -> Looks {
         return Looks::Neither;
     }
     match chain_head(bytes) {
-        Some(head) if head.status.is_some() => Looks::Response,
-        Some(head) if head.asks() => Looks::Request,
-        _ => Looks::Neither,
+        Some((head, _)) if head.status.is_some() => Looks::Response,
+        Some(_) => Looks::Request,
+        None => Looks::Neither,
     }
 }
 
@@ -79,7 +81,8 @@ pub(super) fn is_chain(bytes: &[u8], call_bytes: u64) -> bool {
             break;
         }
     }
-    followed >= FOLLOWED && last_block_is_sound(bytes)
+    let has_head = || chain_head(bytes).is_some_and(|(_, is_whole)| is_whole);
+    (followed >= FOLLOWED || followed >= FOLLOWED_WITH_HEAD && has_head()) && last_block_is_sound(bytes)
 }
 
 /// No header block among the frames is one that no encoder writes.
@@ -91,14 +94,14 @@ fn last_block_is_sound(bytes: &[u8]) -> bool {
     sound
 }
 
-/// The first header block that says whose it is.
-fn chain_head(bytes: &[u8]) -> Option<Head> {
+/// The first header block that says whose it is, and whether it was read whole.
+fn chain_head(bytes: &[u8]) -> Option<(Head, bool)> {
     let mut found = None;
     each_block(bytes, |block, whole| {
         let mut head = Head::default();
-        Decoder::new(false).decode(block, whole, &mut |field| head.add(field));
+        let extent = Decoder::new(false).decode(block, whole, &mut |field| head.add(field));
         if found.is_none() && (head.status.is_some() || head.asks()) {
-            found = Some(head);
+            found = Some((head, whole && extent == Extent::Whole));
         }
     });
     found
@@ -166,13 +169,19 @@ mod tests {
         let two = [PING, REQUEST].concat();
         let data = [PING, PING, b"\0\x40\0\0\0\0\0\0\x01abc"].concat();
         let unsound = b"\0\0\x01\x01\x05\0\0\0\x07\x80";
+        let answer = &RESPONSE[..10];
+        let one_data = [PING, b"\0\x40\0\0\0\0\0\0\x01abc"].concat();
         let cases: &[(&str, &[u8], u64, bool)] = &[
             ("one, exactly", REQUEST, 13, true),
             ("one, and something", REQUEST, 14, false),
             ("two, exactly", &two, 30, true),
-            ("two, of which the second goes on", &two, 29, false),
+            ("two, of which the second goes on", &two[..29], 29, false),
             ("two, and one that goes on", &data, 4096, true),
             ("two, and one that ends with the call", &data, 34 + 9 + 16384, true),
+            ("a head, and one that goes on", RESPONSE, 20, true),
+            ("a head whose end is not seen", &RESPONSE[..9], 20, false),
+            ("a head, and nothing of what comes", answer, 4096, false),
+            ("another, and one that goes on", &one_data, 4096, false),
             ("nothing", b"", 0, false),
             ("nothing of it seen", b"", 9, false),
             ("a block that nobody writes", unsound, 10, false),
