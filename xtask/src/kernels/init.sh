@@ -16,7 +16,7 @@ dd if=/dev/zero of=large bs=1000 count=300 2> /dev/null
 ways=$(sed 's/.*ways=\([^ ]*\).*/\1/; s/,/ /g' /proc/cmdline)
 python -m http.server 8000 --bind 127.0.0.1 > server.log 2>&1 &
 server=$!
-python /https.py serve 8001 /certificate.pem /key.pem > https.log 2>&1 &
+python /https.py serve /certificate.pem /key.pem > https.log 2>&1 &
 https=$!
 nginx -c /nginx.conf -e /tmp/nginx.log -g 'daemon off;' &
 # What does not come about is said, and the guest ends.
