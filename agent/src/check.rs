@@ -253,6 +253,7 @@ mod tests {
             slot,
             switching: Switching::default(),
             greenlets: None,
+            sends_later: None,
             has_asyncio: false,
         }
     }

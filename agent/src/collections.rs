@@ -52,7 +52,7 @@ impl Collections {
     /// An interpreter is running in a process.
     pub fn found(&mut self, pid: u32, interpreter: &Interpreter) {
         if self.terms.when != When::Off && interpreter.refusal().is_none() {
-            self.probe.follow(pid, (&interpreter.path, None), || Policy::new(self.terms));
+            self.probe.follow(pid, (&interpreter.path, &[]), || Policy::new(self.terms));
         }
     }
 

@@ -8,7 +8,7 @@ use ebpf::abi::{self, Endpoints, SocketCall, TlsCall};
 use ebpf::record::Record;
 use model::{
     Address, Blur, Body, Collected, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome,
-    Payload, SocketState, Syscall, TcpState, Timing, TlsCallKind, TlsSessionId, Waited,
+    Payload, SocketState, Syscall, TcpState, Timing, TlsCallKind, TlsSessionId, Waited, Written,
 };
 
 /// Turns a record into an event. `None`: a state or a kind of call that this version does not know.
@@ -39,6 +39,10 @@ pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
             let kind = u8::try_from(copy.identity).unwrap_or(abi::IDENTITY_UNREADABLE);
             let body = ContextCopied { context: copy.context, copied_in: identity(kind, copy.copied_in) };
             (copy.header, Body::ContextCopied(body))
+        }
+        Record::StreamWrite(write) => {
+            let kind = u8::try_from(write.identity).unwrap_or(abi::IDENTITY_UNREADABLE);
+            (write.header, Body::Written(Written { fd: write.fd, by: identity(kind, write.context) }))
         }
         Record::Collection(collection) => {
             let body = Collected { begun_ns: collection.begun_ns, number: collection.number };
@@ -78,7 +82,7 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
         outcome,
         identity: match identity(call.identity, call.context) {
             // A greenlet sends itself what had to wait; a task leaves it to the loop.
-            Identity::Task(_) if call.header.flags & abi::FLAG_DEFERRED != 0 => {
+            Identity::Task(_) if call.header.flags & abi::FLAG_DEFERRED != 0 || sends_later(call) => {
                 Identity::Unknown(Blur::Deferred)
             }
             identity => identity,
@@ -87,6 +91,14 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
         kernel_tls: call.header.flags & abi::FLAG_KERNEL_TLS != 0,
         asks_frame: call.header.flags & abi::FLAG_ASKS_FRAME != 0,
     }
+}
+
+/// What uvloop sends later it writes as to any file (`UVStream._try_write` in its handles/stream.pyx, `uv__try_write` in libuv's
+/// src/unix/stream.c); Python's own sockets have calls of theirs.
+fn sends_later(call: &SocketCall) -> bool {
+    call.identity == abi::IDENTITY_ENTERED_LATER
+        && call.direction == abi::DIRECTION_SENT
+        && syscall(call.call) == Syscall::Write
 }
 
 /// A wait of less than two ticks may be none at all.
@@ -114,7 +126,7 @@ fn identity(kind: u8, context: u64) -> Identity {
         (abi::IDENTITY_GREENLET, context) => Identity::Greenlet(context),
         (abi::IDENTITY_LOOP, _) => Identity::Unknown(Blur::Loop),
         (abi::IDENTITY_DEFERRED, _) => Identity::Unknown(Blur::Deferred),
-        (abi::IDENTITY_ENTERED, context) => Identity::Task(context),
+        (abi::IDENTITY_ENTERED | abi::IDENTITY_ENTERED_LATER, context) => Identity::Task(context),
         _ => Identity::Thread,
     }
 }
@@ -259,6 +271,15 @@ mod tests {
         assert_eq!(of(abi::IDENTITY_BASE, 0, 0), Identity::Base(0));
         assert_eq!(of(abi::IDENTITY_LOOP, 7, 0), Identity::Unknown(Blur::Loop));
         assert_eq!(of(abi::IDENTITY_DEFERRED, 0, 0), Identity::Unknown(Blur::Deferred));
+        let later = |name: &str, direction| {
+            let number = abi::CALL_NAMES.iter().position(|known| *known == name).unwrap();
+            let (kind, number) = (abi::IDENTITY_ENTERED_LATER, u8::try_from(number).unwrap());
+            let call = call(|c| (c.identity, c.context, c.call, c.direction) = (kind, 7, number, direction));
+            socket_call(&call, b"", b"", b"").identity
+        };
+        assert_eq!(later("write", abi::DIRECTION_SENT), Identity::Unknown(Blur::Deferred));
+        assert_eq!(later("sendto", abi::DIRECTION_SENT), Identity::Task(7));
+        assert_eq!(later("read", abi::DIRECTION_RECEIVED), Identity::Task(7));
         assert_eq!(of(abi::IDENTITY_THREAD, 7, 0), Identity::Thread);
         assert_eq!(of(99, 7, 0), Identity::Thread);
     }

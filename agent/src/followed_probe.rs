@@ -40,10 +40,10 @@ struct Process {
     policy: Policy,
     /// The file, as the process knows it.
     path: String,
-    /// Another one, where the probe goes too if it has places.
-    beside: Option<String>,
-    /// That was not known when the probe was put in place.
-    is_new_beside: bool,
+    /// Others, where the probe goes too if they have places.
+    beside: Vec<String>,
+    /// Those of them that were not known when the probe was put in place.
+    new_beside: Vec<String>,
     /// In each of them.
     probes: Vec<UserProbe>,
 }
@@ -66,25 +66,22 @@ impl<S> FollowedProbe<S> {
         }
     }
 
-    /// A process may need the probe, in the file that it knows by this path, and in another one if that has places.
+    /// A process may need the probe, in the file that it knows by this path, and in others if those have places.
     /// `policy`: when, if it is not followed already.
-    pub fn follow(
-        &mut self,
-        pid: u32,
-        (path, beside): (&str, Option<&str>),
-        policy: impl FnOnce() -> Policy,
-    ) {
+    pub fn follow(&mut self, pid: u32, (path, beside): (&str, &[&str]), policy: impl FnOnce() -> Policy) {
         let fresh = || Process {
             policy: policy(),
             path: path.to_owned(),
-            beside: None,
-            is_new_beside: false,
+            beside: Vec::new(),
+            new_beside: Vec::new(),
             probes: Vec::new(),
         };
         let process = self.processes.entry(pid).or_insert_with(fresh);
-        if process.beside.as_deref() != beside {
-            process.beside = beside.map(str::to_owned);
-            process.is_new_beside = true;
+        for beside in beside {
+            if !process.beside.iter().any(|known| known == beside) {
+                process.beside.push((*beside).to_owned());
+                process.new_beside.push((*beside).to_owned());
+            }
         }
     }
 
@@ -104,8 +101,9 @@ impl<S> FollowedProbe<S> {
     ) -> Vec<(u32, Step)> {
         let mut done = Vec::new();
         for (pid, process) in &mut self.processes {
-            if std::mem::take(&mut process.is_new_beside) && !process.probes.is_empty() {
-                process.put_beside(*pid, (&self.kind, &mut self.sites), kernel, pipeline);
+            let new_beside = std::mem::take(&mut process.new_beside);
+            if !new_beside.is_empty() && !process.probes.is_empty() {
+                process.put_beside(*pid, &new_beside, (&self.kind, &mut self.sites), kernel, pipeline);
             }
             let Some(step) = process.policy.look(now_ns, || hits(*pid)) else { continue };
             if step == Step::Attach {
@@ -142,7 +140,7 @@ impl Process {
         match kind.put_into((pid, &self.path), sites, kernel) {
             Ok(probe) => {
                 self.probes.push(probe);
-                self.put_beside(pid, (kind, sites), kernel, pipeline);
+                self.put_beside(pid, &self.beside.clone(), (kind, sites), kernel, pipeline);
                 tracing::info!("{pid}: looking at {}", kind.what);
             }
             Err(why) => {
@@ -152,18 +150,20 @@ impl Process {
         }
     }
 
-    /// From here on it is seen in both files.
+    /// From here on it is seen in these files too.
     fn put_beside<S>(
         &mut self,
         pid: u32,
+        beside: &[String],
         (kind, sites): (&Kind<S>, &mut FileSites<S>),
         kernel: &Kernel,
         pipeline: &mut Pipeline,
     ) {
-        match self.beside.as_deref().map(|path| kind.put_into((pid, path), sites, kernel)) {
-            Some(Ok(probe)) => self.probes.push(probe),
-            Some(Err(why)) => tracing::debug!("{pid}: it is not seen there {}: {why}", kind.what),
-            None => {}
+        for path in beside {
+            match kind.put_into((pid, path), sites, kernel) {
+                Ok(probe) => self.probes.push(probe),
+                Err(why) => tracing::debug!("{pid}: it is not seen there {}: {why}", kind.what),
+            }
         }
         pipeline.feed(&(kind.seen)(pid, clock::monotonic_ns().ok()));
     }

@@ -65,8 +65,7 @@ impl Lineage {
         }
         // A process runs an event loop, or is to say by its calls first that it does.
         let begin = if interpreter.switching.event_loop { Policy::new } else { Policy::later };
-        let greenlets = interpreter.greenlets.as_ref().map(|greenlets| greenlets.path.as_str());
-        self.probe.follow(pid, (&interpreter.path, greenlets), || begin(self.terms));
+        self.probe.follow(pid, (&interpreter.path, &interpreter.beside()), || begin(self.terms));
     }
 
     /// What copies were good for since the last time, in a process.

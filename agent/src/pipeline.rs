@@ -34,7 +34,8 @@ pub type Words = Box<dyn FnMut(u32, &abi::Exceptions, &[u8]) -> Option<Exception
 pub struct Intake {
     /// Records taken.
     pub records: u64,
-    /// Those of them that tell of copied contexts: event loops make some when nothing else goes on.
+    /// Those of them that tell of copied contexts, and of what was written in them: event loops make some when nothing else
+    /// goes on.
     pub copies: u64,
     /// Those that tell of processes that begin, change or end.
     pub lives: u64,
@@ -188,7 +189,7 @@ impl Pipeline {
             // What the process is must be known before its events, in a recording too.
             Body::Exec => self.look_at(event.pid),
             Body::Exit { .. } | Body::Collected(_) => {}
-            Body::ContextCopied(_) => self.intake.copies += 1,
+            Body::ContextCopied(_) | Body::Written(_) => self.intake.copies += 1,
             _ if !self.processes.contains_key(&event.pid) => self.look_at(event.pid),
             _ => {}
         }

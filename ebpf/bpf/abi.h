@@ -41,6 +41,7 @@ enum record_kind {
 	RECORD_EXCEPTIONS = 7,
 	RECORD_CONTEXT_COPY = 8,
 	RECORD_COLLECTION = 9,
+	RECORD_STREAM_WRITE = 10,
 };
 
 enum record_flag {
@@ -100,7 +101,8 @@ enum identity_kind {
 	/* Outside the tasks of an event loop: it cannot be told for whom. */
 	IDENTITY_LOOP = 4,
 	IDENTITY_ENTERED = 5, /* a context that was entered: a task's, a callback's, of code that was given a copy */
-	IDENTITY_DEFERRED = 6, /* whatever runs: an event loop sends later, in one context, what its tasks write */
+	IDENTITY_DEFERRED = 6, /* as IDENTITY_LOOP, in a process whose event loop sends later what its tasks write */
+	IDENTITY_ENTERED_LATER = 7, /* as IDENTITY_ENTERED, in such a process: all that it sends later it sends in one context */
 };
 
 /* In an id, in the table of wishes and of what was raised: an object of a TLS library is meant, not a connection. */
@@ -281,6 +283,14 @@ struct context_copy {
 	u64 copied_in; /* what the thread was running, see enum identity_kind */
 	u32 identity;  /* enum identity_kind */
 	u32 reserved;
+};
+
+/* Bytes were left to an event loop that sends them later. */
+struct stream_write {
+	struct record_header header;
+	u64 context; /* with `identity`: what the thread was running */
+	s32 fd;	     /* where they will be sent */
+	u32 identity; /* enum identity_kind */
 };
 
 /* Python has collected garbage, until now. */

@@ -40,6 +40,39 @@ static __always_inline int tell_copy(u64 context)
 	return 0;
 }
 
+enum {
+	/* Where uvloop's streams have the handle (`UVHandle` in its handles/handle.pxd, behind what every object of Cython with
+	 * methods begins with), and that its descriptor: `uv_tcp_t` and `uv_pipe_t` of libuv (`uv_fileno` in src/unix/core.c).
+	 */
+	STREAM_HANDLE = 24,
+	HANDLE_FD = 184,
+};
+
+/* Where uvloop, up to 0.22, is given bytes that it sends at the end of the loop's turn: the stream is the first argument. */
+SEC("uprobe")
+int stream_written(struct pt_regs *registers)
+{
+	const u64 id = bpf_get_current_pid_tgid();
+	struct stream_write *record;
+	u64 handle = 0;
+	s32 fd = 0;
+
+	ON_KERNEL_STACK(registers);
+	if (bpf_probe_read_user(&handle, sizeof(handle), (void *)(registers->ARGUMENT_FIRST + STREAM_HANDLE)) ||
+	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(handle + HANDLE_FD)))
+		fd = -1;
+	record = reserve(sizeof(*record));
+	if (!record) {
+		__sync_fetch_and_add(&copies_lost, 1);
+		return 0;
+	}
+	fill_header(&record->header, RECORD_STREAM_WRITE, sizeof(*record), id >> 32, (u32)id);
+	record->fd = fd;
+	record->identity = read_identity(id, thread_pointer(bpf_get_current_task_btf()), &record->context);
+	submit_quietly(&record->header);
+	return 0;
+}
+
 /* Behind a call that gives it. */
 SEC("uprobe")
 int context_given(struct pt_regs *registers)

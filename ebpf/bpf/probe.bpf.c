@@ -17,6 +17,7 @@ struct contract {
 	struct process_exec process_exec;
 	struct process_exit process_exit;
 	struct context_copy context_copy;
+	struct stream_write stream_write;
 	struct collection collection;
 	struct argument argument;
 	struct exception exception;

@@ -164,6 +164,8 @@ pub const RECORD_EXCEPTIONS: u16 = 7;
 pub const RECORD_CONTEXT_COPY: u16 = 8;
 /// `enum record_kind`.
 pub const RECORD_COLLECTION: u16 = 9;
+/// `enum record_kind`: a [`StreamWrite`].
+pub const RECORD_STREAM_WRITE: u16 = 10;
 
 /// `enum family`.
 pub const FAMILY_UNIX: u16 = 1;
@@ -191,6 +193,8 @@ pub const IDENTITY_LOOP: u8 = 4;
 pub const IDENTITY_ENTERED: u8 = 5;
 /// `enum identity_kind`: whatever runs, of a process whose event loop sends later what its tasks have written.
 pub const IDENTITY_DEFERRED: u8 = 6;
+/// `enum identity_kind`: as `IDENTITY_ENTERED`, in a process whose event loop sends later.
+pub const IDENTITY_ENTERED_LATER: u8 = 7;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
 pub const COUNTER_NAMES: [&str; 14] = [
@@ -387,6 +391,20 @@ pub struct ContextCopy {
     pub identity: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// Bytes were left to an event loop that sends them later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct StreamWrite {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// The address of the context that the thread was running, if any.
+    pub context: u64,
+    /// Where they will be sent.
+    pub fd: i32,
+    /// `IDENTITY_*`: what that was.
+    pub identity: u32,
 }
 
 /// Python has collected garbage.
@@ -747,6 +765,7 @@ pub const LAYOUT: &[StructLayout] = &[
         "context_copy",
         ContextCopy { header: RecordHeader, context: u64, copied_in: u64, identity: u32, reserved: u32 }
     ),
+    layout!("stream_write", StreamWrite { header: RecordHeader, context: u64, fd: i32, identity: u32 }),
     layout!("collection", Collection { header: RecordHeader, begun_ns: u64, number: u64 }),
     layout!("process_exit", ProcessExit { header: RecordHeader, status: i32, reserved: u32 }),
     layout!(
@@ -892,6 +911,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("RECORD_NONE", RECORD_NONE as u64),
     ("RECORD_EXCEPTIONS", RECORD_EXCEPTIONS as u64),
     ("RECORD_CONTEXT_COPY", RECORD_CONTEXT_COPY as u64),
+    ("RECORD_STREAM_WRITE", RECORD_STREAM_WRITE as u64),
     ("RECORD_COLLECTION", RECORD_COLLECTION as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
@@ -908,6 +928,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("IDENTITY_LOOP", IDENTITY_LOOP as u64),
     ("IDENTITY_ENTERED", IDENTITY_ENTERED as u64),
     ("IDENTITY_DEFERRED", IDENTITY_DEFERRED as u64),
+    ("IDENTITY_ENTERED_LATER", IDENTITY_ENTERED_LATER as u64),
     ("RECORD_SOCKET_CALL", RECORD_SOCKET_CALL as u64),
     ("RECORD_SOCKET_STATE", RECORD_SOCKET_STATE as u64),
     ("RECORD_FORK", RECORD_FORK as u64),

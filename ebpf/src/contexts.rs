@@ -1,4 +1,4 @@
-//! The probes that see Python's contexts being copied.
+//! The probes that see Python's contexts being copied, and what is written in them for later.
 //!
 //! Invariant: they are in one process, at every site of it or at none; they go when their handle goes.
 
@@ -18,6 +18,8 @@ pub enum ContextSite {
     Returned(u64),
     /// The call of what makes a greenlet, which is as good as a context.
     Greenlet(u64),
+    /// Where a stream is given bytes that it sends later: who writes is seen.
+    Written(u64),
 }
 
 impl Kernel {
@@ -30,18 +32,21 @@ impl Kernel {
     ) -> Result<UserProbe, LoadError> {
         let programs = &self.skeleton.progs;
         let (mut given, mut passed, mut greenlets, mut returned) = (vec![], vec![], vec![], vec![]);
+        let mut written = vec![];
         for site in sites {
             match *site {
                 ContextSite::Given(offset) => given.push(offset),
                 ContextSite::Passed(offset) => passed.push(offset),
                 ContextSite::Greenlet(offset) => greenlets.push(offset),
                 ContextSite::Returned(offset) => returned.push(offset),
+                ContextSite::Written(offset) => written.push(offset),
             }
         }
         let placed = [
             Placed::at(&programs.context_given, given),
             Placed::at(&programs.context_passed, passed),
             Placed::at(&programs.greenlet_made, greenlets),
+            Placed::at(&programs.stream_written, written),
             Placed::behind(&programs.context_given, returned),
         ];
         self.probe_process("the probes of contexts", pid, file, &placed)

@@ -23,8 +23,14 @@ use crate::skeleton::{OpenProbeSkel, ProbeSkel, ProbeSkelBuilder};
 /// The programs that see exceptions unwind or be reported.
 const EXCEPTIONS: [&str; 3] = ["exception_left_frame", "exception_left_another", "exception_asked_for"];
 /// Others that go into one process, where they are told to.
-const PLACED: [&str; 5] =
-    ["context_given", "context_passed", "greenlet_made", "collection_begins", "collection_ends"];
+const PLACED: [&str; 6] = [
+    "context_given",
+    "context_passed",
+    "greenlet_made",
+    "stream_written",
+    "collection_begins",
+    "collection_ends",
+];
 
 /// Those of the ways other than system calls that see pages go to sockets, where that passes by the others.
 const PAGES: [&str; 2] = ["pages_sendfile", "pages_splice"];

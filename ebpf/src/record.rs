@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 
 use crate::abi::{
     self, Collection, ContextCopy, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork,
-    RecordHeader, SocketCall, SocketState, TlsCall,
+    RecordHeader, SocketCall, SocketState, StreamWrite, TlsCall,
 };
 
 /// A record, its variable parts cut out.
@@ -43,6 +43,8 @@ pub enum Record<'a> {
     Exit(ProcessExit),
     /// A context of Python was copied.
     ContextCopy(ContextCopy),
+    /// Bytes were left to an event loop.
+    StreamWrite(StreamWrite),
     /// Python has collected garbage.
     Collection(Collection),
     /// What was raised where the next answer comes from.
@@ -90,6 +92,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         abi::RECORD_EXEC => Record::Exec(prefix(bytes)?.0),
         abi::RECORD_EXIT => Record::Exit(prefix(bytes)?.0),
         abi::RECORD_CONTEXT_COPY => Record::ContextCopy(prefix(bytes)?.0),
+        abi::RECORD_STREAM_WRITE => Record::StreamWrite(prefix(bytes)?.0),
         abi::RECORD_COLLECTION => Record::Collection(prefix(bytes)?.0),
         abi::RECORD_EXCEPTIONS => return decode_exceptions(bytes),
         kind => return Err(Malformed::Kind(kind)),
@@ -201,6 +204,10 @@ mod tests {
         copy.header.kind = abi::RECORD_CONTEXT_COPY;
         (copy.context, copy.copied_in) = (0x7f10, 0x7f20);
         assert_eq!(decode(copy.as_bytes()), Ok(Record::ContextCopy(copy)));
+        let mut write = StreamWrite::new_zeroed();
+        write.header.kind = abi::RECORD_STREAM_WRITE;
+        (write.context, write.fd) = (0x7f10, 8);
+        assert_eq!(decode(write.as_bytes()), Ok(Record::StreamWrite(write)));
         assert!(matches!(decode(&copy.as_bytes()[..47]), Err(Malformed::Short { need: 48, .. })));
     }
 

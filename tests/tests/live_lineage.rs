@@ -82,6 +82,9 @@ fn no_call_gets_a_wrong_parent(
 #[case::pool("uvicorn_h11", Sight::Auto, ("urllib3", "sync"), Load::Kept)]
 #[case::copy("uvicorn_httptools", Sight::Always, ("requests", "copy"), Load::Once)]
 #[case::uvloop("uvicorn_uvloop", Sight::Auto, ("httpx", "gather"), Load::Bodies)]
+#[case::uvloop_that_sends_later("uvicorn_old_uvloop", Sight::Auto, ("httpx", "gather"), Load::Kept)]
+#[case::uvloop_that_sends_later_in_turn("uvicorn_old_uvloop", Sight::Always, ("aiohttp", "in_turn"), Load::Pipelined)]
+#[case::pool_beside_it("uvicorn_old_uvloop", Sight::Auto, ("urllib3", "sync"), Load::Kept)]
 #[case::layers("uvicorn_layered", Sight::Always, ("streams", "gather"), Load::Kept)]
 #[case::streamed("uvicorn_h11", Sight::Always, ("httpx", "stream"), Load::Once)]
 #[case::django("django", Sight::Auto, ("aiohttp", "gather"), Load::Kept)]
@@ -182,6 +185,7 @@ fn matrix_of_copies(
         "uvicorn_h11",
         "uvicorn_httptools",
         "uvicorn_uvloop",
+        "uvicorn_old_uvloop",
         "uvicorn_layered",
         "django",
         "hypercorn",
@@ -193,7 +197,10 @@ fn matrix_of_copies(
     fan: (&str, &str),
     #[values(Load::Once, Load::Kept, Load::Pipelined, Load::Cancelled, Load::Bodies)] load: Load,
 ) {
-    let has_sync = matches!(kind, "uvicorn_h11" | "uvicorn_httptools" | "uvicorn_uvloop" | "django");
+    let has_sync = matches!(
+        kind,
+        "uvicorn_h11" | "uvicorn_httptools" | "uvicorn_uvloop" | "uvicorn_old_uvloop" | "django"
+    );
     if can_run() && (fan.1 != "sync" || (has_sync && load != Load::Bodies)) {
         assert_known(&tally(kind, Sight::Always, fan, load, 200), load);
     }

@@ -18,6 +18,12 @@ use super::maps::Mapping;
 
 /// Of what says a library's version.
 const MAX_VERSION_BYTES: u64 = 4096;
+/// `uvloop`'s one library, in a list of mappings.
+const UVLOOP: &str = "/uvloop/loop.";
+/// Since this version it sends what it is given while the task that writes it runs; of the ones before, since the other,
+/// what they are given is seen.
+const SENDS_AT_ONCE: (u32, u32) = (0, 23);
+const SEEN_TO_WRITE: (u32, u32) = (0, 16);
 
 /// The interpreter of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Interpreter {
     pub switching: Switching,
     /// How the greenlet that a thread is running is found, where it has any.
     pub greenlets: Option<Greenlets>,
+    /// The library of `uvloop`, as the process knows it, if that sends later and it is known how what it is given is seen.
+    pub sends_later: Option<String>,
     /// The part of `asyncio` that is written in C is in the interpreter's own file, as in python-build-standalone (uv): it may be in
     /// use in any process.
     pub has_asyncio: bool,
@@ -94,7 +102,8 @@ impl Proc {
             let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
             self.greenlets(pid, &mappings, (&memory, known.runtime, build))
         });
-        Some(Interpreter { slot, switching, greenlets, ..known.clone() })
+        let sends_later = self.sends_later(pid, &mappings);
+        Some(Interpreter { slot, switching, greenlets, sends_later, ..known.clone() })
     }
 
     fn look_into(
@@ -131,13 +140,14 @@ impl Proc {
             slot,
             switching: self.switching(pid, mappings, found.has_asyncio),
             greenlets,
+            sends_later: self.sends_later(pid, mappings),
             has_asyncio: found.has_asyncio,
         }
     }
 
     fn switching(&self, pid: u32, mappings: &[Mapping], has_asyncio: bool) -> Switching {
         let find = |part: &str| mappings.iter().find(|mapping| mapping.path.contains(part));
-        let uvloop = find("/uvloop/loop.");
+        let uvloop = find(UVLOOP);
         Switching {
             greenlets: find("/greenlet/_greenlet.").is_some(),
             uvloop: uvloop.map(|mapping| self.uvloop_sends(pid, &mapping.path)),
@@ -147,15 +157,25 @@ impl Proc {
 
     /// Up to 0.22 it sends later (`UVStream._initiate_write` in its handles/stream.pyx).
     fn uvloop_sends(&self, pid: u32, library: &str) -> Sends {
+        match self.uvloop_version(pid, library) {
+            Some(version) if version >= SENDS_AT_ONCE => Sends::AtOnce,
+            _ => Sends::Later,
+        }
+    }
+
+    fn sends_later(&self, pid: u32, mappings: &[Mapping]) -> Option<String> {
+        let library = &mappings.iter().find(|mapping| mapping.path.contains(UVLOOP))?.path;
+        let version = self.uvloop_version(pid, library)?;
+        (SEEN_TO_WRITE..SENDS_AT_ONCE).contains(&version).then(|| library.clone())
+    }
+
+    fn uvloop_version(&self, pid: u32, library: &str) -> Option<(u32, u32)> {
         let folder = library.rsplit_once('/').map_or("", |(folder, _)| folder);
         let said = format!("{folder}/_version.py");
         // A process with another root below ours has its paths told from ours.
         let text = read_text(&self.through_root(pid, &said), MAX_VERSION_BYTES)
             .or_else(|_| read_text(Path::new(&said), MAX_VERSION_BYTES));
-        match text.ok().and_then(|text| uvloop_version(&text)) {
-            Some(version) if version >= (0, 23) => Sends::AtOnce,
-            _ => Sends::Later,
-        }
+        uvloop_version(&text.ok()?)
     }
 
     fn greenlets(
@@ -230,6 +250,12 @@ fn word_at<'data, R: ReadRef<'data>>(
 }
 
 impl Interpreter {
+    /// Other files of the process in which it is seen which task does what.
+    pub fn beside(&self) -> Vec<&str> {
+        let greenlets = self.greenlets.as_ref().map(|greenlets| greenlets.path.as_str());
+        greenlets.into_iter().chain(self.sends_later.as_deref()).collect()
+    }
+
     /// Why only the thread tells which request its calls belong to; `None` if the interpreter tells.
     pub fn refusal(&self) -> Option<String> {
         match (&self.build, self.slot) {

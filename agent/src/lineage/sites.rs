@@ -26,7 +26,11 @@ const REUSED: &str = "_Py_NewReference";
 /// later): makes every greenlet but the first one of a thread.
 const MAKE: &str = "_ZN8greenlet12UserGreenletC1EP9_greenletNS_4refs17_BorrowedGreenletIS1_XadL_ZNS3_15GreenletCheckerEPvEEEE";
 
-/// A place at which a new context is seen.
+/// `UVStream._buffer_write(self, data)` of uvloop's handles/stream.pyx, as Cython names it; its wheels have the names of local
+/// functions. What is written passes it, to be sent at the end of the loop's turn.
+const WRITE: &str = "__pyx_f_6uvloop_4loop_8UVStream__buffer_write";
+
+/// A place at which a new context is seen, or what is done in one for later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopySite {
     /// Behind the call that gives it.
@@ -37,6 +41,8 @@ pub enum CopySite {
     Returned(Site),
     /// The call of what makes a greenlet.
     Greenlet(Site),
+    /// Where a stream is given what it sends later.
+    Written(Site),
 }
 
 impl CopySite {
@@ -47,6 +53,7 @@ impl CopySite {
             Self::Passed(site) => ContextSite::Passed(site.offset),
             Self::Returned(site) => ContextSite::Returned(site.offset),
             Self::Greenlet(site) => ContextSite::Greenlet(site.offset),
+            Self::Written(site) => ContextSite::Written(site.offset),
         }
     }
 }
@@ -59,6 +66,7 @@ impl fmt::Display for CopySite {
             Self::Passed(site) => write!(f, "new context, {REUSED}: {site}"),
             Self::Returned(site) => write!(f, "new context, returned: {site}"),
             Self::Greenlet(site) => write!(f, "greenlet: {site}"),
+            Self::Written(site) => write!(f, "write that uvloop sends later: {site}"),
         }
     }
 }
@@ -70,10 +78,10 @@ pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<St
     }
     let file = proc.mapped_file(pid, &interpreter.path).map_err(|error| error.to_string())?;
     let mut sites = of(&file.path).map_err(|error| error.to_string())?;
-    if let Some(greenlets) = &interpreter.greenlets
-        && let Ok(file) = proc.mapped_file(pid, &greenlets.path)
-    {
-        sites.extend(of(&file.path).unwrap_or_default());
+    for beside in interpreter.beside() {
+        if let Ok(file) = proc.mapped_file(pid, beside) {
+            sites.extend(of(&file.path).unwrap_or_default());
+        }
     }
     Ok(sites.iter().map(ToString::to_string).collect())
 }
@@ -81,10 +89,13 @@ pub fn places(proc: &Proc, pid: u32, interpreter: &Interpreter) -> Result<Vec<St
 /// The places in a file: inside the function if the kernel emulates the instructions there and both ways to a new
 /// context pass one, else its return.
 pub(super) fn of(file: &Path) -> Result<Vec<CopySite>, NoSite> {
-    let image = Image::load(file, &[COPY, EMPTY, NEW, REUSED, MAKE])?;
+    let image = Image::load(file, &[COPY, EMPTY, NEW, REUSED, MAKE, WRITE])?;
     // By what is in it: the path that leads to it may be the process's list of mappings.
     if image.defines(MAKE) {
         return greenlets(&image);
+    }
+    if image.defines(WRITE) {
+        return Ok(vec![CopySite::Written(image.entry(WRITE, 1)?)]);
     }
     let mut sites = Vec::new();
     for maker in [COPY, EMPTY] {
@@ -158,7 +169,8 @@ mod tests {
                 let (CopySite::Given(place)
                 | CopySite::Passed(place)
                 | CopySite::Returned(place)
-                | CopySite::Greenlet(place)) = site;
+                | CopySite::Greenlet(place)
+                | CopySite::Written(place)) = site;
                 assert_eq!(place.step, Step::Emulated, "{}: {site}", library.display());
             }
             let returned = sites.iter().any(|site| matches!(site, CopySite::Returned(_)));

@@ -240,12 +240,16 @@ static __always_inline s64 look_up_context(u32 index, struct thread_slot *known,
 	/* Greenlets have contexts of their own, which are not entered either and may go before the thread. */
 	if (interpreter->outside == IDENTITY_GREENLET)
 		known->base = marked(find_greenlets(interpreter, thread), tid);
-	else if (interpreter->outside == IDENTITY_DEFERRED)
-		known->base = 0;
 	else
 		known->base = marked(find_base(interpreter, context), tid);
 	known->whose = slot_word(tid, index, interpreter);
 	return context;
+}
+
+/* The kind of what was entered, by the one outside. */
+static __always_inline u8 entered_by(u64 kind)
+{
+	return kind == IDENTITY_DEFERRED ? IDENTITY_ENTERED_LATER : IDENTITY_ENTERED;
 }
 
 /* Of what has not been entered: a greenlet is told by itself, if it can be. */
@@ -282,15 +286,12 @@ __noinline u64 find_identity(u64 id, u64 thread, s64 context)
 		return 0;
 	if (context == UNREADABLE)
 		goto unreadable;
-	/* The context says nothing. */
-	if (kind == IDENTITY_DEFERRED)
-		return kind << IDENTITY_SHIFT;
 	if (!context)
 		return not_entered(kind, index, known->base, id, thread, 0);
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
 		goto unreadable;
 	if (entered)
-		return (u64)IDENTITY_ENTERED << IDENTITY_SHIFT | context;
+		return (u64)entered_by(kind) << IDENTITY_SHIFT | context;
 	/* A thread makes its own when it first needs one; a greenlet's is not the thread's. */
 	if (kind != IDENTITY_GREENLET)
 		known->base = marked(context, id);
@@ -312,7 +313,7 @@ static __always_inline u8 identity_in(const struct glance *glance, u64 id, u64 t
 	/* What a thread made for itself stays until its end: another one is one that was entered. */
 	if (likely(seen > 0 && glance->base && kind != IDENTITY_GREENLET)) {
 		*context = seen;
-		return glance->base != (u64)seen ? IDENTITY_ENTERED : kind;
+		return glance->base != (u64)seen ? entered_by(kind) : kind;
 	}
 	found = find_identity(id, thread, seen);
 	*context = found & ((1ULL << IDENTITY_SHIFT) - 1);

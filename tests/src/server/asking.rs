@@ -7,6 +7,9 @@ use anyhow::Context as _;
 use super::{Endpoint, IDLE_SECONDS, Server};
 use crate::venv::{Venv, apps_folder};
 
+/// The last one that sends later what it is given.
+const OLD_UVLOOP: &str = "uvloop==0.22.1";
+
 impl Server {
     /// One of them by its name, in this environment.
     pub fn asking(venv: &Venv, kind: &str) -> anyhow::Result<Self> {
@@ -24,7 +27,7 @@ impl Server {
         };
         let arguments: &[&str] = match kind {
             "uvicorn_h11" | "uvicorn_layered" | "uvicorn_alone" => &["--http", "h11", "--loop", "asyncio"],
-            "uvicorn_uvloop" => &["--http", "httptools", "--loop", "uvloop"],
+            "uvicorn_uvloop" | "uvicorn_old_uvloop" => &["--http", "httptools", "--loop", "uvloop"],
             "django" => &["--http", "httptools", "--loop", "asyncio", "--lifespan", "off"],
             "gthread" => &["--threads", "32"],
             "gevent" => &["--worker-class", "gevent"],
@@ -40,6 +43,9 @@ impl Server {
             "waitress-serve" => command.args(["--threads", "16", "--listen", &bind, app]),
             _ => command.args(["--bind", &bind, app]),
         };
+        if kind == "uvicorn_old_uvloop" {
+            command.env("PYTHONPATH", venv.package(OLD_UVLOOP)?);
+        }
         let folder = tempfile::tempdir().context("make a folder")?;
         // Where newer releases of gunicorn listen for commands.
         command.args(arguments).env("XDG_RUNTIME_DIR", folder.path()).current_dir(apps_folder());

@@ -46,6 +46,8 @@ pub enum Body<'a> {
     Exceptions(Exceptions),
     /// A context of Python was copied.
     ContextCopied(ContextCopied),
+    /// Bytes were left to an event loop that sends them later.
+    Written(Written),
     /// Every copy of a context of the process is told from this time on, in nanoseconds of the monotonic clock; `None`: not
     /// any more. What was known of copies before, and earlier ones that still come, mean nothing.
     CopiesSeen(Option<u64>),
@@ -66,6 +68,15 @@ pub struct ContextCopied {
     pub context: u64,
     /// What made it.
     pub copied_in: Identity,
+}
+
+/// Bytes that are sent later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Where they will be sent.
+    pub fd: i32,
+    /// What has written them.
+    pub by: Identity,
 }
 
 /// A collection of garbage that has ended: no code of the process ran in its interpreter meanwhile.

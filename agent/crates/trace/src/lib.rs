@@ -39,6 +39,7 @@ mod target;
 mod text;
 mod tracer;
 mod traces;
+mod written;
 
 pub use counts::Counts;
 pub use lineage::CopyCounts;

@@ -15,7 +15,7 @@ mod readers;
 mod tasks;
 mod turns;
 
-use model::{Identity, SpanId, TraceId};
+use model::{Blur, Identity, SpanId, TraceId};
 
 use crate::place::Thread;
 use ancestry::Step;
@@ -55,9 +55,9 @@ impl Serving {
 /// What the copies of a process's contexts are good for, since it was last asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CopyCounts {
-    /// Copies seen.
+    /// Copies seen, and writes that are sent later.
     pub copies: u64,
-    /// Calls whose request is known by them only.
+    /// Calls whose request, or what made them, is known by them only.
     pub found: u64,
     /// Calls of tasks whose request is not known.
     pub unclaimed: u64,
@@ -171,6 +171,19 @@ impl Requests {
         self.tasks.family(pid).see_copies(since_ns);
     }
 
+    /// Bytes were written for an event loop to send.
+    pub(crate) fn count_write(&mut self, pid: u32) {
+        if let Some(family) = self.tasks.find_mut(pid) {
+            family.counts.copies += 1;
+        }
+    }
+
+    /// Whether the context at an address is certainly the one that was there at that time. Who asks has found by this what
+    /// made a call.
+    pub(crate) fn is_there_since(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
+        self.tasks.find_mut(pid).is_some_and(|family| family.is_there_since(context, at_ns))
+    }
+
     /// The answer to a call that was made in a context has come in another: what reads it works for nobody.
     pub(crate) fn reads(&mut self, reader: Thread, made_by: Identity) {
         if let (Some(context), Some(made_in)) = (entered(reader.identity), entered(made_by))
@@ -214,7 +227,13 @@ impl Requests {
             return if matches!(later, Some((_, OVER))) { Kin::Unknown(OVER) } else { Kin::Root };
         }
         match (caller.identity, nearest, later) {
-            (Identity::Unknown(blur), ..) => Kin::Unknown(blur.as_str()),
+            (Identity::Unknown(blur), ..) => {
+                // Who has written it can be seen.
+                if blur == Blur::Deferred {
+                    self.count_unclaimed(pid);
+                }
+                Kin::Unknown(blur.as_str())
+            }
             (Identity::Task(_), Nearest::None, Some(later)) => self.wait(pid, start_ns, later),
             (_, Nearest::None, Some(later)) if self.tasks.may_have_turn(pid, &later.0) => {
                 self.wait(pid, start_ns, later)

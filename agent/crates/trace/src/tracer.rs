@@ -6,7 +6,7 @@ mod questions;
 use std::collections::BTreeSet;
 
 use model::{
-    Bearer, Body, ConnectionId, Direction, End, Event, Identity, Load, SocketCall, SocketState, Span,
+    Bearer, Blur, Body, ConnectionId, Direction, End, Event, Identity, Load, SocketCall, SocketState, Span,
     TcpState, Timing, TlsCall, TlsSessionId, WallClock,
 };
 use rustc_hash::FxHashSet;
@@ -21,6 +21,7 @@ use crate::place::Thread;
 use crate::resets::Resets;
 use crate::sample::{Rules, Sampler};
 use crate::settings::{Policy, Settings, SettingsError};
+use crate::written::Writes;
 pub use questions::FrameBegin;
 
 /// How often forgotten connections are looked for.
@@ -34,6 +35,7 @@ pub struct Tracer {
     connects: Connects,
     resets: Resets,
     binding: Binding,
+    writes: Writes,
     /// Processes with encrypted connections of which no clear text was seen yet, and connections whose encrypted
     /// bytes are of no more use: told once to whoever asks.
     encrypted: BTreeSet<u32>,
@@ -63,6 +65,7 @@ impl Tracer {
             connects: Connects::default(),
             resets: Resets::default(),
             binding: Binding::default(),
+            writes: Writes::default(),
             encrypted: BTreeSet::new(),
             settled: Vec::new(),
             whole_tls: Vec::new(),
@@ -93,7 +96,10 @@ impl Tracer {
         };
         let thread = Thread { pid: event.pid, tid: event.tid, identity, timing };
         match &event.body {
-            Body::SocketCall(call) => self.call((event.at_ns, thread), call, out),
+            Body::SocketCall(call) => {
+                let thread = Thread { identity: self.writer((event.at_ns, thread), call), ..thread };
+                self.call((event.at_ns, thread), call, out);
+            }
             Body::TlsCall(call) => self.tls_call((event.at_ns, thread), call, out),
             Body::SocketState(state) => self.state((event.at_ns, thread), state, out),
             Body::Fork { child } => {
@@ -117,10 +123,31 @@ impl Tracer {
                 );
             }
             Body::CollectionsSeen(since_ns) => self.assembler.budgets.see_collections(event.pid, *since_ns),
-            Body::CopiesSeen(since_ns) => self.assembler.see_copies(event.pid, *since_ns),
+            Body::Written(written) => {
+                self.assembler.count_write(event.pid);
+                self.writes.note(Thread { identity: written.by, ..thread }, event.at_ns, written.fd);
+            }
+            Body::CopiesSeen(since_ns) => {
+                self.writes.forget(event.pid);
+                self.assembler.see_copies(event.pid, *since_ns);
+            }
             Body::Process(process) => self.assembler.processes.learn(process.clone()),
         }
         self.assembler.give_out_settled(out);
+    }
+
+    /// What has made a call: if an event loop sends what was left to it, who left it, as far as that is known.
+    fn writer(&mut self, (at_ns, thread): (u64, Thread), call: &SocketCall<'_>) -> Identity {
+        let fd = call.fd.filter(|_| call.direction == Direction::Sent);
+        let written = fd.and_then(|fd| self.writes.take(thread, at_ns, fd));
+        match (thread.identity, written) {
+            (Identity::Unknown(Blur::Deferred), Some((by @ Identity::Task(context), written_ns)))
+                if self.assembler.is_there_since(thread.pid, context, written_ns) =>
+            {
+                by
+            }
+            (identity, _) => identity,
+        }
     }
 
     fn call(&mut self, (at_ns, thread): (u64, Thread), call: &SocketCall<'_>, out: &mut Vec<Span>) {
@@ -218,6 +245,7 @@ impl Tracer {
             self.connects.exit(pid);
             self.binding.exit(pid);
         }
+        self.writes.forget(pid);
         self.assembler.exit_calls(pid);
         self.assembler.processes.exit(pid);
         self.assembler.frameworks.forget(pid);

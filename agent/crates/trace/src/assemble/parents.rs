@@ -319,6 +319,16 @@ impl Assembler {
         self.requests.copied(maker, at_ns, context);
     }
 
+    /// Bytes were written for an event loop to send.
+    pub(crate) fn count_write(&mut self, pid: u32) {
+        self.requests.count_write(pid);
+    }
+
+    /// Whether the context at an address is certainly the one that was there at that time.
+    pub(crate) fn is_there_since(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
+        self.requests.is_there_since(pid, context, at_ns)
+    }
+
     /// Copies of a process's contexts are told from some time on, or not any more.
     pub(crate) fn see_copies(&mut self, pid: u32, since_ns: Option<u64>) {
         self.requests.see_copies(pid, since_ns);

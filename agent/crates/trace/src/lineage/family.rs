@@ -159,6 +159,13 @@ impl Family {
         }
     }
 
+    /// Whether the context at an address is the one that was there at that time, for all that was seen.
+    pub(super) fn is_there_since(&mut self, address: u64, at_ns: u64) -> bool {
+        let is_there = self.ancestry.is_seen() && self.ancestry.at(address, at_ns).is_some();
+        self.counts.found += u64::from(is_there && self.called_ns.is_some());
+        is_there
+    }
+
     /// Makes room for another reader: without the bounds that readers set nothing is certain.
     fn has_room(&mut self) -> bool {
         let is_full = self.readers.is_full();
