@@ -115,7 +115,7 @@ fn timing(call: &SocketCall) -> Timing {
             Some(Waited { for_ns, step_ns: 1000 })
         }
     };
-    Timing { ran_ns: (call.ran_ns != 0).then_some(call.ran_ns), waited }
+    Timing { ran_ns: (call.ran_ns != 0).then_some(call.ran_ns), waited, written_ns: None }
 }
 
 fn identity(kind: u8, context: u64) -> Identity {

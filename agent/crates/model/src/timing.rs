@@ -8,6 +8,8 @@ pub struct Timing {
     pub ran_ns: Option<u64>,
     /// How long the bytes that were read had been there.
     pub waited: Option<Waited>,
+    /// When the bytes were written, if that is known and an event loop has sent them later.
+    pub written_ns: Option<u64>,
 }
 
 /// How long bytes had waited to be read.

@@ -178,10 +178,9 @@ impl Requests {
         }
     }
 
-    /// Whether the context at an address is certainly the one that was there at that time. Who asks has found by this what
-    /// made a call.
-    pub(crate) fn is_there_since(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
-        self.tasks.find_mut(pid).is_some_and(|family| family.is_there_since(context, at_ns))
+    /// Whether it is known which context was at an address at that time. Who asks has found by this what made a call.
+    pub(crate) fn was_there(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
+        self.tasks.find_mut(pid).is_some_and(|family| family.was_there(context, at_ns))
     }
 
     /// The answer to a call that was made in a context has come in another: what reads it works for nobody.
@@ -210,7 +209,8 @@ impl Requests {
                 later = self.tasks.find(pid).map(|family| (family.step(caller, start_ns), NOT_READ));
             }
             (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
-                match self.tasks.find(pid).map(|family| family.known((context, caller.tid), start_ns)) {
+                let done_ns = caller.timing.written_ns.unwrap_or(start_ns);
+                match self.tasks.find(pid).map(|family| family.known((context, caller.tid), done_ns)) {
                     Some(Known::Parent(Ok(serving))) => {
                         self.tasks.family(pid).counts.found += 1;
                         return Kin::ByContext(serving);

@@ -97,7 +97,7 @@ impl Tracer {
         let thread = Thread { pid: event.pid, tid: event.tid, identity, timing };
         match &event.body {
             Body::SocketCall(call) => {
-                let thread = Thread { identity: self.writer((event.at_ns, thread), call), ..thread };
+                let thread = self.writer((event.at_ns, thread), call);
                 self.call((event.at_ns, thread), call, out);
             }
             Body::TlsCall(call) => self.tls_call((event.at_ns, thread), call, out),
@@ -137,16 +137,17 @@ impl Tracer {
     }
 
     /// What has made a call: if an event loop sends what was left to it, who left it, as far as that is known.
-    fn writer(&mut self, (at_ns, thread): (u64, Thread), call: &SocketCall<'_>) -> Identity {
+    fn writer(&mut self, (at_ns, thread): (u64, Thread), call: &SocketCall<'_>) -> Thread {
         let fd = call.fd.filter(|_| call.direction == Direction::Sent);
         let written = fd.and_then(|fd| self.writes.take(thread, at_ns, fd));
         match (thread.identity, written) {
             (Identity::Unknown(Blur::Deferred), Some((by @ Identity::Task(context), written_ns)))
-                if self.assembler.is_there_since(thread.pid, context, written_ns) =>
+                if self.assembler.was_there(thread.pid, context, written_ns) =>
             {
-                by
+                let timing = Timing { written_ns: Some(written_ns), ..thread.timing };
+                Thread { identity: by, timing, ..thread }
             }
-            (identity, _) => identity,
+            _ => thread,
         }
     }
 

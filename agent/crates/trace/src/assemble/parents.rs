@@ -143,6 +143,7 @@ impl Assembler {
         {
             return;
         }
+        let at_ns = caller.timing.written_ns.unwrap_or(at_ns);
         let in_turn = !matches!(caller.identity, Identity::Task(_));
         let Some(context) = self.answers_in(exchange, caller) else { return };
         exchange.answered = Some((context, at_ns));
@@ -324,9 +325,9 @@ impl Assembler {
         self.requests.count_write(pid);
     }
 
-    /// Whether the context at an address is certainly the one that was there at that time.
-    pub(crate) fn is_there_since(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
-        self.requests.is_there_since(pid, context, at_ns)
+    /// Whether it is known which context was at an address at that time.
+    pub(crate) fn was_there(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
+        self.requests.was_there(pid, context, at_ns)
     }
 
     /// Copies of a process's contexts are told from some time on, or not any more.

@@ -9,7 +9,7 @@ const THREAD: Thread = Thread {
     pid: 1,
     tid: 1,
     identity: model::Identity::Thread,
-    timing: model::Timing { ran_ns: None, waited: None },
+    timing: model::Timing { ran_ns: None, waited: None, written_ns: None },
 };
 
 /// What a call moves, in clear text and encrypted, if nothing else is said.

@@ -45,6 +45,8 @@ struct Copy {
     /// Where and when it was copied, if that was in a context that was itself entered.
     made: Option<Step>,
     at_ns: u64,
+    /// The number of the context that was at its address before; 0: that was not seen.
+    before: u64,
     /// The request that it was made for.
     owner: Option<Request>,
     /// Some request was answered in it.
@@ -81,13 +83,14 @@ impl Ancestry {
         made: Option<Step>,
         owner: Option<Request>,
     ) -> Option<ContextId> {
-        let before = self.since_ns.map(|_| self.now_at(address));
+        let replaced = self.now_at(address);
+        let before = self.since_ns.map(|_| replaced);
         self.since_ns.get_or_insert(at_ns);
         if self.copies.len() >= MAX_COPIES {
             self.copies.pop_front();
             self.forgotten += 1;
         }
-        self.copies.push_back(Copy { made, at_ns, owner, has_served: false });
+        self.copies.push_back(Copy { made, at_ns, before: replaced.copy, owner, has_served: false });
         self.current.insert(address, self.forgotten + self.copies.len() as u64);
         before
     }
@@ -113,10 +116,16 @@ impl Ancestry {
         ContextId { address, copy: self.current.get(&address).copied().unwrap_or(0) }
     }
 
-    /// The context that was at an address. `None`: another one has come there since.
+    /// The context that was at an address. `None`: too many others have come there since.
     pub(super) fn at(&self, address: u64, at_ns: u64) -> Option<ContextId> {
-        let context = self.now_at(address);
-        self.copy(context).is_none_or(|copy| copy.at_ns <= at_ns).then_some(context)
+        let mut context = self.now_at(address);
+        for _ in 0..MAX_STEPS {
+            match self.copy(context) {
+                Some(copy) if copy.at_ns > at_ns => context.copy = copy.before,
+                _ => return Some(context),
+            }
+        }
+        None
     }
 
     /// Whether it is still there, for all that was seen.
@@ -187,7 +196,9 @@ mod tests {
         let second = ancestry.now_at(0xb);
         assert_ne!(first, second);
         assert!(ancestry.is_there(second) && !ancestry.is_there(first));
-        assert_eq!((ancestry.at(0xb, 20), ancestry.at(0xb, 19)), (Some(second), None));
+        assert_eq!((ancestry.at(0xb, 20), ancestry.at(0xb, 19)), (Some(second), Some(first)));
+        let before = ContextId { address: 0xb, copy: 0 };
+        assert_eq!((ancestry.at(0xb, 10), ancestry.at(0xb, 9)), (Some(first), Some(before)));
         let step = Step { context: second, tid: 1, at_ns: 25 };
         let up = Step { context: unseen, tid: 1, at_ns: 20 };
         assert_eq!(ancestry.steps(step).collect::<Vec<_>>(), [step, up]);

@@ -159,11 +159,11 @@ impl Family {
         }
     }
 
-    /// Whether the context at an address is the one that was there at that time, for all that was seen.
-    pub(super) fn is_there_since(&mut self, address: u64, at_ns: u64) -> bool {
-        let is_there = self.ancestry.is_seen() && self.ancestry.at(address, at_ns).is_some();
-        self.counts.found += u64::from(is_there && self.called_ns.is_some());
-        is_there
+    /// Whether it is known which context was at an address at that time.
+    pub(super) fn was_there(&mut self, address: u64, at_ns: u64) -> bool {
+        let was_there = self.ancestry.is_seen() && self.ancestry.at(address, at_ns).is_some();
+        self.counts.found += u64::from(was_there && self.called_ns.is_some());
+        was_there
     }
 
     /// Makes room for another reader: without the bounds that readers set nothing is certain.

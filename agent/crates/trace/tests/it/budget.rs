@@ -109,7 +109,7 @@ fn a_call_of_nobody_known_may_be_anybody_s() {
 fn ran(id: u64, ran_ms: u64) -> Socket {
     // The count may begin anywhere, and wrap.
     let ran = (u64::MAX - 4 * MS).wrapping_add(ran_ms * MS);
-    socket(id).timed(Timing { ran_ns: Some(ran), waited: None })
+    socket(id).timed(Timing { ran_ns: Some(ran), ..Timing::default() })
 }
 
 /// Of each server span: `calls+cpu+rest` in milliseconds.
@@ -165,8 +165,10 @@ fn cpu_time_is_that_of_the_one_thread_that_served() {
 
 #[test]
 fn a_request_says_how_long_its_first_bytes_had_waited() {
-    let waited =
-        |for_ms| Timing { ran_ns: None, waited: Some(Waited { for_ns: for_ms * MS, step_ns: 4 * MS }) };
+    let waited = |for_ms| Timing {
+        waited: Some(Waited { for_ns: for_ms * MS, step_ns: 4 * MS }),
+        ..Timing::default()
+    };
     let mut world = World::new(&Settings::default());
     world.play(&socket(1).timed(waited(48)), &[Reads(&GET[..9])]);
     world.play(&socket(1).timed(waited(8)), &[Reads(&GET[9..])]);
@@ -217,10 +219,13 @@ fn a_loop_is_busy_while_its_thread_runs_and_late_while_requests_wait() {
     let by_loop = |socket: Socket| socket.by(Identity::Unknown(Blur::Loop));
     let late = |ran_ms: u64, waited_ms: u64| {
         let waited = Some(Waited { for_ns: waited_ms * MS, step_ns: 4 * MS });
-        by_loop(socket(2).timed(Timing { ran_ns: Some(ran_ms * MS), waited }))
+        by_loop(socket(2).timed(Timing { ran_ns: Some(ran_ms * MS), waited, written_ns: None }))
     };
     let mut world = World::new(&Settings::default());
-    world.play(&by_loop(socket(1).timed(Timing { ran_ns: Some(0), waited: None })), &[Reads(GET), Idles(98)]);
+    world.play(
+        &by_loop(socket(1).timed(Timing { ran_ns: Some(0), ..Timing::default() })),
+        &[Reads(GET), Idles(98)],
+    );
     world.play(&late(30, 52), &[Reads(GET)]);
     world.play(&late(31, 0), &[Writes(OK)]);
     world.play(&late(31, 12), &[Reads(GET), Idles(500)]);
