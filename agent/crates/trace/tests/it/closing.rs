@@ -166,7 +166,7 @@ fn unix_sockets_are_watched_for_their_close() {
     world.play(&server, &[Reads(GET), Writes(OPEN)]);
     world.play(&socket(6), &[Reads(GET), Writes(OPEN)]);
     let unclosed: Vec<_> = world.tracer.unclosed().collect();
-    assert_eq!(unclosed, [(model::ConnectionId(5), 100, 7, 1005)]);
+    assert_eq!(unclosed, [(model::ConnectionId(5), 100, 5, 1005)]);
     world.play(&server, &[State(Close, 0)]);
     assert_eq!(world.lines(), ["server GET /a 200 complete - 28/21 1/1"]);
     assert_eq!(world.tracer.unclosed().count(), 0);

@@ -198,7 +198,7 @@ impl World {
         let call = SocketCall {
             connection: ConnectionId(socket.id),
             inode: socket.id + 1000,
-            fd: Some(7),
+            fd: i32::try_from(socket.id).ok(),
             direction,
             origin: socket.origin,
             local: socket.local.clone(),

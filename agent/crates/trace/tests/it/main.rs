@@ -21,6 +21,7 @@ mod frame_begins;
 mod frames;
 mod front_server;
 mod http2;
+mod later;
 mod left_out_at_random;
 mod losses;
 mod losses_at_random;
