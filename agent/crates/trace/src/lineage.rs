@@ -178,9 +178,10 @@ impl Requests {
         }
     }
 
-    /// Whether it is known which context was at an address at that time. Who asks has found by this what made a call.
-    pub(crate) fn was_there(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
-        self.tasks.find_mut(pid).is_some_and(|family| family.was_there(context, at_ns))
+    /// Whether one context was at an address from one time to another, its end included. Who asks has found by this what made a
+    /// call.
+    pub(crate) fn was_there(&mut self, pid: u32, context: u64, time: (u64, u64)) -> bool {
+        self.tasks.find_mut(pid).is_some_and(|family| family.was_there(context, time))
     }
 
     /// The answer to a call that was made in a context has come in another: what reads it works for nobody.

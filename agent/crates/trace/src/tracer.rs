@@ -141,10 +141,10 @@ impl Tracer {
         let fd = call.fd.filter(|_| call.direction == Direction::Sent);
         let written = fd.and_then(|fd| self.writes.take(thread, at_ns, fd));
         match (thread.identity, written) {
-            (Identity::Unknown(Blur::Deferred), Some((by @ Identity::Task(context), written_ns)))
-                if self.assembler.was_there(thread.pid, context, written_ns) =>
+            (Identity::Unknown(Blur::Deferred), Some((by @ Identity::Task(context), time)))
+                if self.assembler.was_there(thread.pid, context, time) =>
             {
-                let timing = Timing { written_ns: Some(written_ns), ..thread.timing };
+                let timing = Timing { written_ns: Some(time.0), ..thread.timing };
                 Thread { identity: by, timing, ..thread }
             }
             _ => thread,

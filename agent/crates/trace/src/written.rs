@@ -13,57 +13,78 @@ const MAX_STREAMS: usize = 1024;
 /// A turn of a loop takes no longer: what waited longer was given up with its stream.
 const TURN_NS: u64 = 60_000_000_000;
 
-/// What waits in every process, by stream.
+/// What waits in every process.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
-    processes: FxHashMap<u32, Vec<Write>>,
+    processes: FxHashMap<u32, Waiting>,
 }
 
-/// Who was first to write what waits in a stream, and when.
+/// What waits in one, by stream.
+#[derive(Debug, Default)]
+struct Waiting {
+    writes: Vec<Write>,
+    /// When it was last too much.
+    lost_ns: Option<u64>,
+}
+
+/// Who has written what waits in a stream, and when they did so first and last.
 #[derive(Debug)]
 struct Write {
     fd: i32,
     tid: u32,
     by: Identity,
-    at_ns: u64,
+    first_ns: u64,
+    last_ns: u64,
 }
 
 impl Writes {
     /// A thread has written to a stream.
     pub(crate) fn note(&mut self, by: Thread, at_ns: u64, fd: i32) {
-        let writes = self.processes.entry(by.pid).or_default();
+        let Waiting { writes, lost_ns } = self.processes.entry(by.pid).or_default();
+        let fresh = Write { fd, tid: by.tid, by: by.identity, first_ns: at_ns, last_ns: at_ns };
         if let Some(write) = writes.iter_mut().find(|write| write.fd == fd) {
-            if at_ns.saturating_sub(write.at_ns) >= TURN_NS {
-                *write = Write { fd, tid: by.tid, by: by.identity, at_ns };
-            } else if (write.tid, write.by) != (by.tid, by.identity) {
+            if is_old(write.last_ns, at_ns) {
+                *write = fresh;
+                return;
+            }
+            if (write.tid, write.by) != (fresh.tid, fresh.by) {
                 write.by = Identity::Unknown(Blur::Deferred);
             }
+            write.last_ns = at_ns;
             return;
         }
         if writes.len() >= MAX_STREAMS {
             writes.clear();
+            *lost_ns = Some(at_ns);
         }
-        writes.push(Write { fd, tid: by.tid, by: by.identity, at_ns });
+        writes.push(fresh);
     }
 
-    /// What waited in a stream is sent: who has written it, and when.
-    pub(crate) fn take(&mut self, sender: Thread, at_ns: u64, fd: i32) -> Option<(Identity, u64)> {
-        let writes = self.processes.get_mut(&sender.pid)?;
+    /// What waited in a stream is sent: who has written it, and when first and last.
+    pub(crate) fn take(&mut self, sender: Thread, at_ns: u64, fd: i32) -> Option<(Identity, (u64, u64))> {
+        let Waiting { writes, lost_ns } = self.processes.get_mut(&sender.pid)?;
         let sent = writes.swap_remove(writes.iter().position(|write| write.fd == fd)?);
-        writes.retain(|write| at_ns.saturating_sub(write.at_ns) < TURN_NS);
+        writes.retain(|write| !is_old(write.last_ns, at_ns));
+        *lost_ns = lost_ns.filter(|lost_ns| !is_old(*lost_ns, at_ns));
         let mut in_order = true;
-        for earlier in writes.iter_mut().filter(|write| write.by == sent.by && write.at_ns <= sent.at_ns) {
+        for earlier in writes.iter_mut().filter(|write| write.by == sent.by && write.first_ns <= sent.last_ns)
+        {
             earlier.by = Identity::Unknown(Blur::Deferred);
             in_order = false;
         }
-        let is_told = in_order && sent.tid == sender.tid && at_ns.saturating_sub(sent.at_ns) < TURN_NS;
-        is_told.then_some((sent.by, sent.at_ns))
+        let is_told =
+            in_order && lost_ns.is_none() && sent.tid == sender.tid && !is_old(sent.first_ns, at_ns);
+        is_told.then_some((sent.by, (sent.first_ns, sent.last_ns)))
     }
 
     /// What a process has written is not known any more.
     pub(crate) fn forget(&mut self, pid: u32) {
         self.processes.remove(&pid);
     }
+}
+
+fn is_old(at_ns: u64, now_ns: u64) -> bool {
+    now_ns.saturating_sub(at_ns) >= TURN_NS
 }
 
 #[cfg(test)]
@@ -124,11 +145,25 @@ mod tests {
         writes.note(by(Task(2)), 10 + TURN_NS, 7);
         assert_eq!(
             writes.take(by(UNKNOWN), 11 + TURN_NS, 7),
-            Some((Task(2), 10 + TURN_NS)),
+            Some((Task(2), (10 + TURN_NS, 10 + TURN_NS))),
             "of a stream before"
+        );
+        writes.note(by(Task(1)), 10, 7);
+        writes.note(by(Task(1)), 12, 7);
+        assert_eq!(
+            writes.take(by(UNKNOWN), 13, 7),
+            Some((Task(1), (10, 12))),
+            "it may be another at one address"
         );
         writes.note(by(Task(1)), 10, 7);
         writes.forget(1);
         assert_eq!(writes.take(by(UNKNOWN), 11, 7), None, "forgotten");
+        let most = i32::try_from(MAX_STREAMS).unwrap();
+        for fd in 0..=most {
+            writes.note(by(Task(1)), 10, fd);
+        }
+        assert_eq!(writes.take(by(UNKNOWN), 11, most), None, "too much at once");
+        writes.note(by(Task(1)), 10 + TURN_NS, 7);
+        assert!(writes.take(by(UNKNOWN), 10 + TURN_NS, 7).is_some(), "long after");
     }
 }

@@ -325,9 +325,9 @@ impl Assembler {
         self.requests.count_write(pid);
     }
 
-    /// Whether it is known which context was at an address at that time.
-    pub(crate) fn was_there(&mut self, pid: u32, context: u64, at_ns: u64) -> bool {
-        self.requests.was_there(pid, context, at_ns)
+    /// Whether one context was at an address from one time to another, its end included.
+    pub(crate) fn was_there(&mut self, pid: u32, context: u64, time: (u64, u64)) -> bool {
+        self.requests.was_there(pid, context, time)
     }
 
     /// Copies of a process's contexts are told from some time on, or not any more.

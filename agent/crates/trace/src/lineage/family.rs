@@ -159,9 +159,10 @@ impl Family {
         }
     }
 
-    /// Whether it is known which context was at an address at that time.
-    pub(super) fn was_there(&mut self, address: u64, at_ns: u64) -> bool {
-        let was_there = self.ancestry.is_seen() && self.ancestry.at(address, at_ns).is_some();
+    /// Whether one context was at an address from one time to another, for all that was seen.
+    pub(super) fn was_there(&mut self, address: u64, (from_ns, to_ns): (u64, u64)) -> bool {
+        let at = |at_ns| self.ancestry.at(address, at_ns);
+        let was_there = self.ancestry.is_seen() && at(from_ns).is_some() && at(from_ns) == at(to_ns);
         self.counts.found += u64::from(was_there && self.called_ns.is_some());
         was_there
     }

@@ -101,6 +101,19 @@ fn who_wrote_it_may_be_gone() {
     assert_eq!(parents(&mut world), ["/of-a /a", "/of-b /b"]);
 }
 
+/// Two tasks, one after the other at one address, wrote what is sent at once.
+#[test]
+fn who_wrote_it_may_be_two() {
+    let mut world = asked();
+    copy(&mut world, 0xb1, 0xa1);
+    write(&mut world, 11, 0xb1);
+    copy(&mut world, 0xb1, 0xa2);
+    write(&mut world, 11, 0xb1);
+    world.play(&by_loop(11), &[Writes(&get("/whose")), Reads(OK)]);
+    answer_both(&mut world);
+    assert_eq!(parents(&mut world), [format!("/whose {LATER}")]);
+}
+
 #[test]
 fn two_that_wrote_to_one_stream_are_not_told_apart() {
     let mut world = asked();
