@@ -81,8 +81,9 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
         position: call.position,
         outcome,
         identity: match identity(call.identity, call.context) {
+            _ if sends_later(call) => Identity::Unknown(Blur::Deferred),
             // A greenlet sends itself what had to wait; a task leaves it to the loop.
-            Identity::Task(_) if call.header.flags & abi::FLAG_DEFERRED != 0 || sends_later(call) => {
+            Identity::Task(_) if call.header.flags & abi::FLAG_DEFERRED != 0 => {
                 Identity::Unknown(Blur::Deferred)
             }
             identity => identity,
@@ -96,7 +97,7 @@ fn socket_call<'a>(call: &SocketCall, head: &'a [u8], tail: &'a [u8], path: &[u8
 /// What uvloop sends later it writes as to any file (`UVStream._try_write` in its handles/stream.pyx, `uv__try_write` in libuv's
 /// src/unix/stream.c); Python's own sockets have calls of theirs.
 fn sends_later(call: &SocketCall) -> bool {
-    call.identity == abi::IDENTITY_ENTERED_LATER
+    matches!(call.identity, abi::IDENTITY_DEFERRED | abi::IDENTITY_ENTERED_LATER)
         && call.direction == abi::DIRECTION_SENT
         && syscall(call.call) == Syscall::Write
 }
@@ -124,8 +125,7 @@ fn identity(kind: u8, context: u64) -> Identity {
         (abi::IDENTITY_BASE, context) => Identity::Base(context),
         (abi::IDENTITY_GREENLET, 0) => Identity::Unknown(Blur::Greenlet),
         (abi::IDENTITY_GREENLET, context) => Identity::Greenlet(context),
-        (abi::IDENTITY_LOOP, _) => Identity::Unknown(Blur::Loop),
-        (abi::IDENTITY_DEFERRED, _) => Identity::Unknown(Blur::Deferred),
+        (abi::IDENTITY_LOOP | abi::IDENTITY_DEFERRED, _) => Identity::Unknown(Blur::Loop),
         (abi::IDENTITY_ENTERED | abi::IDENTITY_ENTERED_LATER, context) => Identity::Task(context),
         _ => Identity::Thread,
     }
@@ -270,16 +270,24 @@ mod tests {
         assert_eq!(of(abi::IDENTITY_GREENLET, 0, 0), Identity::Unknown(Blur::Greenlet));
         assert_eq!(of(abi::IDENTITY_BASE, 0, 0), Identity::Base(0));
         assert_eq!(of(abi::IDENTITY_LOOP, 7, 0), Identity::Unknown(Blur::Loop));
-        assert_eq!(of(abi::IDENTITY_DEFERRED, 0, 0), Identity::Unknown(Blur::Deferred));
-        let later = |name: &str, direction| {
+        assert_eq!(of(abi::IDENTITY_DEFERRED, 0, 0), Identity::Unknown(Blur::Loop));
+        let later = |kind, name: &str, direction| {
             let number = abi::CALL_NAMES.iter().position(|known| *known == name).unwrap();
-            let (kind, number) = (abi::IDENTITY_ENTERED_LATER, u8::try_from(number).unwrap());
+            let number = u8::try_from(number).unwrap();
             let call = call(|c| (c.identity, c.context, c.call, c.direction) = (kind, 7, number, direction));
             socket_call(&call, b"", b"", b"").identity
         };
-        assert_eq!(later("write", abi::DIRECTION_SENT), Identity::Unknown(Blur::Deferred));
-        assert_eq!(later("sendto", abi::DIRECTION_SENT), Identity::Task(7));
-        assert_eq!(later("read", abi::DIRECTION_RECEIVED), Identity::Task(7));
+        let (entered, outside) = (abi::IDENTITY_ENTERED_LATER, abi::IDENTITY_DEFERRED);
+        for (kind, name, direction, expected) in [
+            (entered, "write", abi::DIRECTION_SENT, Identity::Unknown(Blur::Deferred)),
+            (entered, "sendto", abi::DIRECTION_SENT, Identity::Task(7)),
+            (entered, "read", abi::DIRECTION_RECEIVED, Identity::Task(7)),
+            (outside, "write", abi::DIRECTION_SENT, Identity::Unknown(Blur::Deferred)),
+            (outside, "sendto", abi::DIRECTION_SENT, Identity::Unknown(Blur::Loop)),
+            (outside, "read", abi::DIRECTION_RECEIVED, Identity::Unknown(Blur::Loop)),
+        ] {
+            assert_eq!(later(kind, name, direction), expected, "{kind} {name}");
+        }
         assert_eq!(of(abi::IDENTITY_THREAD, 7, 0), Identity::Thread);
         assert_eq!(of(99, 7, 0), Identity::Thread);
     }
