@@ -13,10 +13,20 @@
 #include "lib/registers.h"
 #include "lib/ring.h"
 
-/* Copies for which the ring had no room. The agent compares it at each record: what comes after a loss is not taken for
+/* Copies and writes for which the ring had no room. The agent compares it at each record: what comes after a loss is not taken for
  * something that was there before.
  */
 volatile u32 copies_lost;
+
+/* NULL: no room (counted, and told by the above). */
+static __always_inline void *reserve_or_lose(u64 size)
+{
+	void *record = reserve(size);
+
+	if (!record)
+		__sync_fetch_and_add(&copies_lost, 1);
+	return record;
+}
 
 static __always_inline int tell_copy(u64 context)
 {
@@ -26,11 +36,9 @@ static __always_inline int tell_copy(u64 context)
 	/* There was no memory. */
 	if (!context)
 		return 0;
-	record = reserve(sizeof(*record));
-	if (!record) {
-		__sync_fetch_and_add(&copies_lost, 1);
+	record = reserve_or_lose(sizeof(*record));
+	if (!record)
 		return 0;
-	}
 	fill_header(&record->header, RECORD_CONTEXT_COPY, sizeof(*record), id >> 32, (u32)id);
 	record->context = context;
 	record->identity = read_identity(id, thread_pointer(bpf_get_current_task_btf()), &record->copied_in);
@@ -61,11 +69,9 @@ int stream_written(struct pt_regs *registers)
 	if (bpf_probe_read_user(&handle, sizeof(handle), (void *)(registers->ARGUMENT_FIRST + STREAM_HANDLE)) ||
 	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(handle + HANDLE_FD)))
 		fd = -1;
-	record = reserve(sizeof(*record));
-	if (!record) {
-		__sync_fetch_and_add(&copies_lost, 1);
+	record = reserve_or_lose(sizeof(*record));
+	if (!record)
 		return 0;
-	}
 	fill_header(&record->header, RECORD_STREAM_WRITE, sizeof(*record), id >> 32, (u32)id);
 	record->fd = fd;
 	record->identity = read_identity(id, thread_pointer(bpf_get_current_task_btf()), &record->context);
