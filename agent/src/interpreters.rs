@@ -111,7 +111,7 @@ fn tell(
 fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
     let (Ok(build), Ok(slot)) = (&interpreter.build, interpreter.slot) else { return None };
     let outside = match interpreter.switching {
-        Switching { uvloop: Some(Sends::Later), .. } => abi::IDENTITY_DEFERRED,
+        Switching { uvloop: Some(Sends::Later { .. }), .. } => abi::IDENTITY_DEFERRED,
         // It reads outside of tasks; greenlets would not be told apart there.
         Switching { uvloop: Some(Sends::AtOnce), .. } => abi::IDENTITY_LOOP,
         Switching { greenlets: true, .. } => abi::IDENTITY_GREENLET,

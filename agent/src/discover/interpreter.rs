@@ -68,7 +68,10 @@ pub enum Sends {
     /// While the task that writes it runs.
     AtOnce,
     /// When the tasks have run, all of it in one context; or it is not known when.
-    Later,
+    Later {
+        /// It is known how what it is given is seen.
+        is_seen: bool,
+    },
 }
 
 impl Proc {
@@ -102,7 +105,7 @@ impl Proc {
             let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
             self.greenlets(pid, &mappings, (&memory, known.runtime, build))
         });
-        let sends_later = self.sends_later(pid, &mappings);
+        let sends_later = sends_later(&mappings, switching);
         Some(Interpreter { slot, switching, greenlets, sends_later, ..known.clone() })
     }
 
@@ -131,6 +134,7 @@ impl Proc {
             (Ok(memory), Ok(build), Ok(_)) => self.greenlets(pid, mappings, (memory, runtime, build)),
             _ => None,
         };
+        let switching = self.switching(pid, mappings, found.has_asyncio);
         Interpreter {
             path: mapping.path.clone(),
             shared: mapping.path != executable,
@@ -138,9 +142,9 @@ impl Proc {
             runtime,
             build,
             slot,
-            switching: self.switching(pid, mappings, found.has_asyncio),
+            switching,
             greenlets,
-            sends_later: self.sends_later(pid, mappings),
+            sends_later: sends_later(mappings, switching),
             has_asyncio: found.has_asyncio,
         }
     }
@@ -159,14 +163,8 @@ impl Proc {
     fn uvloop_sends(&self, pid: u32, library: &str) -> Sends {
         match self.uvloop_version(pid, library) {
             Some(version) if version >= SENDS_AT_ONCE => Sends::AtOnce,
-            _ => Sends::Later,
+            version => Sends::Later { is_seen: version.is_some_and(|version| version >= SEEN_TO_WRITE) },
         }
-    }
-
-    fn sends_later(&self, pid: u32, mappings: &[Mapping]) -> Option<String> {
-        let library = &mappings.iter().find(|mapping| mapping.path.contains(UVLOOP))?.path;
-        let version = self.uvloop_version(pid, library)?;
-        (SEEN_TO_WRITE..SENDS_AT_ONCE).contains(&version).then(|| library.clone())
     }
 
     fn uvloop_version(&self, pid: u32, library: &str) -> Option<(u32, u32)> {
@@ -188,6 +186,11 @@ impl Proc {
         let threads = interpreters.iter().flat_map(|one| state::thread_states(memory, *one, build.layout));
         greenlets(self, pid, (mappings, memory), (&threads.collect::<Vec<_>>(), build.layout))
     }
+}
+
+fn sends_later(mappings: &[Mapping], switching: Switching) -> Option<String> {
+    let library = mappings.iter().find(|mapping| mapping.path.contains(UVLOOP))?;
+    (switching.uvloop == Some(Sends::Later { is_seen: true })).then(|| library.path.clone())
 }
 
 fn slot_in(memory: &impl Memory, runtime: u64, build: &Build) -> Result<Slot, NoSlot> {
@@ -294,15 +297,18 @@ mod tests {
         let folder = fake.path(7).join("root/site/uvloop");
         fs::create_dir_all(&folder).unwrap();
         let sends = || fake.proc.uvloop_sends(7, "/site/uvloop/loop.cpython-311-x86_64-linux-gnu.so");
-        assert_eq!(sends(), Sends::Later, "it does not say");
+        let later = |is_seen| Sends::Later { is_seen };
+        assert_eq!(sends(), later(false), "it does not say");
         for (text, want) in [
-            ("# a comment\n\n__version__ = '0.22.1'\n", Sends::Later),
-            ("__version__ = '0.9.0'\n", Sends::Later),
+            ("# a comment\n\n__version__ = '0.22.1'\n", later(true)),
+            ("__version__ = '0.16.0'\n", later(true)),
+            ("__version__ = '0.15.3'\n", later(false)),
+            ("__version__ = '0.9.0'\n", later(false)),
             ("__version__ = '0.23.0'\n", Sends::AtOnce),
             ("__version__ = \"1.0\"\n", Sends::AtOnce),
             ("__version__ = '0.23.0.dev1'\n", Sends::AtOnce),
-            ("__version__ = None\n", Sends::Later),
-            ("version = '0.23.0'\n", Sends::Later),
+            ("__version__ = None\n", later(false)),
+            ("version = '0.23.0'\n", later(false)),
         ] {
             fs::write(folder.join("_version.py"), text).unwrap();
             assert_eq!(sends(), want, "{text}");
