@@ -23,6 +23,10 @@ enum {
 
 /* What was noted is answered soon, or not at all. */
 #define NOTED_NS 2000000000ULL
+#define NOTED_BY_SEVERAL (~0ULL)
+
+/* Nothing noted counts after this. */
+u64 noted_until_ns;
 
 /* The last answer on a connection, by the connection's id (or TLS_OBJECT). Kept only of processes that the probe is in. */
 struct given_answer {
@@ -39,19 +43,38 @@ struct {
 	__type(value, struct given_answer);
 } given_answers SEC(".maps");
 
-/* Whether an answer ends what was kept or noted before it. */
-static __always_inline bool answers_count(void)
+static __always_inline void note_by(u64 owner, u64 now_ns)
 {
-	const u64 until_ns = at_hand.noted_until_ns;
+	u64 before = at_hand.noted_by;
 
-	if (at_hand.exceptions_are_kept)
-		return true;
-	if (likely(!until_ns))
+	noted_until_ns = now_ns + NOTED_NS;
+	if (before != owner && (before || __sync_val_compare_and_swap(&at_hand.noted_by, 0, owner) != 0))
+		at_hand.noted_by = NOTED_BY_SEVERAL;
+}
+
+/* An answer has ended what was noted of its owner: others need not look any more. */
+static __always_inline void end_note(u64 owner)
+{
+	if (at_hand.noted_by == owner)
+		__sync_val_compare_and_swap(&at_hand.noted_by, owner, 0);
+}
+
+/* Whether something may be noted that an answer of this process ends. A function of its own: seldom there is. */
+__noinline int is_noted(u32 tgid)
+{
+	const u64 by = at_hand.noted_by;
+
+	if (bpf_ktime_get_ns() > noted_until_ns) {
+		__sync_val_compare_and_swap(&at_hand.noted_by, by, 0);
 		return false;
-	if (bpf_ktime_get_ns() <= until_ns)
-		return true;
-	at_hand.noted_until_ns = 0;
-	return false;
+	}
+	return by == NOTED_BY_SEVERAL || (by ^ owner_of(0, tgid)) >> USER_ADDRESS_BITS == 0;
+}
+
+/* Whether an answer of this process ends what was kept or noted before it. */
+static __always_inline bool answers_count(u32 tgid)
+{
+	return at_hand.exceptions_are_kept || (unlikely(at_hand.noted_by) && is_noted(tgid));
 }
 
 /* An exception leaves a frame. `frame`: a PyFrameObject; 0: it has left that of its traceback's first link. */
@@ -171,7 +194,7 @@ int exception_asked_for(struct pt_regs *registers)
 	const u32 tgid = id >> 32;
 	struct exception_layout *layout = bpf_map_lookup_elem(&exception_layouts, &tgid);
 	struct raised_exceptions *found;
-	u64 state;
+	u64 state, running;
 
 	ON_KERNEL_STACK(registers);
 	if (!layout)
@@ -180,13 +203,14 @@ int exception_asked_for(struct pt_regs *registers)
 	state = state_of_thread(layout);
 	if (!is_handling(layout, state))
 		return 0;
-	found = find_raised(find_running(layout, state, id), tgid, now_ns);
+	running = find_running(layout, state, id);
+	found = find_raised(running, tgid, now_ns);
 	if (!found)
 		return 0;
 	/* What was noted before is being handled still, or it is over. */
 	empty(found);
 	keep_handled(layout, found, state, now_ns);
-	at_hand.noted_until_ns = now_ns + NOTED_NS;
+	note_by(owner_of(running, tgid), now_ns);
 	return 0;
 }
 
@@ -275,6 +299,7 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 	} else if (may_fail) {
 		report_gone(running, connection, sent, stream);
 	}
+	end_note(owner_of(running, tgid));
 	if (layout->hits)
 		note_answer(connection, running, received, (u32)id, may_fail);
 	return 0;
