@@ -23,10 +23,19 @@ enum {
 
 /* What was noted is answered soon, or not at all. */
 #define NOTED_NS 2000000000ULL
-#define NOTED_BY_SEVERAL (~0ULL)
+#define NOTED_OF_SEVERAL (~0ULL)
 
-/* Nothing noted counts after this. */
-u64 noted_until_ns;
+enum {
+	NOTED_SLOTS = 4096,
+};
+
+/* Of whom a thread has noted something last, among the threads with this slot. */
+struct noted {
+	u64 owner; /* see owner_of; NOTED_OF_SEVERAL; 0: of nobody */
+	u64 until_ns;
+};
+
+struct noted noted_slots[NOTED_SLOTS];
 
 /* The last answer on a connection, by the connection's id (or TLS_OBJECT). Kept only of processes that the probe is in. */
 struct given_answer {
@@ -43,38 +52,41 @@ struct {
 	__type(value, struct given_answer);
 } given_answers SEC(".maps");
 
-static __always_inline void note_by(u64 owner, u64 now_ns)
+static __always_inline void note(u64 owner, u32 tid, u64 now_ns)
 {
-	u64 before = at_hand.noted_by;
+	struct noted *noted = &noted_slots[tid % NOTED_SLOTS];
+	const u64 before = noted->owner;
 
-	noted_until_ns = now_ns + NOTED_NS;
-	if (before != owner && (before || __sync_val_compare_and_swap(&at_hand.noted_by, 0, owner) != 0))
-		at_hand.noted_by = NOTED_BY_SEVERAL;
+	noted->until_ns = now_ns + NOTED_NS;
+	noted->owner = before && before != owner ? NOTED_OF_SEVERAL : owner;
+	at_hand.noted_until_ns = now_ns + NOTED_NS;
 }
 
-/* An answer has ended what was noted of its owner: others need not look any more. */
-static __always_inline void end_note(u64 owner)
+/* An answer has ended what was noted of its owner. */
+static __always_inline void end_note(u64 owner, u32 tid)
 {
-	if (at_hand.noted_by == owner)
-		__sync_val_compare_and_swap(&at_hand.noted_by, owner, 0);
+	__sync_val_compare_and_swap(&noted_slots[tid % NOTED_SLOTS].owner, owner, 0);
 }
 
-/* Whether something may be noted that an answer of this process ends. A function of its own: seldom there is. */
-__noinline int is_noted(u32 tgid)
+/* Whether the thread may have noted something that no answer has ended. A function of its own: seldom any has. */
+__noinline int is_noted(u32 tid)
 {
-	const u64 by = at_hand.noted_by;
+	struct noted *noted = &noted_slots[tid % NOTED_SLOTS];
+	const u64 now_ns = bpf_ktime_get_ns();
 
-	if (bpf_ktime_get_ns() > noted_until_ns) {
-		__sync_val_compare_and_swap(&at_hand.noted_by, by, 0);
+	if (now_ns > at_hand.noted_until_ns) {
+		at_hand.noted_until_ns = 0;
 		return false;
 	}
-	return by == NOTED_BY_SEVERAL || (by ^ owner_of(0, tgid)) >> USER_ADDRESS_BITS == 0;
+	if (now_ns > noted->until_ns)
+		noted->owner = 0;
+	return noted->owner != 0;
 }
 
-/* Whether an answer of this process ends what was kept or noted before it. */
-static __always_inline bool answers_count(u32 tgid)
+/* Whether an answer of this thread ends what was kept or noted before it. */
+static __always_inline bool answers_count(u32 tid)
 {
-	return at_hand.exceptions_are_kept || (unlikely(at_hand.noted_by) && is_noted(tgid));
+	return at_hand.exceptions_are_kept || (unlikely(at_hand.noted_until_ns) && is_noted(tid));
 }
 
 /* An exception leaves a frame. `frame`: a PyFrameObject; 0: it has left that of its traceback's first link. */
@@ -210,7 +222,7 @@ int exception_asked_for(struct pt_regs *registers)
 	/* What was noted before is being handled still, or it is over. */
 	empty(found);
 	keep_handled(layout, found, state, now_ns);
-	note_by(owner_of(running, tgid), now_ns);
+	note(owner_of(running, tgid), id, now_ns);
 	return 0;
 }
 
@@ -299,7 +311,7 @@ __noinline int answer(u64 connection, u32 class, u64 received, u64 sent, u32 str
 	} else if (may_fail) {
 		report_gone(running, connection, sent, stream);
 	}
-	end_note(owner_of(running, tgid));
+	end_note(owner_of(running, tgid), id);
 	if (layout->hits)
 		note_answer(connection, running, received, (u32)id, may_fail);
 	return 0;

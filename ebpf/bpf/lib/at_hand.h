@@ -29,7 +29,7 @@ enum tls_use {
 struct at_hand {
 	u64 ring_given; /* bytes of the ring given out so far: where the next record begins */
 	struct ring_reader ring_reader;
-	u64 noted_by; /* of whom an exception is noted, see owner_of; NOTED_BY_SEVERAL; 0: of nobody */
+	u64 noted_until_ns; /* an exception is noted until then, of some thread; 0: none is */
 	u32 wish_round; /* raised by the agent each time it adds to the table of wishes: other calls need not ask it */
 	u32 tls_use;
 	u64 registers_distance; /* see learn_registers; 0: not known yet */

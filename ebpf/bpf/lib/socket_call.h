@@ -183,7 +183,7 @@ static __always_inline int look_at_call(struct task_struct *task, struct sock *s
 		if (typed && ran_on)
 			facts.at_ns = sent_ns(sk);
 	}
-	facts.answers = config.exceptions && direction == DIRECTION_SENT && answers_count(tgid) && facts.has_buffer &&
+	facts.answers = config.exceptions && direction == DIRECTION_SENT && answers_count(id) && facts.has_buffer &&
 			!facts.kernel_tls;
 	return likely(write_at_once(&facts, &buffer, connection)) ? false : put_aside(&facts, &buffer, slot);
 }

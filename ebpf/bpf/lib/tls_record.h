@@ -308,7 +308,7 @@ static __always_inline void tell_clear_text(struct tls_part *part, struct tls_se
 	const u64 limit = config.head_bytes < HEAD_BYTES_MAX ? config.head_bytes : HEAD_BYTES_MAX;
 	const bool writes = config.exceptions && part->call == TLS_CALL_WRITE && at_hand.exceptions_are_known;
 	/* Where they are kept, each answer ends what was kept before it. */
-	const bool all = writes && answers_count(part->id >> 32);
+	const bool all = writes && answers_count(part->id);
 	const u64 bytes = part->bytes;
 
 	part->position = __sync_fetch_and_add(part->call == TLS_CALL_READ ? &session->received : &session->sent, bytes);
