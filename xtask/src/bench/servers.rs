@@ -1,9 +1,11 @@
 //! The servers that are measured: one worker each, alone on the first CPU.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use super::databases::{Database, Kind};
 use super::load::Load;
@@ -150,6 +152,7 @@ pub struct Target {
     /// Who asks.
     pub load: Load,
     _database: Option<Database>,
+    _tls_module: Option<TempDir>,
 }
 
 impl Server {
@@ -177,6 +180,10 @@ impl Server {
             let (certificate, key) = certificate(logs)?;
             command.arg("--ssl-certfile").arg(certificate).arg("--ssl-keyfile").arg(key);
         }
+        let tls_module = self.tls.then(|| own_tls_module(venv, logs)).transpose()?;
+        if let Some(folder) = &tls_module {
+            command.env("PYTHONPATH", folder.path());
+        }
         let database = self.asks.map(|kind| Database::start(kind, interrupt)).transpose()?;
         if let Some(database) = &database {
             command.env("DATABASE_PORT", database.port.to_string());
@@ -186,7 +193,7 @@ impl Server {
         let scheme = if self.tls { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{port}{}", self.path);
         let service = Service::start_on(&mut command, &log, port, interrupt)?;
-        Ok(Target { service, url, load: self.load, _database: database })
+        Ok(Target { service, url, load: self.load, _database: database, _tls_module: tls_module })
     }
 }
 
@@ -198,6 +205,19 @@ fn certificate(folder: &Path) -> Result<(PathBuf, PathBuf)> {
     openssl.args(["-days", "2", "-subj", "/CN=localhost", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
     shell::read(&mut openssl)?;
     Ok((certificate, key))
+}
+
+/// A folder with a copy of the interpreter's TLS module, for one server alone: a probe in a file is in every process that has it,
+/// and the server beside the watched one is to pay for none.
+fn own_tls_module(venv: &Path, scratch: &Path) -> Result<TempDir> {
+    let mut python = Command::new(venv.join("bin/python"));
+    let file = shell::read(python.args(["-c", "import _ssl; print(_ssl.__file__)"]))?;
+    let file = Path::new(file.trim());
+    let name = file.file_name().context("the interpreter's `_ssl` is no file")?;
+    let folder =
+        TempDir::new_in(scratch).with_context(|| format!("make a folder in {}", scratch.display()))?;
+    fs::copy(file, folder.path().join(name)).with_context(|| format!("copy {}", file.display()))?;
+    Ok(folder)
 }
 
 impl Target {
