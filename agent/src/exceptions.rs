@@ -171,6 +171,7 @@ impl Exceptions {
                     process.unexplained.rest(&self.terms, now_ns);
                 }
                 self.take(kernel, *pid, process, step);
+                kernel.say_exceptions_kept(*pid, process.probe.is_some());
                 if process.probe.is_some() {
                     process.attached_ns = now_ns;
                     begun.push(*pid);

@@ -16,6 +16,7 @@ enum limit {
 	SEGMENTS_MAX = 64,
 	WATCHED_SLOTS = 8192,
 	SLOT_ASK_TABLE = 0x7fffffff, /* who has this slot cannot be told from it: the table knows */
+	SLOT_KEEPS_EXCEPTIONS = 63, /* the bit of a slot that says that the process's are kept as they unwind */
 	INTERPRETERS = 256,
 	TLS_LIBRARIES = 128,
 	STATE_WINDOW_BYTES = 88, /* of a PyThreadState, read at once */

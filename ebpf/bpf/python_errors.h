@@ -11,6 +11,7 @@
 
 #include "lib/answer.h"
 #include "lib/connection.h"
+#include "lib/noted.h"
 #include "lib/own_stack.h"
 #include "lib/payload.h"
 #include "lib/raised.h"
@@ -20,22 +21,6 @@ enum {
 	/* A connection in the middle of an answer is closed: fewer frames are everyday life. */
 	ODD_FRAMES = 3,
 };
-
-/* What was noted is answered soon, or not at all. */
-#define NOTED_NS 2000000000ULL
-#define NOTED_OF_SEVERAL (~0ULL)
-
-enum {
-	NOTED_SLOTS = 4096,
-};
-
-/* Of whom a thread has noted something last, among the threads with this slot. */
-struct noted {
-	u64 owner; /* see owner_of; NOTED_OF_SEVERAL; 0: of nobody */
-	u64 until_ns;
-};
-
-struct noted noted_slots[NOTED_SLOTS];
 
 /* The last answer on a connection, by the connection's id (or TLS_OBJECT). Kept only of processes that the probe is in. */
 struct given_answer {
@@ -51,43 +36,6 @@ struct {
 	__type(key, u64);
 	__type(value, struct given_answer);
 } given_answers SEC(".maps");
-
-static __always_inline void note(u64 owner, u32 tid, u64 now_ns)
-{
-	struct noted *noted = &noted_slots[tid % NOTED_SLOTS];
-	const u64 before = noted->owner;
-
-	noted->until_ns = now_ns + NOTED_NS;
-	noted->owner = before && before != owner ? NOTED_OF_SEVERAL : owner;
-	at_hand.noted_until_ns = now_ns + NOTED_NS;
-}
-
-/* An answer has ended what was noted of its owner. */
-static __always_inline void end_note(u64 owner, u32 tid)
-{
-	__sync_val_compare_and_swap(&noted_slots[tid % NOTED_SLOTS].owner, owner, 0);
-}
-
-/* Whether the thread may have noted something that no answer has ended. A function of its own: seldom any has. */
-__noinline int is_noted(u32 tid)
-{
-	struct noted *noted = &noted_slots[tid % NOTED_SLOTS];
-	const u64 now_ns = bpf_ktime_get_ns();
-
-	if (now_ns > at_hand.noted_until_ns) {
-		at_hand.noted_until_ns = 0;
-		return false;
-	}
-	if (now_ns > noted->until_ns)
-		noted->owner = 0;
-	return noted->owner != 0;
-}
-
-/* Whether an answer of this thread ends what was kept or noted before it. */
-static __always_inline bool answers_count(u32 tid)
-{
-	return at_hand.exceptions_are_kept || (unlikely(at_hand.noted_until_ns) && is_noted(tid));
-}
 
 /* An exception leaves a frame. `frame`: a PyFrameObject; 0: it has left that of its traceback's first link. */
 __noinline int unwind(u64 frame)
@@ -413,9 +361,9 @@ __noinline int close_connection(u64 connection, u64 received, u64 sent)
 /* Until exceptions are kept, only a connection (or TLS_OBJECT) on which nothing was ever answered is known to be in the middle
  * of a request.
  */
-static __always_inline void before_end(u64 connection, u64 received, u64 sent)
+static __always_inline void before_end(u32 tgid, u64 connection, u64 received, u64 sent)
 {
-	if (config.exceptions && at_hand.exceptions_are_known && received && (at_hand.exceptions_are_kept || !sent))
+	if (config.exceptions && at_hand.exceptions_are_known && received && (!sent || may_keep(tgid)))
 		close_connection(connection, received, sent);
 }
 
@@ -425,7 +373,7 @@ static __always_inline void before_close(const struct connection *connection, u6
 	 * encrypted the library's object was closed before.
 	 */
 	if (!connection->whole && !connection->ignored && connection->tgid == (u32)(id >> 32))
-		before_end(connection->id, connection->received, connection->sent);
+		before_end(connection->tgid, connection->id, connection->received, connection->sent);
 }
 
 #endif

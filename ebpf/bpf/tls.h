@@ -291,7 +291,7 @@ static __noinline int end_tls_calls(u64 id, u64 address, u64 site)
 	if (!session)
 		return 0;
 	if (!session->whole)
-		before_end(session->id | TLS_OBJECT, session->received, session->sent);
+		before_end(id >> 32, session->id | TLS_OBJECT, session->received, session->sent);
 	if ((site & 15) == TLS_SITE_SHUTDOWN) {
 		tell_shutdown(id, session, address, site);
 		return 0;

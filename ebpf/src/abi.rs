@@ -21,6 +21,8 @@ pub const RING_ROOM_BITS: u32 = 10;
 pub const WATCHED_SLOTS: u32 = 8192;
 /// No pid: some process with this slot was watched, the table knows.
 pub const SLOT_ASK_TABLE: u32 = 0x7fff_ffff;
+/// The bit of a slot that says that the process's exceptions are kept as they unwind.
+pub const SLOT_KEEPS_EXCEPTIONS: u32 = 63;
 /// Builds of interpreters that the programs can know, and one place for none.
 pub const INTERPRETERS: u32 = 256;
 /// Builds of TLS libraries that the programs can know, and one place for none.
@@ -896,6 +898,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("PATH_BYTES_MAX", PATH_BYTES_MAX as u64),
     ("WATCHED_SLOTS", WATCHED_SLOTS as u64),
     ("SLOT_ASK_TABLE", SLOT_ASK_TABLE as u64),
+    ("SLOT_KEEPS_EXCEPTIONS", SLOT_KEEPS_EXCEPTIONS as u64),
     ("INTERPRETERS", INTERPRETERS as u64),
     ("TLS_LIBRARIES", TLS_LIBRARIES as u64),
     ("STATE_WINDOW_BYTES", STATE_WINDOW_BYTES as u64),

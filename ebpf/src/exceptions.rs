@@ -70,7 +70,7 @@ impl Kernel {
     }
 
     /// Says whether the layout of any process is known, and whether the probe is in one: while not, socket calls do not
-    /// pay for it.
+    /// pay for it. In which ones, `say_exceptions_kept` tells.
     pub fn say_exceptions(&mut self, known: bool, kept: bool) {
         if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
             shared(&mut bss.at_hand.exceptions_are_known).store(known.into(), Ordering::Release);

@@ -9,6 +9,8 @@ use libbpf_rs::{MapCore, MapFlags};
 use crate::abi;
 use crate::kernel::{Kernel, LoadError, shared_u64};
 
+const KEEPS_EXCEPTIONS: u64 = 1 << abi::SLOT_KEEPS_EXCEPTIONS;
+
 impl Kernel {
     /// Watches a process. Its children follow by themselves.
     pub fn watch(&mut self, pid: u32) -> Result<(), LoadError> {
@@ -77,11 +79,19 @@ impl Kernel {
     }
 
     fn set_interpreter(&mut self, pid: u32, index: u32) {
+        self.change_slot(pid, |slot| slot & KEEPS_EXCEPTIONS | u64::from(index) << 32 | u64::from(pid));
+    }
+
+    /// Says whether the process's exceptions are kept as they unwind. Where its slot is another's, they may be.
+    pub fn say_exceptions_kept(&mut self, pid: u32, kept: bool) {
+        self.change_slot(pid, |slot| slot & !KEEPS_EXCEPTIONS | if kept { KEEPS_EXCEPTIONS } else { 0 });
+    }
+
+    fn change_slot(&mut self, pid: u32, change: impl Fn(u64) -> u64) {
         if let Some(slot) = self.slot(pid) {
-            let is_of_pid = |slot: u64| slot as u32 == pid;
-            let with_index = |slot| is_of_pid(slot).then(|| u64::from(index) << 32 | u64::from(pid));
-            // Not its own: the table is asked.
-            let _ = slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, with_index);
+            let own = |slot: u64| (slot as u32 == pid).then(|| change(slot));
+            // Not its own: the tables are asked.
+            let _ = slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, own);
         }
     }
 

@@ -15,8 +15,8 @@ struct {
 } watched SEC(".maps");
 
 /* The tables of processes in short, for one load instead of look-ups: the tgid last watched among those with this slot,
- * and above it the index of its interpreter (python.h); 0 if none ever was. Two processes that share a slot may write it
- * at once: either outcome leaves the tables to be asked.
+ * above it the index of its interpreter (python.h) and SLOT_KEEPS_EXCEPTIONS; 0 if none ever was. Two processes that share
+ * a slot may write it at once: either outcome leaves the tables to be asked.
  */
 volatile u64 watched_slots[WATCHED_SLOTS];
 

@@ -30,7 +30,7 @@ static __always_inline u32 interpreter_of(u32 tgid)
 	const u32 *index;
 
 	if (likely((u32)slot == tgid))
-		return slot >> 32;
+		return slot >> 32 & (INTERPRETERS - 1);
 	index = bpf_map_lookup_elem(&interpreter_indices, &tgid);
 	return index ? *index : 0;
 }
