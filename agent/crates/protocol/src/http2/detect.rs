@@ -2,7 +2,8 @@
 //!
 //! A chain of frames holds together if each of them is of the usual kind, each begins where the one before it ends,
 //! and either the last one ends exactly where the socket call does, or at least two are followed by another; one is enough if it
-//! is a head: a header block that can be read whole, and that is a request's or a response's.
+//! is a head: a header block that can be read whole, and that is a request's or a response's. An empty frame alone is none: the
+//! last bytes of a stream's number and the first of what follows can look like one.
 
 use super::frame::{END_HEADERS, FrameHeader, HEADER_BYTES, Kind, PREFACE};
 use super::head::Head;
@@ -68,7 +69,7 @@ pub(super) fn is_chain(bytes: &[u8], call_bytes: u64) -> bool {
     let (mut at, mut followed) = (0_u64, 0);
     loop {
         if at == call_bytes {
-            return at > 0 && last_block_is_sound(bytes);
+            return at > HEADER_BYTES as u64 && last_block_is_sound(bytes);
         }
         let header = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.first_chunk());
         let Some(header) = header.map(FrameHeader::read) else { break };
@@ -182,6 +183,7 @@ mod tests {
             ("a head whose end is not seen", &RESPONSE[..9], 20, false),
             ("a head, and nothing of what comes", answer, 4096, false),
             ("another, and one that goes on", &one_data, 4096, false),
+            ("what can be the middle of one", b"\0\0\0\x01\x04\0\x0cco", 9, false),
             ("nothing", b"", 0, false),
             ("nothing of it seen", b"", 9, false),
             ("a block that nobody writes", unsound, 10, false),
