@@ -3,6 +3,7 @@
 //! Invariant: what could not be run is said loudly, with the reason; a failure never stops what comes after.
 
 mod binaries;
+mod lanes;
 mod preparation;
 mod tally;
 
@@ -102,11 +103,18 @@ fn run_live_tests(
 ) -> Result<()> {
     let variables = [("PROBE_UNDER_TEST", &ready.probe), ("PROBE_TEST_VENV", &ready.venv)]
         .map(|(name, path)| (name, path.display().to_string()));
-    for binary in live {
-        // One at a time: they count requests, processes and kernel objects of the whole machine.
-        let how =
-            Run { limit: LIVE_LIMIT, one_at_a_time: true, as_root: true, variables: variables.to_vec() };
-        tally.add(binary.run(&how, interrupt)?);
+    let alone = Run {
+        limit: LIVE_LIMIT,
+        one_at_a_time: true,
+        as_root: true,
+        shown_at_end: false,
+        variables: variables.to_vec(),
+    };
+    for binary in live.iter().filter(|binary| lanes::turn(&binary.target).is_none()) {
+        tally.add(binary.run(&alone, interrupt)?);
     }
+    let mut beside: Vec<_> = live.iter().filter(|binary| lanes::turn(&binary.target).is_some()).collect();
+    beside.sort_by_key(|binary| lanes::turn(&binary.target));
+    tally.add(lanes::run(&beside, &Run { shown_at_end: true, ..alone }, interrupt)?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The workspace's test binaries: built once by cargo, run one after the other from their crate's folder.
+//! The workspace's test binaries: built once by cargo, run from their crate's folder.
 //!
 //! Run by us and not by cargo, so that those which need root get it without building as root.
 
@@ -22,7 +22,8 @@ use crate::{shell, workspace};
 pub struct TestBinary {
     /// Its crate and target, as in `protocol` or `tests/live_flask`.
     pub name: String,
-    target: String,
+    /// The target alone.
+    pub target: String,
     executable: PathBuf,
     folder: PathBuf,
 }
@@ -36,6 +37,8 @@ pub struct Run {
     pub one_at_a_time: bool,
     /// As root.
     pub as_root: bool,
+    /// What it prints is shown when it is done, as others run meanwhile.
+    pub shown_at_end: bool,
     /// Environment variables.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -75,7 +78,6 @@ impl TestBinary {
 
     /// Runs it, shows what it prints and counts its results.
     pub fn run(&self, how: &Run, interrupt: &Interrupt) -> Result<Tally> {
-        shell::step(&self.name);
         let mut variables = how.variables.clone();
         variables.push(("CARGO_MANIFEST_DIR", self.folder.display().to_string()));
         let mut command = if how.as_root {
@@ -88,12 +90,36 @@ impl TestBinary {
         if how.one_at_a_time {
             command.arg("--test-threads=1");
         }
+        if how.shown_at_end {
+            return tested_aside(&self.name, command.current_dir(&self.folder), how.limit, interrupt);
+        }
+        shell::step(&self.name);
         tested(&self.name, command.current_dir(&self.folder), how.limit, interrupt)
     }
 }
 
 /// Runs a command that prints results as libtest does, shows them and counts them.
 pub fn tested(name: &str, command: &mut Command, limit: Duration, interrupt: &Interrupt) -> Result<Tally> {
+    let (output, ended_well) = run(name, command, limit, interrupt, |line| println!("{line}"))?;
+    Ok(Tally::of_run(name, &output, ended_well))
+}
+
+/// The same, and shows them when it is done.
+fn tested_aside(name: &str, command: &mut Command, limit: Duration, interrupt: &Interrupt) -> Result<Tally> {
+    let (output, ended_well) = run(name, command, limit, interrupt, |_| ())?;
+    shell::step(name);
+    print!("{output}");
+    Ok(Tally::of_run(name, &output, ended_well))
+}
+
+/// Gives what the command printed, and whether it ended well.
+fn run(
+    name: &str,
+    command: &mut Command,
+    limit: Duration,
+    interrupt: &Interrupt,
+    shown: impl Fn(&str) + Send + 'static,
+) -> Result<(String, bool)> {
     // A group of its own, so that all it has started can be ended with it.
     let mut child = command
         .process_group(0)
@@ -106,7 +132,7 @@ pub fn tested(name: &str, command: &mut Command, limit: Duration, interrupt: &In
         let mut text = String::new();
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            shown(&line);
             text.push_str(&line);
             text.push('\n');
         }
@@ -116,7 +142,7 @@ pub fn tested(name: &str, command: &mut Command, limit: Duration, interrupt: &In
     // What a test left running would keep the pipe open for ever.
     end_group(&child);
     let output = reader.join().unwrap_or_default();
-    Ok(Tally::of_run(name, &output, ended_well))
+    Ok((output, ended_well))
 }
 
 fn wait(name: &str, child: &mut Child, limit: Duration, interrupt: &Interrupt) -> Result<bool> {
