@@ -110,11 +110,12 @@ fn run_live_tests(
         shown_at_end: false,
         variables: variables.to_vec(),
     };
-    for binary in live.iter().filter(|binary| lanes::turn(&binary.target).is_none()) {
+    let turn = |binary: &&TestBinary| lanes::turn(&binary.target);
+    let (mut beside, others): (Vec<_>, Vec<_>) = live.iter().partition(|binary| turn(binary).is_some());
+    for binary in others {
         tally.add(binary.run(&alone, interrupt)?);
     }
-    let mut beside: Vec<_> = live.iter().filter(|binary| lanes::turn(&binary.target).is_some()).collect();
-    beside.sort_by_key(|binary| lanes::turn(&binary.target));
+    beside.sort_by_key(turn);
     tally.add(lanes::run(&beside, &Run { shown_at_end: true, ..alone }, interrupt)?);
     Ok(())
 }

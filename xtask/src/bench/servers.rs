@@ -176,13 +176,11 @@ impl Server {
             Address::Bind => command.args(["--bind", &format!("127.0.0.1:{port}")]),
             Address::HostAndPort => command.args(["--host", "127.0.0.1", "--port", &port.to_string()]),
         };
-        if self.tls {
+        let tls_module = self.tls.then(|| own_tls_module(venv, logs)).transpose()?;
+        if let Some(module) = &tls_module {
             let (certificate, key) = certificate(logs)?;
             command.arg("--ssl-certfile").arg(certificate).arg("--ssl-keyfile").arg(key);
-        }
-        let tls_module = self.tls.then(|| own_tls_module(venv, logs)).transpose()?;
-        if let Some(folder) = &tls_module {
-            command.env("PYTHONPATH", folder.path());
+            command.env("PYTHONPATH", module.path());
         }
         let database = self.asks.map(|kind| Database::start(kind, interrupt)).transpose()?;
         if let Some(database) = &database {
