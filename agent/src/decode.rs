@@ -8,7 +8,8 @@ use ebpf::abi::{self, Endpoints, SocketCall, TlsCall};
 use ebpf::record::Record;
 use model::{
     Address, Blur, Body, Collected, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome,
-    Payload, SocketState, Syscall, TcpState, Timing, TlsCallKind, TlsSessionId, Waited, Written,
+    Payload, SocketState, Syscall, TcpState, ThreadStarted, Timing, TlsCallKind, TlsSessionId, Waited,
+    Written,
 };
 
 /// Turns a record into an event. `None`: a state or a kind of call that this version does not know.
@@ -35,14 +36,18 @@ pub fn decode<'a>(record: &Record<'a>) -> Option<Event<'a>> {
             (state.header, Body::SocketState(body))
         }
         Record::Fork(fork) => (fork.header, Body::Fork { child: fork.child }),
+        Record::ThreadStart(start) => {
+            let body = ThreadStarted { child: start.child, by: wide_identity(start.identity, start.context) };
+            (start.header, Body::ThreadStarted(body))
+        }
+        Record::ThreadEnd(end) => (end.header, Body::ThreadEnded),
         Record::ContextCopy(copy) => {
-            let kind = u8::try_from(copy.identity).unwrap_or(abi::IDENTITY_UNREADABLE);
-            let body = ContextCopied { context: copy.context, copied_in: identity(kind, copy.copied_in) };
-            (copy.header, Body::ContextCopied(body))
+            let copied_in = wide_identity(copy.identity, copy.copied_in);
+            (copy.header, Body::ContextCopied(ContextCopied { context: copy.context, copied_in }))
         }
         Record::StreamWrite(write) => {
-            let kind = u8::try_from(write.identity).unwrap_or(abi::IDENTITY_UNREADABLE);
-            (write.header, Body::Written(Written { fd: write.fd, by: identity(kind, write.context) }))
+            let by = wide_identity(write.identity, write.context);
+            (write.header, Body::Written(Written { fd: write.fd, by }))
         }
         Record::Collection(collection) => {
             let body = Collected { begun_ns: collection.begun_ns, number: collection.number };
@@ -117,6 +122,10 @@ fn timing(call: &SocketCall) -> Timing {
         }
     };
     Timing { ran_ns: (call.ran_ns != 0).then_some(call.ran_ns), waited, written_ns: None }
+}
+
+fn wide_identity(kind: u32, context: u64) -> Identity {
+    identity(u8::try_from(kind).unwrap_or(abi::IDENTITY_UNREADABLE), context)
 }
 
 fn identity(kind: u8, context: u64) -> Identity {

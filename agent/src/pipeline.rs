@@ -188,7 +188,7 @@ impl Pipeline {
         match event.body {
             // What the process is must be known before its events, in a recording too.
             Body::Exec => self.look_at(event.pid),
-            Body::Exit { .. } | Body::Collected(_) => {}
+            Body::Exit { .. } | Body::Collected(_) | Body::ThreadEnded => {}
             Body::ContextCopied(_) | Body::Written(_) => self.intake.copies += 1,
             _ if !self.processes.contains_key(&event.pid) => self.look_at(event.pid),
             _ => {}

@@ -43,6 +43,8 @@ enum record_kind {
 	RECORD_CONTEXT_COPY = 8,
 	RECORD_COLLECTION = 9,
 	RECORD_STREAM_WRITE = 10,
+	RECORD_THREAD_START = 11,
+	RECORD_THREAD_END = 12,
 };
 
 enum record_flag {
@@ -265,6 +267,19 @@ struct process_fork {
 	struct record_header header; /* tgid: the parent */
 	u32 child;
 	u32 reserved;
+};
+
+/* A thread has started another one of its process. */
+struct thread_start {
+	struct record_header header; /* tid: who has started it */
+	u64 context; /* with `identity`: what that one was running */
+	u32 child;   /* the new one's tid */
+	u32 identity; /* enum identity_kind */
+};
+
+/* A thread that is not its process's last is gone. */
+struct thread_end {
+	struct record_header header;
 };
 
 struct process_exec {

@@ -14,6 +14,8 @@ struct contract {
 	struct tls_call tls_call;
 	struct socket_state socket_state;
 	struct process_fork process_fork;
+	struct thread_start thread_start;
+	struct thread_end thread_end;
 	struct process_exec process_exec;
 	struct process_exit process_exit;
 	struct context_copy context_copy;

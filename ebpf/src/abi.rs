@@ -168,6 +168,10 @@ pub const RECORD_CONTEXT_COPY: u16 = 8;
 pub const RECORD_COLLECTION: u16 = 9;
 /// `enum record_kind`: a [`StreamWrite`].
 pub const RECORD_STREAM_WRITE: u16 = 10;
+/// `enum record_kind`: a [`ThreadStart`].
+pub const RECORD_THREAD_START: u16 = 11;
+/// `enum record_kind`: a [`ThreadEnd`].
+pub const RECORD_THREAD_END: u16 = 12;
 
 /// `enum family`.
 pub const FAMILY_UNIX: u16 = 1;
@@ -377,6 +381,28 @@ pub struct ProcessFork {
     pub child: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// A thread has started another one of its process; the header's thread is the one that has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ThreadStart {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
+    /// The address of the context that it was running, if any.
+    pub context: u64,
+    /// The new thread's id.
+    pub child: u32,
+    /// `IDENTITY_*`: what the context was.
+    pub identity: u32,
+}
+
+/// A thread that is not its process's last is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ThreadEnd {
+    /// See [`RecordHeader`].
+    pub header: RecordHeader,
 }
 
 /// A context of Python was made, mostly as a copy of the thread's.
@@ -762,6 +788,8 @@ pub const LAYOUT: &[StructLayout] = &[
         }
     ),
     layout!("process_fork", ProcessFork { header: RecordHeader, child: u32, reserved: u32 }),
+    layout!("thread_start", ThreadStart { header: RecordHeader, context: u64, child: u32, identity: u32 }),
+    layout!("thread_end", ThreadEnd { header: RecordHeader }),
     layout!("process_exec", ProcessExec { header: RecordHeader }),
     layout!(
         "context_copy",
@@ -916,6 +944,8 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("RECORD_CONTEXT_COPY", RECORD_CONTEXT_COPY as u64),
     ("RECORD_STREAM_WRITE", RECORD_STREAM_WRITE as u64),
     ("RECORD_COLLECTION", RECORD_COLLECTION as u64),
+    ("RECORD_THREAD_START", RECORD_THREAD_START as u64),
+    ("RECORD_THREAD_END", RECORD_THREAD_END as u64),
     ("FLAG_ORIGIN_START", FLAG_ORIGIN_START as u64),
     ("FLAG_PATH_OF_PEER", FLAG_PATH_OF_PEER as u64),
     ("FLAG_DEFERRED", FLAG_DEFERRED as u64),

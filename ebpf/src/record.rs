@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 
 use crate::abi::{
     self, Collection, ContextCopy, Exception, Exceptions, ProcessExec, ProcessExit, ProcessFork,
-    RecordHeader, SocketCall, SocketState, StreamWrite, TlsCall,
+    RecordHeader, SocketCall, SocketState, StreamWrite, ThreadEnd, ThreadStart, TlsCall,
 };
 
 /// A record, its variable parts cut out.
@@ -41,6 +41,10 @@ pub enum Record<'a> {
     Exec(ProcessExec),
     /// A process is gone.
     Exit(ProcessExit),
+    /// A thread was started.
+    ThreadStart(ThreadStart),
+    /// A thread is gone, but not its process.
+    ThreadEnd(ThreadEnd),
     /// A context of Python was copied.
     ContextCopy(ContextCopy),
     /// Bytes were left to an event loop.
@@ -91,6 +95,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         abi::RECORD_FORK => Record::Fork(prefix(bytes)?.0),
         abi::RECORD_EXEC => Record::Exec(prefix(bytes)?.0),
         abi::RECORD_EXIT => Record::Exit(prefix(bytes)?.0),
+        abi::RECORD_THREAD_START => Record::ThreadStart(prefix(bytes)?.0),
+        abi::RECORD_THREAD_END => Record::ThreadEnd(prefix(bytes)?.0),
         abi::RECORD_CONTEXT_COPY => Record::ContextCopy(prefix(bytes)?.0),
         abi::RECORD_STREAM_WRITE => Record::StreamWrite(prefix(bytes)?.0),
         abi::RECORD_COLLECTION => Record::Collection(prefix(bytes)?.0),
@@ -209,6 +215,11 @@ mod tests {
         (write.context, write.fd) = (0x7f10, 8);
         assert_eq!(decode(write.as_bytes()), Ok(Record::StreamWrite(write)));
         assert!(matches!(decode(&copy.as_bytes()[..47]), Err(Malformed::Short { need: 48, .. })));
+        let mut start = ThreadStart::new_zeroed();
+        start.header.kind = abi::RECORD_THREAD_START;
+        (start.context, start.child) = (0x7f10, 8);
+        assert_eq!(decode(start.as_bytes()), Ok(Record::ThreadStart(start)));
+        assert!(matches!(decode(&start.as_bytes()[..39]), Err(Malformed::Short { need: 40, .. })));
     }
 
     #[test]

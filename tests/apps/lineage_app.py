@@ -7,6 +7,7 @@ ASGI: `asgi`, `layered` (behind middleware with tasks of its own) and `django`; 
 import asyncio
 import contextvars
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
@@ -98,6 +99,10 @@ async def fan_out(query):
         call = CALLS[query["client"]]
         copies = [(contextvars.copy_context(), url) for url in urls(query)]
         await asyncio.gather(*(loop.run_in_executor(pool, copy.run, call, url) for copy, url in copies))
+    elif style == "joined":
+        threads = start_threads(CALLS[query["client"]], urls(query))
+        while any(thread.is_alive() for thread in threads):
+            await asyncio.sleep(0.001)
     elif style == "forget":
         await fetch(urls(query)[0])
         # Two that nobody waits for: one calls at once, one after the answer.
@@ -123,6 +128,18 @@ def in_a_thread(call):
     return fetch
 
 
+def start_threads(call, urls):
+    threads = [threading.Thread(target=call, args=(url,)) for url in urls]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def join_threads(call, urls):
+    for thread in start_threads(call, urls):
+        thread.join()
+
+
 def fan_out_and_block(query):
     call = CALLS[query["client"]]
     style = query["style"]
@@ -132,6 +149,16 @@ def fan_out_and_block(query):
     elif style == "threads":
         with ThreadPoolExecutor(3) as threads:
             list(threads.map(call, urls(query)))
+    elif style == "joined":
+        join_threads(call, urls(query))
+    elif style == "through":
+        thread = threading.Thread(target=join_threads, args=(call, urls(query)))
+        thread.start()
+        thread.join()
+    elif style == "left":
+        start_threads(call, urls(query))
+    elif style == "shared":
+        list(pool.map(call, urls(query)))
     elif style == "spawn":
         import gevent
 

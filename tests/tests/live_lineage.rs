@@ -8,6 +8,10 @@ use tests::server::Server;
 use tests::venv::{Venv, interpreters};
 use tests::watch::can_run;
 
+const THREAD_OVER: &str = "unknown: the request that its thread was started for was over";
+const GOES_ON: &str =
+    "unknown: its thread went on after the request that has started it, and may work for others";
+
 fn tally(kind: &str, sight: Sight, fan: (&str, &str), load: Load, clients: usize) -> Tally {
     tally_in(&Venv::open().unwrap(), kind, sight, fan, load, clients)
 }
@@ -94,6 +98,11 @@ fn no_call_gets_a_wrong_parent(
 #[case::streams_of_threads("hypercorn", Sight::Always, ("urllib3", "gather"), Load::Streams)]
 #[case::aiohttp("aiohttp", Sight::Auto, ("aiohttp", "gather"), Load::Cancelled)]
 #[case::tornado("tornado", Sight::Always, ("urllib3", "gather"), Load::Pipelined)]
+#[case::threads("gthread", Sight::Answers, ("urllib3", "threads"), Load::Kept)]
+#[case::threads_that_are_joined("threads", Sight::Answers, ("requests", "joined"), Load::Once)]
+#[case::threads_of_the_cancelled("gthread", Sight::Answers, ("requests", "joined"), Load::Cancelled)]
+#[case::threads_of_threads("gthread", Sight::Answers, ("urllib3", "through"), Load::Bodies)]
+#[case::threads_of_a_task("uvicorn_h11", Sight::Answers, ("requests", "joined"), Load::Kept)]
 #[case::greenlets("gevent", Sight::Auto, ("urllib3", "spawn"), Load::Kept)]
 #[case::greenlets_in_turn("gevent", Sight::Always, ("urllib3", "spawn"), Load::Pipelined)]
 #[case::greenlets_of_the_cancelled("gevent", Sight::Always, ("requests", "spawn"), Load::Cancelled)]
@@ -117,6 +126,17 @@ fn what_goes_on_after_the_answer_gets_no_parent(#[values("uvicorn_h11", "aiohttp
     assert!(known * 3 >= calls, "{known} of {calls}: {unknown:?}");
     let over = unknown.get("unknown: the request that its task was started for was over");
     assert!(over.is_some_and(|over| over * 4 >= calls), "{unknown:?}");
+}
+
+#[rstest]
+#[case::that_all_share("shared", GOES_ON)]
+#[case::that_is_left("left", THREAD_OVER)]
+fn what_a_thread_that_goes_on_calls_gets_no_wrong_parent(#[case] style: &str, #[case] reason: &str) {
+    if !can_run() {
+        return;
+    }
+    let Tally { calls, unknown, .. } = tally("gthread", Sight::Answers, ("requests", style), Load::Kept, 60);
+    assert!(unknown.contains_key(reason), "of {calls}: {unknown:?}");
 }
 
 /// Servers, and a way in which each starts its calls under every version of Python.

@@ -35,6 +35,10 @@ pub enum Body<'a> {
         /// The child's pid.
         child: u32,
     },
+    /// The thread has started another one.
+    ThreadStarted(ThreadStarted),
+    /// The thread is gone, and others of its process are not.
+    ThreadEnded,
     /// The process now runs another program.
     Exec,
     /// The last thread of the process is gone.
@@ -59,6 +63,15 @@ pub enum Body<'a> {
     Routes(Arc<Routes>),
     /// The agent found out (again) what the process is. Precedes every other event of that process.
     Process(Arc<Process>),
+}
+
+/// A new thread of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadStarted {
+    /// Its id.
+    pub child: u32,
+    /// What has started it.
+    pub by: Identity,
 }
 
 /// A new `contextvars.Context`.

@@ -24,7 +24,7 @@ pub use books::{Books, DropReason};
 pub use clock::WallClock;
 pub use event::{
     Body, Collected, ConnectionId, ContextCopied, Direction, Event, Origin, Outcome, Payload, SocketCall,
-    SocketState, Syscall, TcpState, TlsCall, TlsCallKind, TlsSessionId, Written,
+    SocketState, Syscall, TcpState, ThreadStarted, TlsCall, TlsCallKind, TlsSessionId, Written,
 };
 pub use exception::{Bearer, Exception, Exceptions};
 pub use identity::{Blur, Identity};

@@ -87,7 +87,7 @@ impl fmt::Display for SpanId {
 pub enum ParentKind {
     /// A header of the request named it.
     Remote,
-    /// It is the only request open on the thread that made the call.
+    /// It is the only request open on the thread that made the call, or the one that has started that thread.
     Thread,
     /// It is the handshake that the session began with.
     Handshake,

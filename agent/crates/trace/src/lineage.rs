@@ -6,6 +6,7 @@
 //! address may be a task's while the request is still open. Calls of tasks wait until a request's response is sent by
 //! the same task. Where the copies of contexts are seen, more is known: which context is which, whatever its address; in
 //! which task a task, or what a thread of a pool runs, was started; and which task was made for what had just been read.
+//! What a thread that a request has started calls is the request's if the thread ends with it.
 
 mod ancestry;
 mod callers;
@@ -13,16 +14,18 @@ mod calls;
 mod family;
 mod readers;
 mod tasks;
+mod threads;
 mod turns;
 
 use model::{Blur, Identity, SpanId, TraceId};
 
 use crate::place::Thread;
-use ancestry::Step;
 use callers::{Callers, Nearest};
-use family::Known;
+use calls::Question;
+use family::{Family, Known};
 use tasks::Tasks;
 pub(crate) use tasks::{Answer, Call, Settled, Waiting};
+use threads::{GOES_ON, Origin, Starter};
 use turns::{hand, reads_ahead};
 
 /// Said of calls that no open request has claimed.
@@ -109,11 +112,12 @@ impl Requests {
     ) -> Vec<Settled> {
         self.callers.end(caller, span_id);
         self.ahead -= usize::from(reads_ahead(caller));
-        let Some(family) = self.tasks.find_mut(caller.pid) else { return Vec::new() };
-        if reads_ahead(caller) {
+        if reads_ahead(caller)
+            && let Some(family) = self.tasks.find_mut(caller.pid)
+        {
             family.turns.end(caller.tid, is_answered);
         }
-        family.end((start_ns, span_id.0))
+        self.tasks.end(caller.pid, (start_ns, span_id.0))
     }
 
     /// Whether requests are open that were read ahead of their turn.
@@ -194,6 +198,32 @@ impl Requests {
         }
     }
 
+    /// A thread has started another one.
+    pub(crate) fn start_thread(&mut self, starter: Thread, at_ns: u64, child: u32) {
+        // Nobody serves anything there.
+        let Some(family) = self.tasks.find_mut(starter.pid) else { return };
+        let is_doubtful = family.turns.may_be_left(at_ns)
+            || (starter.identity == Identity::Thread && family.turns.are_read_by(starter.tid));
+        let starter = match self.callers.nearest(starter, at_ns) {
+            Nearest::One(serving) => (!is_doubtful)
+                .then(|| Starter { origin: Origin::Request(serving.clone()), through: Vec::new() }),
+            Nearest::None => family.starter(starter, at_ns),
+            Nearest::Several => None,
+        };
+        family.threads.start(child, at_ns, starter);
+    }
+
+    /// A thread is gone. Gives the calls that are known by that.
+    #[must_use]
+    pub(crate) fn end_thread(&mut self, pid: u32, tid: u32) -> Vec<Settled> {
+        self.tasks.find_mut(pid).map(|family| family.end_thread(tid)).unwrap_or_default()
+    }
+
+    /// Whether threads may be about to end that requests have started.
+    pub(crate) fn wait_for_threads(&self) -> bool {
+        self.tasks.wait_for_threads()
+    }
+
     /// What is known of the parent of a call that begins now.
     pub(crate) fn kin(&mut self, caller: Thread, start_ns: u64) -> Kin {
         let nearest = self.callers.nearest(caller, start_ns);
@@ -206,8 +236,17 @@ impl Requests {
             }
             (_, Nearest::One(_)) if self.tasks.may_be_left(pid, start_ns) => return Kin::Unknown(LEFT),
             (_, Nearest::One(serving)) => return Kin::ByThread(serving.clone()),
-            (Identity::Base(_), Nearest::None) => {
-                later = self.tasks.find(pid).map(|family| (family.step(caller, start_ns), NOT_READ));
+            (Identity::Base(_) | Identity::Thread, Nearest::None) => {
+                let family = self.tasks.find(pid);
+                match family.and_then(|family| family.ask_of_thread(caller.tid)) {
+                    Some(Ok(question)) if family.is_some_and(|family| family.may_belong(start_ns)) => {
+                        return self.wait(pid, start_ns, question);
+                    }
+                    Some(Err(reason)) => return Kin::Unknown(reason),
+                    Some(Ok(_)) | None => {}
+                }
+                let step = |family: &Family| Question::new(family.step(caller, start_ns), NOT_READ);
+                later = family.map(step).filter(|_| caller.identity != Identity::Thread);
             }
             (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
                 let done_ns = caller.timing.written_ns.unwrap_or(start_ns);
@@ -217,7 +256,7 @@ impl Requests {
                         return Kin::ByContext(serving);
                     }
                     Some(Known::Parent(Err(reason))) => return Kin::Unknown(reason),
-                    Some(Known::Later(steps, otherwise)) => later = Some((steps, otherwise)),
+                    Some(Known::Later(steps, otherwise)) => later = Some(Question::new(steps, otherwise)),
                     None => {}
                 }
             }
@@ -225,7 +264,7 @@ impl Requests {
         }
         // Requests that begin later cannot be its parent.
         if !self.tasks.find(pid).is_some_and(|family| family.may_belong(start_ns)) {
-            return if matches!(later, Some((_, OVER))) { Kin::Unknown(OVER) } else { Kin::Root };
+            return if is_over(later.as_ref()) { Kin::Unknown(OVER) } else { Kin::Root };
         }
         match (caller.identity, nearest, later) {
             (Identity::Unknown(blur), ..) => {
@@ -236,11 +275,11 @@ impl Requests {
                 Kin::Unknown(blur.as_str())
             }
             (Identity::Task(_), Nearest::None, Some(later)) => self.wait(pid, start_ns, later),
-            (_, Nearest::None, Some(later)) if self.tasks.may_have_turn(pid, &later.0) => {
+            (_, Nearest::None, Some(later)) if self.tasks.may_have_turn(pid, &later.steps) => {
                 self.wait(pid, start_ns, later)
             }
             (_, Nearest::Several, _) => Kin::Unknown(SEVERAL),
-            (Identity::Greenlet(_), _, Some((_, OVER))) => Kin::Unknown(OVER),
+            (Identity::Greenlet(_), _, later) if is_over(later.as_ref()) => Kin::Unknown(OVER),
             (Identity::Greenlet(_), ..) => {
                 self.count_unclaimed(pid);
                 Kin::Unknown("its greenlet reads no request")
@@ -249,8 +288,8 @@ impl Requests {
         }
     }
 
-    fn wait(&mut self, pid: u32, start_ns: u64, later: (Vec<Step>, &'static str)) -> Kin {
-        match self.tasks.wait(pid, start_ns, later) {
+    fn wait(&mut self, pid: u32, start_ns: u64, question: Question) -> Kin {
+        match self.tasks.wait(pid, start_ns, question) {
             Ok(call) => Kin::Later(call),
             Err(reason) => Kin::Unknown(reason),
         }
@@ -282,7 +321,7 @@ impl Requests {
 
     /// A call that has waited turned out to be no request's, as far as is known. Of a thread nothing else would tell more.
     pub(crate) fn miss(&mut self, pid: u32, reason: &'static str) {
-        if reason != NOT_READ {
+        if reason != NOT_READ && reason != GOES_ON {
             self.count_unclaimed(pid);
         }
     }
@@ -302,7 +341,9 @@ impl Requests {
     /// Gives up on calls that have waited too long, and forgets what is old.
     #[must_use]
     pub(crate) fn age(&mut self, now_ns: u64) -> Vec<Settled> {
-        self.tasks.age(now_ns)
+        let mut settled = self.tasks.outlive(now_ns);
+        settled.extend(self.tasks.age(now_ns));
+        settled
     }
 
     /// A process is gone: nothing more becomes known of its calls.
@@ -316,6 +357,10 @@ impl Requests {
     pub(crate) fn drain(&mut self) -> Vec<Settled> {
         self.tasks.drain()
     }
+}
+
+fn is_over(later: Option<&Question>) -> bool {
+    later.is_some_and(|question| question.otherwise == OVER)
 }
 
 /// The context that was entered, if it is known.

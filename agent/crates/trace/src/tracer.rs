@@ -106,6 +106,11 @@ impl Tracer {
                 self.assembler.processes.fork(event.pid, *child);
                 self.assembler.frameworks.fork(event.pid, *child);
             }
+            Body::ThreadStarted(thread_started) => {
+                let starter = Thread { identity: thread_started.by, ..thread };
+                self.assembler.start_thread(starter, event.at_ns, thread_started.child);
+            }
+            Body::ThreadEnded => self.assembler.end_thread(event.pid, event.tid),
             // What the process is now follows as `Process`.
             Body::Exec => self.assembler.frameworks.forget(event.pid),
             Body::Routes(routes) => self.assembler.frameworks.learn(event.pid, routes.clone()),

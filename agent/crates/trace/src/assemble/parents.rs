@@ -178,7 +178,7 @@ impl Assembler {
     /// has a span of tell the trace of their request, and come first.
     pub(super) fn note_settled(&mut self, settled: impl IntoIterator<Item = Settled>) {
         let mut settled: Vec<Settled> = settled.into_iter().collect();
-        for Settled { waiting, parent } in &mut settled {
+        for Settled { waiting, parent, .. } in &mut settled {
             if let (Some(sdk), Ok(serving)) = (&waiting.sdk, parent)
                 && self.sdks.link(serving.span_id, sdk) == Link::Doubtful
             {
@@ -259,11 +259,11 @@ impl Assembler {
                 None => self.give_out_traced(span, app, out),
             }
         }
-        for Settled { waiting, parent } in std::mem::take(&mut self.settled) {
+        for Settled { waiting, parent, kind } in std::mem::take(&mut self.settled) {
             let Waiting { mut span, app, sdk, .. } = waiting;
             match parent {
                 Ok(serving) => {
-                    let Lineage { trace_id, parent, flagged, .. } = child_of(serving, ParentKind::Context);
+                    let Lineage { trace_id, parent, flagged, .. } = child_of(serving, kind);
                     (span.trace_id, span.parent) = (trace_id, parent);
                     span.head_sampled |= flagged;
                     if self.is_left_to_sdk(&span, sdk.as_deref()) {
@@ -289,9 +289,9 @@ impl Assembler {
         }
     }
 
-    /// Whether spans wait for their trace, for a short time.
+    /// Whether spans wait for their trace or parent, for a short time.
     pub(crate) fn holds_back(&self) -> bool {
-        self.traces.hold_back()
+        self.traces.hold_back() || self.requests.wait_for_threads()
     }
 
     /// Gives out what still waits for its trace.
@@ -313,6 +313,17 @@ impl Assembler {
         if let Some(call) = waits {
             self.requests.drop_call(pid, call);
         }
+    }
+
+    /// A thread has started another one.
+    pub(crate) fn start_thread(&mut self, starter: Thread, at_ns: u64, child: u32) {
+        self.requests.start_thread(starter, at_ns, child);
+    }
+
+    /// A thread is gone.
+    pub(crate) fn end_thread(&mut self, pid: u32, tid: u32) {
+        let settled = self.requests.end_thread(pid, tid);
+        self.note_settled(settled);
     }
 
     /// A context was copied.

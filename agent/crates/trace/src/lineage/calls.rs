@@ -1,24 +1,46 @@
 //! The calls of one process that wait to know their request, by what would tell it.
 //!
-//! Invariant: a call is given out once, when it is over and known to be a request's, or that it will not be known.
+//! Invariant: a call is given out once, when it is over and known to be a request's, or that it will not be known. Where
+//! threads have to end for that, it is known when all have.
 
 use std::collections::BTreeSet;
 
+use model::ParentKind;
 use rustc_hash::FxHashMap;
 
-use super::Serving;
 use super::ancestry::{ContextId, Step};
 use super::tasks::{Call, Settled, Waiting};
+use super::threads::GOES_ON;
+use super::{Request, Serving};
 
 /// How long a call waits after its end.
 pub(super) const WAIT_NS: u64 = 60_000_000_000;
 /// How long a call may take and still wait.
-const CALL_NS: u64 = 600_000_000_000;
+pub(super) const CALL_NS: u64 = 600_000_000_000;
 
 const TOO_LONG: &str = "its request took too long to answer";
 
 /// The request that a call belongs to, or why that is not known.
 pub(super) type Parent = Result<Serving, &'static str>;
+
+/// What would tell whose a call is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Question {
+    /// What has to be a request's for the call to be one's.
+    pub(super) steps: Vec<Step>,
+    /// Threads that have to end with the request.
+    pub(super) threads: Vec<u32>,
+    /// The request that it is, if they do.
+    pub(super) serving: Option<Serving>,
+    /// What is said if it stays open.
+    pub(super) otherwise: &'static str,
+}
+
+impl Question {
+    pub(super) fn new(steps: Vec<Step>, otherwise: &'static str) -> Self {
+        Self { steps, otherwise, ..Self::default() }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -27,17 +49,30 @@ pub(super) struct Calls {
     over: BTreeSet<Call>,
     /// What happened in each context, of all of them: when and on which thread.
     steps: FxHashMap<ContextId, BTreeSet<(u64, u32, Call)>>,
+    /// Those that wait for a thread's end.
+    threads: FxHashMap<u32, BTreeSet<Call>>,
 }
 
 /// A call that waits.
 #[derive(Debug)]
 struct Pending {
     steps: Vec<Step>,
+    /// Those that have not ended yet.
+    threads: Vec<u32>,
     /// What is said if no request claims it.
     otherwise: &'static str,
-    /// Known, while the call goes on.
+    /// Known, while the call or a thread goes on.
     parent: Option<Parent>,
+    /// How it will be known.
+    kind: ParentKind,
     over: Option<Waiting>,
+}
+
+impl Pending {
+    /// Known, if its threads end.
+    fn serving(&self) -> Option<&Serving> {
+        self.parent.as_ref().filter(|_| !self.threads.is_empty())?.as_ref().ok()
+    }
 }
 
 impl Calls {
@@ -52,30 +87,75 @@ impl Calls {
     }
 
     /// A call has begun that waits.
-    pub(super) fn wait(&mut self, call: Call, steps: Vec<Step>, otherwise: &'static str) {
+    pub(super) fn wait(&mut self, call: Call, question: Question) {
+        let Question { steps, threads, serving, otherwise } = question;
         for step in &steps {
             self.steps.entry(step.context).or_default().insert((step.at_ns, step.tid, call));
         }
-        self.pending.insert(call, Pending { steps, otherwise, parent: None, over: None });
+        for tid in &threads {
+            self.threads.entry(*tid).or_default().insert(call);
+        }
+        let kind = if serving.is_some() { ParentKind::Thread } else { ParentKind::Context };
+        let parent = serving.map(Ok);
+        self.pending.insert(call, Pending { steps, threads, otherwise, parent, kind, over: None });
     }
 
     /// A call is over, and hopeless if no request is left that it could belong to. `None`: it is kept until it is known.
     pub(super) fn settle(&mut self, waiting: Waiting, hopeless: bool) -> Option<Settled> {
         let call = waiting.call;
         let Some(pending) = self.pending.get_mut(&call) else {
-            return Some(Settled { waiting, parent: Err(TOO_LONG) });
+            return Some(Settled { waiting, parent: Err(TOO_LONG), kind: ParentKind::Context });
         };
-        let parent = pending.parent.take().or_else(|| hopeless.then_some(Err(pending.otherwise)));
         pending.over = Some(waiting);
         self.over.insert(call);
+        if pending.serving().is_some() {
+            return None;
+        }
+        let parent = pending.parent.take().or_else(|| hopeless.then_some(Err(pending.otherwise)));
         self.resolve(call, parent?)
+    }
+
+    /// A thread has ended. Gives the calls that are known by that.
+    pub(super) fn end_thread(&mut self, tid: u32) -> Vec<Settled> {
+        let calls = self.threads.remove(&tid).unwrap_or_default();
+        let known = |call: Call| {
+            let pending = self.pending.get_mut(&call)?;
+            pending.threads.retain(|other| *other != tid);
+            let is_known = pending.threads.is_empty() && pending.over.is_some();
+            let parent = pending.parent.take_if(|_| is_known)?;
+            self.resolve(call, parent)
+        };
+        calls.into_iter().filter_map(known).collect()
+    }
+
+    /// Whether calls are a request's only if threads end.
+    pub(super) fn depend_on_threads(&self, request: Request) -> bool {
+        self.of_threads(request).next().is_some()
+    }
+
+    /// Gives up on a request's calls whose threads have not ended with it.
+    pub(super) fn outlive(&mut self, request: Request) -> Vec<Settled> {
+        let calls: BTreeSet<Call> = self.of_threads(request).collect();
+        let give_up = |call| {
+            self.pending.get_mut(&call)?.parent = None;
+            self.resolve(call, Err(GOES_ON))
+        };
+        calls.into_iter().filter_map(give_up).collect()
+    }
+
+    fn of_threads(&self, request: Request) -> impl Iterator<Item = Call> {
+        let calls = self.threads.values().flatten().copied();
+        calls.filter(move |call| {
+            let serving = self.pending.get(call).and_then(Pending::serving);
+            serving.is_some_and(|serving| serving.request() == request)
+        })
     }
 
     /// Nobody asks any more whose a call is.
     pub(super) fn drop_call(&mut self, call: Call) {
         self.over.remove(&call);
         if let Some(pending) = self.pending.remove(&call) {
-            self.unlink(call, &pending.steps);
+            self.unlink(call, &pending.steps, &pending.threads);
         }
     }
 
@@ -103,7 +183,10 @@ impl Calls {
     /// Gives up on calls that are over and began before.
     pub(super) fn give_up_before(&mut self, start_ns: u64) -> Vec<Settled> {
         let hopeless = self.over.range(..Call { start_ns, number: 0 });
-        let otherwise = |call: &Call| Some((*call, self.pending.get(call)?.otherwise));
+        let otherwise = |call: &Call| {
+            let pending = self.pending.get(call).filter(|pending| pending.serving().is_none())?;
+            Some((*call, pending.otherwise))
+        };
         let hopeless: Vec<(Call, &str)> = hopeless.filter_map(otherwise).collect();
         hopeless.into_iter().filter_map(|(call, reason)| self.resolve(call, Err(reason))).collect()
     }
@@ -135,19 +218,30 @@ impl Calls {
     fn resolve(&mut self, call: Call, parent: Parent) -> Option<Settled> {
         let pending = self.pending.get_mut(&call)?;
         let steps = std::mem::take(&mut pending.steps);
-        let settled = if let Some(waiting) = pending.over.take() {
+        let needs_threads = parent.is_ok() && !pending.threads.is_empty();
+        let threads = if needs_threads { Vec::new() } else { std::mem::take(&mut pending.threads) };
+        let kind = pending.kind;
+        let settled = if let Some(waiting) = pending.over.take_if(|_| !needs_threads) {
             self.pending.remove(&call);
             self.over.remove(&call);
-            Some(Settled { waiting, parent })
+            Some(Settled { waiting, parent, kind })
         } else {
             pending.parent.get_or_insert(parent);
             None
         };
-        self.unlink(call, &steps);
+        self.unlink(call, &steps, &threads);
         settled
     }
 
-    fn unlink(&mut self, call: Call, steps: &[Step]) {
+    fn unlink(&mut self, call: Call, steps: &[Step], threads: &[u32]) {
+        for tid in threads {
+            if let Some(of_thread) = self.threads.get_mut(tid) {
+                of_thread.remove(&call);
+                if of_thread.is_empty() {
+                    self.threads.remove(tid);
+                }
+            }
+        }
         for step in steps {
             if let Some(of_context) = self.steps.get_mut(&step.context) {
                 of_context.remove(&(step.at_ns, step.tid, call));

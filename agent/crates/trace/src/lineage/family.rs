@@ -10,9 +10,10 @@ use model::SpanId;
 use rustc_hash::FxHashMap;
 
 use super::ancestry::{Ancestry, ContextId, Step};
-use super::calls::{Calls, Parent, WAIT_NS};
+use super::calls::{CALL_NS, Calls, Parent, Question, WAIT_NS};
 use super::readers::Readers;
 use super::tasks::{Answer, Call, Settled, Waiting};
+use super::threads::Threads;
 use super::turns::{Turns, hand};
 use super::{CopyCounts, OVER, Request, Serving, UNCLAIMED};
 use crate::place::Thread;
@@ -39,13 +40,14 @@ pub(super) struct Family {
     ancestry: Ancestry,
     /// Since when copies of contexts are told, if they are.
     seen_since_ns: Option<u64>,
-    calls: Calls,
+    pub(super) calls: Calls,
     /// When the last call began that is to wait, if that is not long ago.
     called_ns: Option<u64>,
     /// Until when its answers are taken to come in contexts that were made for them.
     late_until_ns: u64,
     pub(super) counts: CopyCounts,
     pub(super) turns: Turns,
+    pub(super) threads: Threads,
 }
 
 /// A request that is open.
@@ -109,6 +111,10 @@ impl Family {
 
     pub(super) fn open_requests(&self) -> usize {
         self.open.len()
+    }
+
+    pub(super) fn is_open(&self, request: Request) -> bool {
+        self.open.contains_key(&request)
     }
 
     /// Whether a request is open that began before.
@@ -214,7 +220,7 @@ impl Family {
     }
 
     /// The request whose a context was at that moment.
-    fn owner_of(&self, step: Step) -> Option<Parent> {
+    pub(super) fn owner_of(&self, step: Step) -> Option<Parent> {
         let answered = self.contexts.get(&step.context).and_then(|context| {
             let holds = |answered: &&Answered| {
                 answered.tid == step.tid && (answered.from_ns..=answered.until_ns).contains(&step.at_ns)
@@ -236,9 +242,9 @@ impl Family {
     }
 
     /// A call has begun that waits.
-    pub(super) fn wait(&mut self, call: Call, steps: Vec<Step>, otherwise: &'static str) {
+    pub(super) fn wait(&mut self, call: Call, question: Question) {
         self.called_ns = Some(call.start_ns);
-        self.calls.wait(call, steps, otherwise);
+        self.calls.wait(call, question);
     }
 
     pub(super) fn answer(&mut self, address: u64, answer: Answer) -> Vec<Settled> {
@@ -320,6 +326,7 @@ impl Family {
             && self.calls.len() == 0
             && self.seen_since_ns.is_none()
             && self.turns.is_empty()
+            && self.threads.is_empty()
     }
 
     /// Gives up on calls that have waited too long, and forgets what is old.
@@ -327,6 +334,7 @@ impl Family {
         let is_old = |at_ns: u64| now_ns.saturating_sub(at_ns) >= WAIT_NS;
         let settled = self.calls.age(now_ns);
         let open = &self.open;
+        self.threads.age(now_ns.saturating_sub(CALL_NS), |request| open.contains_key(&request));
         for context in self.contexts.values_mut() {
             let is_open = |answered: &Answered| open.contains_key(&answered.serving.request());
             context.answered.retain(|answered| is_open(answered) || !is_old(answered.until_ns));

@@ -2,13 +2,16 @@
 //!
 //! Invariant: what waits in all processes is bounded.
 
-use model::Span;
+use std::collections::VecDeque;
+
+use model::{ParentKind, Span};
 use rustc_hash::FxHashMap;
 
 use super::ancestry::Step;
-use super::calls::WAIT_NS;
+use super::calls::{Question, WAIT_NS};
 use super::family::Family;
-use super::{CopyCounts, Serving, UNCLAIMED};
+use super::threads::GRACE_NS;
+use super::{CopyCounts, Request, Serving, UNCLAIMED};
 use crate::app::AppIndex;
 use crate::place::Thread;
 use crate::sdk::SdkSpan;
@@ -61,6 +64,8 @@ pub(crate) struct Settled {
     pub(crate) waiting: Waiting,
     /// The request it belongs to, or why that is not known.
     pub(crate) parent: Result<Serving, &'static str>,
+    /// How it is known.
+    pub(crate) kind: ParentKind,
 }
 
 /// Every process's calls.
@@ -69,6 +74,8 @@ pub(super) struct Tasks {
     processes: FxHashMap<u32, Family>,
     last_number: u64,
     swept_ns: u64,
+    /// Requests that are over and whose threads go on, and until when that is waited for.
+    over: VecDeque<(Option<u64>, u32, Request)>,
 }
 
 impl Tasks {
@@ -102,12 +109,7 @@ impl Tasks {
     }
 
     /// A call has begun that is to wait until one of these contexts is a request's.
-    pub(super) fn wait(
-        &mut self,
-        pid: u32,
-        start_ns: u64,
-        (steps, otherwise): (Vec<Step>, &'static str),
-    ) -> Result<Call, &'static str> {
+    pub(super) fn wait(&mut self, pid: u32, start_ns: u64, question: Question) -> Result<Call, &'static str> {
         let most = MAX_WAITING / self.processes.len().max(1);
         self.last_number += 1;
         let call = Call { start_ns, number: self.last_number };
@@ -115,15 +117,42 @@ impl Tasks {
         if family.waiting() >= most {
             return Err(TOO_MANY);
         }
-        family.wait(call, steps, otherwise);
+        family.wait(call, question);
         Ok(call)
     }
 
     pub(super) fn settle(&mut self, pid: u32, waiting: Waiting) -> Option<Settled> {
         match self.find_mut(pid) {
             Some(family) => family.settle(waiting),
-            None => Some(Settled { waiting, parent: Err(UNCLAIMED) }),
+            None => Some(Settled { waiting, parent: Err(UNCLAIMED), kind: ParentKind::Context }),
         }
+    }
+
+    /// A request is over. Gives the calls that can belong to none that is left.
+    pub(super) fn end(&mut self, pid: u32, request: Request) -> Vec<Settled> {
+        let Some(family) = self.processes.get_mut(&pid) else { return Vec::new() };
+        if family.depends_on_threads(request) {
+            self.over.push_back((None, pid, request));
+        }
+        family.end(request)
+    }
+
+    /// Whether threads may be about to end.
+    pub(super) fn wait_for_threads(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// Gives up on calls of threads that go on though their requests have been over for a while.
+    pub(super) fn outlive(&mut self, now_ns: u64) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        for (due_ns, ..) in &mut self.over {
+            due_ns.get_or_insert(now_ns.saturating_add(GRACE_NS));
+        }
+        while let Some((_, pid, request)) = self.over.pop_front_if(|(due_ns, ..)| *due_ns <= Some(now_ns)) {
+            let family = self.processes.get_mut(&pid);
+            settled.extend(family.map(|family| family.outlive(request)).unwrap_or_default());
+        }
+        settled
     }
 
     /// Gives up on calls that have waited too long, and forgets what is old.

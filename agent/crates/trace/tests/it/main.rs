@@ -34,5 +34,7 @@ mod speed;
 mod streaming;
 mod tasks;
 mod tasks_at_random;
+mod threads;
+mod threads_at_random;
 mod turns_at_random;
 mod websocket;
