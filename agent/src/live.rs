@@ -199,7 +199,7 @@ fn drain(
             break Ended::RecordingFailed;
         }
     };
-    inside.libraries = Probes::default();
+    inside.libraries = Probes::new(false);
     kernel.detach();
     reader.feed(pipeline);
     pipeline.feed(&Frame::Stop { now_ns: clock::monotonic_ns()? });

@@ -89,7 +89,7 @@ pub fn watch(config: &Config, pids: &[u32], file: Option<&Path>) -> Result<(), F
     for (pid, routes) in read {
         pipeline.feed(&Frame::Routes { now_ns, pid, routes });
     }
-    let libraries = probe_libraries(&mut attached, &watched)?;
+    let libraries = probe_libraries(config.trace.tls, &mut attached, &watched)?;
     let lineage = Lineage::new(config.python.lineage_terms());
     let collections = Collections::new(config.python.gc_pauses);
     let inside = Inside { libraries, exceptions, lineage, collections, routes };
@@ -225,10 +225,10 @@ fn now_ns() -> Result<u64, Failure> {
     clock::monotonic_ns().map_err(|error| Failure::io("cannot read the clock", &error))
 }
 
-/// Probes what the processes have loaded by now; later libraries show by their first encrypted bytes.
-fn probe_libraries(attached: &mut Attached, watched: &[u32]) -> Result<Probes, Failure> {
+/// Probes what the processes have loaded by now, if that is wanted; later libraries show by their first encrypted bytes.
+fn probe_libraries(wanted: bool, attached: &mut Attached, watched: &[u32]) -> Result<Probes, Failure> {
     let now_ns = now_ns()?;
-    let mut probes = Probes::default();
+    let mut probes = Probes::new(wanted);
     for pid in watched {
         probes.look_at(&mut attached.kernel, *pid, now_ns);
     }

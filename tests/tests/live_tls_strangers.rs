@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
+use tests::client::{Connection, Request};
 use tests::command::{Running, probe, run};
 use tests::curl;
-use tests::probe::SpanLine;
+use tests::probe::{Probe, SpanLine};
 use tests::process::{POLL, wait_for};
 use tests::server::Server;
 use tests::venv::Venv;
@@ -108,4 +109,23 @@ fn nothing_is_read_of_who_is_not_watched(#[case] kind: &str) {
         replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let targets: Vec<_> = spans.iter().map(|span| (span.pid, span.target.as_deref())).collect();
     assert_eq!(targets, [(pids[1], Some("/missing/who-is-watched"))], "{spans:#?}");
+}
+
+#[test]
+fn where_it_is_not_wanted_nobody_pays() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::uvicorn_tls("fastapi_app:app", "asyncio").unwrap();
+    let environment = [("STARDUST_PROBE_TRACE_TLS", "false")];
+    let probe = Probe::attach_in(&[server.pid()], &["--log-level", "debug"], &environment).unwrap();
+    for n in 0..3 {
+        let mut connection = Connection::open(&server.endpoint).unwrap();
+        assert_eq!(connection.exchange(Request::get(&format!("/items/{n}"))).unwrap().status, Some(200));
+    }
+    let (spans, log) = probe.stop_with_log().unwrap();
+    assert!(spans.is_empty() && !log.contains("TLS is seen"), "{spans:#?}\n{log}");
+    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
+    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    assert_eq!(counts["trace"]["tls_unbound_connections"], 3, "{counts}");
 }

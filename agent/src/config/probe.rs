@@ -52,6 +52,8 @@ pub struct TraceConfig {
     pub redact_query: Vec<String>,
     /// Record what databases are asked, without literals.
     pub database_statements: bool,
+    /// See what TLS connections carry.
+    pub tls: bool,
     /// Patterns (`*`, `?`) of span names, routes or paths that are not reported.
     pub excludes: Vec<String>,
     /// A connection of which nothing was heard for so many seconds is forgotten.
@@ -72,6 +74,7 @@ impl Default for TraceConfig {
             redact_headers: Vec::new(),
             redact_query: Vec::new(),
             database_statements: false,
+            tls: true,
             excludes: Vec::new(),
             idle_timeout_s: 3600,
             progress_s: 60,

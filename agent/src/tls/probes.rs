@@ -24,8 +24,10 @@ struct Probed {
 const MAX_PROCESSES: usize = 16384;
 
 /// What is probed, and when each process was looked at last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Probes {
+    /// False: nothing is ever probed.
+    wanted: bool,
     planner: Planner,
     files: BTreeMap<Origin, Probed>,
     looked_ns: FxHashMap<u32, u64>,
@@ -34,8 +36,17 @@ pub struct Probes {
 }
 
 impl Probes {
+    /// None yet. `wanted`: false for no probe ever.
+    pub fn new(wanted: bool) -> Self {
+        let (planner, files, looked_ns, due) = Default::default();
+        Self { wanted, planner, files, looked_ns, due }
+    }
+
     /// Probes the libraries that a process has loaded by now, or in a while if it was looked at just now.
     pub fn look_at(&mut self, kernel: &mut Kernel, pid: u32, now_ns: u64) {
+        if !self.wanted {
+            return;
+        }
         let looked = self.looked_ns.get(&pid);
         if looked.is_some_and(|looked_ns| now_ns.saturating_sub(*looked_ns) < LOOK_INTERVAL_NS) {
             if self.due.len() < MAX_PROCESSES {
