@@ -17,6 +17,7 @@ import httpx
 import requests
 import urllib3
 from aiohttp import web
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpResponse
@@ -141,11 +142,14 @@ def join_threads(call, urls):
 
 
 def fan_out_and_block(query):
-    call = CALLS[query["client"]]
+    call = CALLS.get(query["client"])
     style = query["style"]
     if style == "in_turn":
         for url in urls(query):
             call(url)
+    elif style == "loop":
+        # As an `async` view of Flask or Django is run: in a loop of its own, on a thread of its own.
+        async_to_sync(fan_out)({**query, "style": "gather"})
     elif style == "threads":
         with ThreadPoolExecutor(3) as threads:
             list(threads.map(call, urls(query)))

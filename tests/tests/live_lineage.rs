@@ -102,6 +102,7 @@ fn no_call_gets_a_wrong_parent(
 #[case::threads_that_are_joined("threads", Sight::Answers, ("requests", "joined"), Load::Once)]
 #[case::threads_of_the_cancelled("gthread", Sight::Answers, ("requests", "joined"), Load::Cancelled)]
 #[case::threads_of_threads("gthread", Sight::Answers, ("urllib3", "through"), Load::Bodies)]
+#[case::loops_of_threads("gthread", Sight::Answers, ("streams", "loop"), Load::Kept)]
 #[case::threads_of_a_task("uvicorn_h11", Sight::Answers, ("requests", "joined"), Load::Kept)]
 #[case::greenlets("gevent", Sight::Auto, ("urllib3", "spawn"), Load::Kept)]
 #[case::greenlets_in_turn("gevent", Sight::Always, ("urllib3", "spawn"), Load::Pipelined)]
@@ -230,7 +231,7 @@ fn matrix_of_copies(
 #[ignore = "half an hour: all of the servers, clients and loads"]
 fn matrix_of_threads(
     #[values("gthread", "gevent")] kind: &str,
-    #[values(("requests", "in_turn"), ("urllib3", "in_turn"), ("urllib3", "threads"), ("requests", "through"), ("urllib3", "spawn"))]
+    #[values(("requests", "in_turn"), ("urllib3", "in_turn"), ("urllib3", "threads"), ("requests", "through"), ("streams", "loop"), ("urllib3", "spawn"))]
     fan: (&str, &str),
     #[values(Load::Once, Load::Kept, Load::Pipelined, Load::Cancelled, Load::Bodies)] load: Load,
     #[values(Sight::Answers, Sight::Always)] sight: Sight,

@@ -22,7 +22,7 @@ use model::{Blur, Identity, SpanId, TraceId};
 use crate::place::Thread;
 use callers::{Callers, Nearest};
 use calls::Question;
-use family::{Family, Known};
+use family::Family;
 use tasks::Tasks;
 pub(crate) use tasks::{Answer, Call, Settled, Waiting};
 use threads::{GOES_ON, Origin, Starter};
@@ -250,13 +250,14 @@ impl Requests {
             }
             (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
                 let done_ns = caller.timing.written_ns.unwrap_or(start_ns);
-                match self.tasks.find(pid).map(|family| family.known((context, caller.tid), done_ns)) {
-                    Some(Known::Parent(Ok(serving))) => {
+                let known = |family: &Family| family.known_on_thread((context, caller.tid), done_ns);
+                match self.tasks.find(pid).map(known) {
+                    Some(Ok(Ok(serving))) => {
                         self.tasks.family(pid).counts.found += 1;
                         return Kin::ByContext(serving);
                     }
-                    Some(Known::Parent(Err(reason))) => return Kin::Unknown(reason),
-                    Some(Known::Later(steps, otherwise)) => later = Some(Question::new(steps, otherwise)),
+                    Some(Ok(Err(reason))) => return Kin::Unknown(reason),
+                    Some(Err(question)) => later = Some(question),
                     None => {}
                 }
             }
@@ -275,7 +276,9 @@ impl Requests {
                 Kin::Unknown(blur.as_str())
             }
             (Identity::Task(_), Nearest::None, Some(later)) => self.wait(pid, start_ns, later),
-            (_, Nearest::None, Some(later)) if self.tasks.may_have_turn(pid, &later.steps) => {
+            (_, Nearest::None, Some(later))
+                if later.serving.is_some() || self.tasks.may_have_turn(pid, &later.steps) =>
+            {
                 self.wait(pid, start_ns, later)
             }
             (_, Nearest::Several, _) => Kin::Unknown(SEVERAL),

@@ -28,9 +28,9 @@ pub(super) type Parent = Result<Serving, &'static str>;
 pub(super) struct Question {
     /// What has to be a request's for the call to be one's.
     pub(super) steps: Vec<Step>,
-    /// Threads that have to end with the request.
+    /// Threads that have to end with the request: with the one below, or where none is with that of the steps.
     pub(super) threads: Vec<u32>,
-    /// The request that it is, if they do.
+    /// The request that it is if the threads end, unless the steps turn out to be another's.
     pub(super) serving: Option<Serving>,
     /// What is said if it stays open.
     pub(super) otherwise: &'static str,
@@ -59,20 +59,15 @@ struct Pending {
     steps: Vec<Step>,
     /// Those that have not ended yet.
     threads: Vec<u32>,
+    /// The request that it is if they end.
+    serving: Option<Serving>,
+    /// By how it is known that it is that one's.
+    kind: ParentKind,
     /// What is said if no request claims it.
     otherwise: &'static str,
-    /// Known, while the call or a thread goes on.
-    parent: Option<Parent>,
-    /// How it will be known.
-    kind: ParentKind,
+    /// Known, while the call goes on.
+    parent: Option<(Parent, ParentKind)>,
     over: Option<Waiting>,
-}
-
-impl Pending {
-    /// Known, if its threads end.
-    fn serving(&self) -> Option<&Serving> {
-        self.parent.as_ref().filter(|_| !self.threads.is_empty())?.as_ref().ok()
-    }
 }
 
 impl Calls {
@@ -96,8 +91,8 @@ impl Calls {
             self.threads.entry(*tid).or_default().insert(call);
         }
         let kind = if serving.is_some() { ParentKind::Thread } else { ParentKind::Context };
-        let parent = serving.map(Ok);
-        self.pending.insert(call, Pending { steps, threads, otherwise, parent, kind, over: None });
+        let pending = Pending { steps, threads, serving, kind, otherwise, parent: None, over: None };
+        self.pending.insert(call, pending);
     }
 
     /// A call is over, and hopeless if no request is left that it could belong to. `None`: it is kept until it is known.
@@ -108,11 +103,14 @@ impl Calls {
         };
         pending.over = Some(waiting);
         self.over.insert(call);
-        if pending.serving().is_some() {
-            return None;
+        match pending.parent.take() {
+            Some((parent, kind)) => self.resolve(call, parent, kind),
+            None if hopeless && pending.serving.is_none() => {
+                let otherwise = pending.otherwise;
+                self.resolve(call, Err(otherwise), ParentKind::Context)
+            }
+            None => None,
         }
-        let parent = pending.parent.take().or_else(|| hopeless.then_some(Err(pending.otherwise)));
-        self.resolve(call, parent?)
     }
 
     /// A thread has ended. Gives the calls that are known by that.
@@ -121,9 +119,9 @@ impl Calls {
         let known = |call: Call| {
             let pending = self.pending.get_mut(&call)?;
             pending.threads.retain(|other| *other != tid);
-            let is_known = pending.threads.is_empty() && pending.over.is_some();
-            let parent = pending.parent.take_if(|_| is_known)?;
-            self.resolve(call, parent)
+            let serving = pending.serving.take_if(|_| pending.threads.is_empty())?;
+            let kind = pending.kind;
+            self.resolve(call, Ok(serving), kind)
         };
         calls.into_iter().filter_map(known).collect()
     }
@@ -133,12 +131,21 @@ impl Calls {
         self.of_threads(request).next().is_some()
     }
 
-    /// Gives up on a request's calls whose threads have not ended with it.
-    pub(super) fn outlive(&mut self, request: Request) -> Vec<Settled> {
+    /// Gives up on a request's calls whose threads have not ended with it: on those that no request is left for but by their
+    /// threads (`hopeless`), and those that only these tell of.
+    pub(super) fn outlive(&mut self, request: Request, hopeless: impl Fn(&Call) -> bool) -> Vec<Settled> {
         let calls: BTreeSet<Call> = self.of_threads(request).collect();
         let give_up = |call| {
-            self.pending.get_mut(&call)?.parent = None;
-            self.resolve(call, Err(GOES_ON))
+            let pending = self.pending.get_mut(&call)?;
+            pending.serving = None;
+            let is_known_otherwise = pending.kind == ParentKind::Thread && !pending.steps.is_empty();
+            if !is_known_otherwise {
+                return self.resolve(call, Err(GOES_ON), ParentKind::Thread);
+            }
+            let (threads, otherwise) = (std::mem::take(&mut pending.threads), pending.otherwise);
+            let is_lost = pending.over.is_some() && hopeless(&call);
+            self.unlink(call, &[], &threads);
+            is_lost.then(|| self.resolve(call, Err(otherwise), ParentKind::Context)).flatten()
         };
         calls.into_iter().filter_map(give_up).collect()
     }
@@ -146,7 +153,7 @@ impl Calls {
     fn of_threads(&self, request: Request) -> impl Iterator<Item = Call> {
         let calls = self.threads.values().flatten().copied();
         calls.filter(move |call| {
-            let serving = self.pending.get(call).and_then(Pending::serving);
+            let serving = self.pending.get(call).and_then(|pending| pending.serving.as_ref());
             serving.is_some_and(|serving| serving.request() == request)
         })
     }
@@ -177,18 +184,34 @@ impl Calls {
         let calls: Vec<Call> = by_thread.map(|(_, _, call)| *call).collect();
         let made_in = |call: &Call| Some(self.pending.get(call)?.steps.first()?.context);
         let others = calls.iter().filter(|call| made_in(call) != Some(context)).count() as u64;
-        (calls.into_iter().filter_map(|call| self.resolve(call, parent.clone())).collect(), others)
+        (calls.into_iter().filter_map(|call| self.claim_one(call, parent.clone())).collect(), others)
+    }
+
+    /// What has happened where a call was made is a request's, or nobody knows whose.
+    fn claim_one(&mut self, call: Call, parent: Parent) -> Option<Settled> {
+        let pending = self.pending.get_mut(&call)?;
+        let needs_threads = pending.kind == ParentKind::Context && !pending.threads.is_empty();
+        match parent {
+            Ok(serving) if needs_threads => {
+                pending.serving.get_or_insert(serving);
+                None
+            }
+            // The thread may tell.
+            Err(_) if pending.serving.is_some() => None,
+            parent => self.resolve(call, parent, ParentKind::Context),
+        }
     }
 
     /// Gives up on calls that are over and began before.
     pub(super) fn give_up_before(&mut self, start_ns: u64) -> Vec<Settled> {
         let hopeless = self.over.range(..Call { start_ns, number: 0 });
         let otherwise = |call: &Call| {
-            let pending = self.pending.get(call).filter(|pending| pending.serving().is_none())?;
+            let pending = self.pending.get(call).filter(|pending| pending.serving.is_none())?;
             Some((*call, pending.otherwise))
         };
         let hopeless: Vec<(Call, &str)> = hopeless.filter_map(otherwise).collect();
-        hopeless.into_iter().filter_map(|(call, reason)| self.resolve(call, Err(reason))).collect()
+        let give_up = |(call, reason)| self.resolve(call, Err(reason), ParentKind::Context);
+        hopeless.into_iter().filter_map(give_up).collect()
     }
 
     /// Gives up on calls that have waited too long.
@@ -205,28 +228,26 @@ impl Calls {
             self.drop_call(call);
         }
         self.steps.shrink_to(2 * self.steps.len());
-        old.into_iter().filter_map(|call| self.resolve(call, Err(TOO_LONG))).collect()
+        old.into_iter().filter_map(|call| self.resolve(call, Err(TOO_LONG), ParentKind::Context)).collect()
     }
 
     /// Gives out every call that is over, for this reason.
     pub(super) fn give_up(mut self, reason: &'static str) -> Vec<Settled> {
         let over = std::mem::take(&mut self.over);
-        over.into_iter().filter_map(|call| self.resolve(call, Err(reason))).collect()
+        over.into_iter().filter_map(|call| self.resolve(call, Err(reason), ParentKind::Context)).collect()
     }
 
     /// It is known whose a call is, or that it will not be. `None`: the call goes on.
-    fn resolve(&mut self, call: Call, parent: Parent) -> Option<Settled> {
+    fn resolve(&mut self, call: Call, parent: Parent, kind: ParentKind) -> Option<Settled> {
         let pending = self.pending.get_mut(&call)?;
-        let steps = std::mem::take(&mut pending.steps);
-        let needs_threads = parent.is_ok() && !pending.threads.is_empty();
-        let threads = if needs_threads { Vec::new() } else { std::mem::take(&mut pending.threads) };
-        let kind = pending.kind;
-        let settled = if let Some(waiting) = pending.over.take_if(|_| !needs_threads) {
+        let (steps, threads) = (std::mem::take(&mut pending.steps), std::mem::take(&mut pending.threads));
+        pending.serving = None;
+        let settled = if let Some(waiting) = pending.over.take() {
             self.pending.remove(&call);
             self.over.remove(&call);
             Some(Settled { waiting, parent, kind })
         } else {
-            pending.parent.get_or_insert(parent);
+            pending.parent.get_or_insert((parent, kind));
             None
         };
         self.unlink(call, &steps, &threads);

@@ -30,7 +30,7 @@ const SHARED: &str = "several requests are answered in the context of the call";
 #[derive(Debug, Default)]
 pub(super) struct Family {
     /// Open requests by their start.
-    open: BTreeMap<Request, Open>,
+    pub(super) open: BTreeMap<Request, Open>,
     contexts: FxHashMap<ContextId, Context>,
     /// Contexts of which only the time is kept until which a request was answered in them: those that were answered
     /// while the process made no calls.
@@ -52,7 +52,7 @@ pub(super) struct Family {
 
 /// A request that is open.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     serving: Serving,
     read_in: Option<ContextId>,
     answered_in: Option<ContextId>,
@@ -105,21 +105,21 @@ impl Family {
                 self.retire(context);
             }
         }
-        let oldest_ns = self.open.first_key_value().map_or(u64::MAX, |((start_ns, _), _)| *start_ns);
-        self.calls.give_up_before(oldest_ns)
+        self.calls.give_up_before(self.oldest_ns().unwrap_or(u64::MAX))
+    }
+
+    /// When the oldest request began that is open.
+    pub(super) fn oldest_ns(&self) -> Option<u64> {
+        self.open.first_key_value().map(|((start_ns, _), _)| *start_ns)
     }
 
     pub(super) fn open_requests(&self) -> usize {
         self.open.len()
     }
 
-    pub(super) fn is_open(&self, request: Request) -> bool {
-        self.open.contains_key(&request)
-    }
-
     /// Whether a request is open that began before.
     pub(super) fn may_belong(&self, start_ns: u64) -> bool {
-        self.open.first_key_value().is_some_and(|((oldest_ns, _), _)| *oldest_ns <= start_ns)
+        self.oldest_ns().is_some_and(|oldest_ns| oldest_ns <= start_ns)
     }
 
     /// A context was copied by a thread: in another one that was entered, or for a request if that is known.
@@ -344,7 +344,7 @@ impl Family {
         self.quiet.shrink_to(2 * self.quiet.len());
         self.contexts.retain(|_, context| !context.answered.is_empty());
         self.contexts.shrink_to(2 * self.contexts.len());
-        let oldest_ns = self.open.first_key_value().map_or(now_ns, |((start_ns, _), _)| *start_ns);
+        let oldest_ns = self.oldest_ns().unwrap_or(now_ns);
         self.ancestry.age(oldest_ns.min(now_ns.saturating_sub(WAIT_NS)));
         settled
     }

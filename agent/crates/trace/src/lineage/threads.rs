@@ -7,7 +7,7 @@ use model::Identity;
 use rustc_hash::FxHashMap;
 
 use super::ancestry::Step;
-use super::calls::Question;
+use super::calls::{Parent, Question};
 use super::family::{Family, Known};
 use super::tasks::Settled;
 use super::{Request, Serving};
@@ -91,17 +91,36 @@ impl Threads {
 impl Family {
     /// What starts a thread where no request was read. `None`: nothing that would tell whose the thread's calls are.
     pub(super) fn starter(&self, thread: Thread, at_ns: u64) -> Option<Starter> {
+        let own = self.threads.find(thread.tid);
         let origin = match thread.identity {
             Identity::Task(context) | Identity::Greenlet(context) => {
-                match self.known((context, thread.tid), at_ns) {
-                    Known::Parent(parent) => Origin::Request(parent.ok()?),
-                    Known::Later(steps, otherwise) => Origin::Steps(steps, otherwise),
+                match (self.known((context, thread.tid), at_ns), own.map(|own| &own.origin)) {
+                    (Known::Parent(Ok(serving)), _) => Origin::Request(serving),
+                    (_, Some(Origin::Request(_))) => return own.cloned(),
+                    (Known::Parent(Err(_)), _) => return None,
+                    (Known::Later(steps, otherwise), _) => Origin::Steps(steps, otherwise),
                 }
             }
-            Identity::Thread | Identity::Base(_) => return self.threads.find(thread.tid).cloned(),
+            Identity::Thread | Identity::Base(_) => return own.cloned(),
             Identity::Unknown(_) => return None,
         };
         Some(Starter { origin, through: Vec::new() })
+    }
+
+    /// Whose a call of a task or greenlet is, or what would tell: also the thread that it runs on, if a request has started that.
+    pub(super) fn known_on_thread(&self, (context, tid): (u64, u32), at_ns: u64) -> Result<Parent, Question> {
+        let (question, is_told) = match self.known((context, tid), at_ns) {
+            Known::Parent(Ok(serving)) => return Ok(Ok(serving)),
+            Known::Parent(Err(reason)) => (Question::new(Vec::new(), reason), true),
+            Known::Later(steps, otherwise) => (Question::new(steps, otherwise), false),
+        };
+        match self.ask_of_thread(tid) {
+            Some(Ok(Question { threads, serving: serving @ Some(_), .. })) => {
+                Err(Question { threads, serving, ..question })
+            }
+            _ if is_told => Ok(Err(question.otherwise)),
+            _ => Err(question),
+        }
     }
 
     /// A thread is gone. Gives the calls that are known by that.
@@ -114,8 +133,9 @@ impl Family {
     pub(super) fn ask_of_thread(&self, tid: u32) -> Option<Result<Question, &'static str>> {
         let Starter { origin, through } = self.threads.find(tid)?;
         let for_request = |serving: &Serving| {
-            let serving =
-                Some(serving.clone()).filter(|serving| self.is_open(serving.request())).ok_or(OVER)?;
+            let serving = Some(serving.clone())
+                .filter(|serving| self.open.contains_key(&serving.request()))
+                .ok_or(OVER)?;
             let (threads, serving) = (through.clone(), Some(serving));
             Ok(Question { steps: Vec::new(), threads, serving, otherwise: GOES_ON })
         };
@@ -135,7 +155,8 @@ impl Family {
 
     /// Gives up on a request's calls whose threads have not ended with it.
     pub(super) fn outlive(&mut self, request: Request) -> Vec<Settled> {
-        self.calls.outlive(request)
+        let oldest_ns = self.oldest_ns();
+        self.calls.outlive(request, |call| oldest_ns.is_none_or(|oldest_ns| call.start_ns < oldest_ns))
     }
 }
 

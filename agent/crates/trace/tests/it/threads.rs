@@ -195,3 +195,51 @@ fn what_never_answers_leaves_its_threads_unknown() {
     wait(&mut world, 110);
     assert_eq!(parents(&world), [format!("/of-1 {UNCLAIMED}")]);
 }
+
+#[test]
+fn a_loop_on_a_thread_works_for_whom_that_was_started() {
+    let mut world = World::new(&Settings::default());
+    for id in [1, 2] {
+        world.play(&by(id, 200 + id as u32), &[Reads(&get(&format!("/{id}")))]);
+        start(&mut world, 200 + id as u32, BASE, 300 + id as u32);
+    }
+    // Tasks there, and what one of them has a thread of its own do.
+    for (id, tid) in [(11, 301), (12, 302), (13, 301)] {
+        world.play(&task(id, 0xa0 + id).tid(tid), &[Writes(&get(&format!("/of-{tid}-{id}"))), Reads(OK)]);
+    }
+    start(&mut world, 301, Identity::Task(0xab), 401);
+    call(&mut world, 14, 401, "/deeper-of-301");
+    end(&mut world, 301);
+    end(&mut world, 401);
+    world.play(&by(1, 201), &[Writes(OK)]);
+    world.play(&by(2, 202), &[Writes(OK)]);
+    wait(&mut world, 110);
+    let want = ["/deeper-of-301 /1".to_owned(), "/of-301-11 /1".to_owned(), "/of-301-13 /1".to_owned()];
+    assert_eq!(parents(&world), [&want[..], &[format!("/of-302-12 {UNCLAIMED}")]].concat());
+}
+
+#[test]
+fn what_a_pool_s_thread_runs_comes_before_who_has_started_it() {
+    let mut world = World::new(&Settings::default());
+    world.feed(100, 0, Body::CopiesSeen(Some(0)));
+    let copy = |world: &mut World, context, by| {
+        world.feed(100, 100, Body::ContextCopied(model::ContextCopied { context, copied_in: by }));
+    };
+    copy(&mut world, 0xffff, Identity::Base(1));
+    for id in [1, 2] {
+        world.play(&task(id, 0x10 + id), &[Reads(&get(&format!("/{id}")))]);
+        copy(&mut world, 0xa0 + id, Identity::Task(0x10 + id));
+    }
+    // The first one starts it; the second one's task hands it something, which calls before and after the first one's answer.
+    start(&mut world, 100, Identity::Task(0xa1), 301);
+    copy(&mut world, 0xb2, Identity::Task(0xee));
+    world.play(&task(11, 0xb2).tid(301), &[Writes(&get("/of-another")), Reads(OK)]);
+    copy(&mut world, 0xc2, Identity::Task(0xa2));
+    world.play(&task(12, 0xc2).tid(301), &[Writes(&get("/of-2")), Reads(OK)]);
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    wait(&mut world, 110);
+    world.play(&task(13, 0xc2).tid(301), &[Writes(&get("/of-2-too")), Reads(OK)]);
+    world.play(&task(2, 0xa2), &[Writes(OK)]);
+    let want = ["/of-2 /2".to_owned(), "/of-2-too /2".to_owned(), format!("/of-another {UNCLAIMED}")];
+    assert_eq!(parents(&world), want);
+}
