@@ -1,7 +1,5 @@
 //! What is kept for each app: its names, its sampling rules, and which of its requests are flagged.
 
-use std::collections::HashMap;
-
 use model::SpanKind;
 use rustc_hash::FxHashMap;
 
@@ -73,7 +71,7 @@ pub(crate) struct Flags {
     max_names: usize,
     /// The number of the period that `started` counts.
     period: u64,
-    started: [HashMap<Box<str>, u32>; 2],
+    started: [FxHashMap<Box<str>, u32>; 2],
 }
 
 impl Flags {
@@ -95,7 +93,7 @@ impl Flags {
         let period = at_ns / self.period_ns;
         if period > self.period {
             self.period = period;
-            self.started.iter_mut().for_each(HashMap::clear);
+            self.started.iter_mut().for_each(FxHashMap::clear);
         }
         let started = &mut self.started[kind as usize];
         if let Some(count) = started.get_mut(name) {

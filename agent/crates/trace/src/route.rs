@@ -4,10 +4,10 @@
 mod segment;
 mod trie;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::SpanKind;
+use rustc_hash::FxHashMap;
 
 pub(crate) use segment::template;
 use trie::Trie;
@@ -44,7 +44,7 @@ pub(crate) struct Names {
     /// Paths that were answered as unknown.
     strange: [Trie; 2],
     strange_count: usize,
-    known: HashMap<Box<str>, Name>,
+    known: FxHashMap<Box<str>, Name>,
     scratch: String,
 }
 
@@ -56,7 +56,7 @@ impl Names {
             routes: [Trie::default(), Trie::default()],
             strange: [Trie::default(), Trie::default()],
             strange_count: 0,
-            known: HashMap::new(),
+            known: FxHashMap::default(),
             scratch: String::new(),
         }
     }

@@ -39,17 +39,35 @@ pub(super) enum Length {
 
 /// Reads Transfer-Encoding and Content-Length. `identity` alone (RFC 2616) counts as no coding.
 pub(super) fn length(headers: &Headers) -> Length {
-    let coding = headers.all("transfer-encoding").flat_map(|value| value.split(',')).map(str::trim);
-    match coding.filter(|coding| !coding.is_empty()).last() {
-        Some(last) if last.eq_ignore_ascii_case("chunked") => Length::Chunked,
-        Some(last) if !last.eq_ignore_ascii_case("identity") => Length::OtherCoding,
-        _ => content_length(headers),
+    // Most heads say it once, or not at all.
+    let mut framing = headers.iter().filter(|(name, _)| is_framing(name));
+    match (framing.next(), framing.next()) {
+        (None, _) => Length::Unsaid,
+        (Some((name, value)), None) if name.len() == CONTENT_LENGTH.len() => counted([value].into_iter()),
+        _ => of_all(headers),
     }
 }
 
-fn content_length(headers: &Headers) -> Length {
+const CONTENT_LENGTH: &str = "content-length";
+const TRANSFER_ENCODING: &str = "transfer-encoding";
+
+fn is_framing(name: &str) -> bool {
+    name.eq_ignore_ascii_case(CONTENT_LENGTH) || name.eq_ignore_ascii_case(TRANSFER_ENCODING)
+}
+
+fn of_all(headers: &Headers) -> Length {
+    let coding = headers.all(TRANSFER_ENCODING).flat_map(|value| value.split(',')).map(str::trim);
+    match coding.filter(|coding| !coding.is_empty()).last() {
+        Some(last) if last.eq_ignore_ascii_case("chunked") => Length::Chunked,
+        Some(last) if !last.eq_ignore_ascii_case("identity") => Length::OtherCoding,
+        _ => counted(headers.all(CONTENT_LENGTH)),
+    }
+}
+
+/// By every Content-Length.
+fn counted<'a>(values: impl Iterator<Item = &'a str>) -> Length {
     let mut length = Length::Unsaid;
-    for value in headers.all("content-length").flat_map(|value| value.split(',')).map(str::trim) {
+    for value in values.flat_map(|value| value.split(',')).map(str::trim) {
         let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
         let Some(bytes) = value.parse().ok().filter(|_| digits) else { return Length::Invalid };
         if !matches!(length, Length::Unsaid) && length != Length::Counted(bytes) {

@@ -2,11 +2,11 @@
 //!
 //! Invariants: every span is counted, whether it was printed or not; the number of routes is bounded.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use model::{Books, End, Load, Process, Span, SpanKind};
+use rustc_hash::FxHashMap;
 
 use super::histogram::Histogram;
 use super::loads::Loads;
@@ -31,7 +31,7 @@ const OTHERS: &str = "(other names)";
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     /// By app, so that looking one up needs no new key.
-    apps: HashMap<String, App>,
+    apps: FxHashMap<String, App>,
     others: Route,
     routes: usize,
     loads: Loads,
@@ -39,8 +39,8 @@ pub(super) struct Summary {
 
 #[derive(Debug, Default)]
 struct App {
-    server: HashMap<Arc<str>, Route>,
-    client: HashMap<Arc<str>, Route>,
+    server: FxHashMap<Arc<str>, Route>,
+    client: FxHashMap<Arc<str>, Route>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ struct Row<'a> {
 }
 
 impl App {
-    fn names(&mut self, kind: SpanKind) -> &mut HashMap<Arc<str>, Route> {
+    fn names(&mut self, kind: SpanKind) -> &mut FxHashMap<Arc<str>, Route> {
         match kind {
             SpanKind::Server => &mut self.server,
             SpanKind::Client => &mut self.client,
