@@ -113,7 +113,7 @@ fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
     let outside = match interpreter.switching {
         Switching { uvloop: Some(Sends::Later { .. }), .. } => abi::IDENTITY_DEFERRED,
         // It reads outside of tasks; greenlets would not be told apart there.
-        Switching { uvloop: Some(Sends::AtOnce), .. } => abi::IDENTITY_LOOP,
+        Switching { uvloop: Some(Sends::AtOnce), .. } | Switching { reactor: true, .. } => abi::IDENTITY_LOOP,
         Switching { greenlets: true, .. } => abi::IDENTITY_GREENLET,
         _ => abi::IDENTITY_BASE,
     };

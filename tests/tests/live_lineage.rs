@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::time::Duration;
+
 use rstest::rstest;
+use tests::client::{Connection, Request};
 use tests::lineage::{Fan, Load, Sight, Tally, drive};
+use tests::probe::{Probe, SpanLine};
 use tests::server::Server;
 use tests::venv::{Venv, interpreters};
 use tests::watch::can_run;
 
+const LIMIT: Duration = Duration::from_secs(10);
 const THREAD_OVER: &str = "unknown: the request that its thread was started for was over";
 const GOES_ON: &str =
     "unknown: its thread went on after the request that has started it, and may work for others";
@@ -138,6 +143,29 @@ fn what_a_thread_that_goes_on_calls_gets_no_wrong_parent(#[case] style: &str, #[
     }
     let Tally { calls, unknown, .. } = tally("gthread", Sight::Answers, ("requests", style), Load::Kept, 60);
     assert!(unknown.contains_key(reason), "of {calls}: {unknown:?}");
+}
+
+#[test]
+fn what_a_reactor_does_for_nobody_gets_no_parent() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::asking(&Venv::open().unwrap(), "twisted").unwrap();
+    let probe = Probe::attach(&[server.pid()], &["--log-level", "debug"]).unwrap();
+    probe.wait_until_followed(&[server.pid()], LIMIT).unwrap();
+    let mut connection = Connection::open(&server.endpoint).unwrap();
+    for _ in 0..10 {
+        assert_eq!(connection.exchange(Request::get("/slow")).unwrap().status, Some(200));
+    }
+    let spans = probe.stop().unwrap();
+    let of = |kind: &str, name: &str| -> Vec<SpanLine> {
+        spans.iter().filter(|span| span.kind == kind && span.name == name).cloned().collect()
+    };
+    assert_eq!(of("server", "GET /slow").len(), 10);
+    let calls = of("client", "GET /own");
+    assert!(calls.len() >= 30, "{} calls", calls.len());
+    let wrong: Vec<_> = calls.iter().filter(|call| call.parent_id.is_some()).collect();
+    assert!(wrong.is_empty(), "{} of {}, the first: {:?}", wrong.len(), calls.len(), wrong[0]);
 }
 
 /// Servers, and a way in which each starts its calls under every version of Python.

@@ -9,7 +9,7 @@ use std::path::Path;
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol, ReadCache, ReadRef};
 use python::state::{self, NoSlot, Slot};
-use python::{Build, DebugOffsets, Memory, Unknown};
+use python::{Build, DebugOffsets, Memory, Unknown, modules};
 
 use super::Proc;
 use super::files::{base_name, read_text};
@@ -18,6 +18,8 @@ use super::maps::Mapping;
 
 /// Of what says a library's version.
 const MAX_VERSION_BYTES: u64 = 4096;
+/// Twisted's reactor, whichever, once it is installed, and the one that `asyncio` runs (twisted/internet/main.py and asyncioreactor.py).
+const REACTORS: [&str; 2] = ["twisted.internet.reactor", "twisted.internet.asyncioreactor"];
 /// `uvloop`'s one library, in a list of mappings.
 const UVLOOP: &str = "/uvloop/loop.";
 /// Since this version it sends what it is given while the task that writes it runs; of the ones before, since the other,
@@ -58,6 +60,8 @@ pub struct Switching {
     pub greenlets: bool,
     /// `uvloop`: reads happen outside any task.
     pub uvloop: Option<Sends>,
+    /// Twisted's reactor, but the one that runs on `asyncio`: what it reads, and most of what it calls, is outside any context.
+    pub reactor: bool,
     /// The part of `asyncio` that is written in C, or `uvloop`: it runs, or may run, an event loop.
     pub event_loop: bool,
 }
@@ -101,6 +105,8 @@ impl Proc {
             _ => Err(NoSlot::NotRunning),
         };
         let switching = self.switching(pid, &mappings, known.has_asyncio);
+        let switching =
+            Switching { reactor: self.has_reactor(pid, known.runtime, &known.build), ..switching };
         let greenlets = known.greenlets.clone().or_else(|| {
             let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
             self.greenlets(pid, &mappings, (&memory, known.runtime, build))
@@ -135,6 +141,7 @@ impl Proc {
             _ => None,
         };
         let switching = self.switching(pid, mappings, found.has_asyncio);
+        let switching = Switching { reactor: self.has_reactor(pid, runtime, &build), ..switching };
         Interpreter {
             path: mapping.path.clone(),
             shared: mapping.path != executable,
@@ -155,8 +162,14 @@ impl Proc {
         Switching {
             greenlets: find("/greenlet/_greenlet.").is_some(),
             uvloop: uvloop.map(|mapping| self.uvloop_sends(pid, &mapping.path)),
+            reactor: false,
             event_loop: uvloop.is_some() || has_asyncio || find("/_asyncio.").is_some(),
         }
+    }
+
+    fn has_reactor(&self, pid: u32, runtime: u64, build: &Result<Build, Unknown>) -> bool {
+        let (Ok(memory), Ok(build)) = (self.memory(pid), build) else { return false };
+        modules::are_imported(&memory, runtime, build.layout, REACTORS) == Some([true, false])
     }
 
     /// Up to 0.22 it sends later (`UVStream._initiate_write` in its handles/stream.pyx).
@@ -279,6 +292,7 @@ impl fmt::Display for Interpreter {
         f.write_str(if self.shared { ", a shared library" } else { ", part of the program" })?;
         f.write_str(if self.stripped { ", stripped" } else { "" })?;
         f.write_str(if self.greenlets.is_some() { ", greenlets told apart" } else { "" })?;
+        f.write_str(if self.switching.reactor { ", with Twisted's reactor" } else { "" })?;
         write!(f, " ({})", self.path)
     }
 }

@@ -23,6 +23,7 @@ impl Server {
             "django" => ("uvicorn", "lineage_app:django"),
             "waitress" => ("waitress-serve", "lineage_app:wsgi"),
             "aiohttp" | "tornado" | "threads" => ("python", "lineage_app.py"),
+            "twisted" => ("python", "twisted_app.py"),
             _ => ("uvicorn", "lineage_app:asgi"),
         };
         let arguments: &[&str] = match kind {

@@ -13,6 +13,7 @@ pub mod exception;
 mod interpreter;
 pub mod layout;
 mod memory;
+pub mod modules;
 pub mod object;
 pub mod routes;
 pub mod stacktrace;
