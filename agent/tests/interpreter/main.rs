@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use python::layout::{Frame, Layout, Top};
+use python::modules::are_imported;
 use python::state::{interpreters, thread_states};
 use python::{Memory, Version};
 use serde_json::Value;
@@ -260,6 +261,8 @@ fn verify(program: &str, minor: u8) {
     assert_eq!(all.len(), 1, "{program}");
     let threads = thread_states(&memory, all[0], layout);
     assert_eq!(threads.len(), 2, "{program}");
+    let imported = are_imported(&memory, found.runtime, layout, ["contextvars", "twisted.internet.reactor"]);
+    assert_eq!(imported, Some([true, false]), "{program}: what it has imported");
     let main = threads[1];
     let mut view = View { memory, layout, facts: &started.facts, checked: Vec::new() };
     if let Some(offset) = layout.thread.native_thread_id {

@@ -6,7 +6,7 @@ use crate::{Layout, Memory, state};
 /// More modules than any program has.
 const MODULES_MAX: usize = 65_536;
 
-/// Whether each of these is in `sys.modules` (`PyInterpreterState.imports.modules`, Include/internal/pycore_interp.h; up to 3.11
+/// Whether each of these is in `sys.modules` (`PyInterpreterState.imports.modules` in `Include/internal/pycore_interp.h`; up to 3.11
 /// `modules`). `runtime`: the address of `_PyRuntime`. `None`: they cannot be read, or there are several interpreters.
 pub fn are_imported<const COUNT: usize>(
     memory: &impl Memory,
