@@ -108,6 +108,7 @@ fn no_call_gets_a_wrong_parent(
 #[case::threads_of_the_cancelled("gthread", Sight::Answers, ("requests", "joined"), Load::Cancelled)]
 #[case::threads_of_threads("gthread", Sight::Answers, ("urllib3", "through"), Load::Bodies)]
 #[case::loops_of_threads("gthread", Sight::Answers, ("streams", "loop"), Load::Kept)]
+#[case::threads_of_a_task_of_uvloop("uvicorn_uvloop", Sight::Answers, ("urllib3", "joined"), Load::Kept)]
 #[case::threads_of_a_task("uvicorn_h11", Sight::Answers, ("requests", "joined"), Load::Kept)]
 #[case::greenlets("gevent", Sight::Auto, ("urllib3", "spawn"), Load::Kept)]
 #[case::greenlets_in_turn("gevent", Sight::Always, ("urllib3", "spawn"), Load::Pipelined)]

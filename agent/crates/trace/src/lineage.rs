@@ -236,7 +236,8 @@ impl Requests {
             }
             (_, Nearest::One(_)) if self.tasks.may_be_left(pid, start_ns) => return Kin::Unknown(LEFT),
             (_, Nearest::One(serving)) => return Kin::ByThread(serving.clone()),
-            (Identity::Base(_) | Identity::Thread, Nearest::None) => {
+            // Where there is a loop no thread says what it runs, outside of contexts.
+            (Identity::Base(_) | Identity::Thread | Identity::Unknown(Blur::Loop), Nearest::None) => {
                 let family = self.tasks.find(pid);
                 match family.and_then(|family| family.ask_of_thread(caller.tid)) {
                     Some(Ok(question)) if family.is_some_and(|family| family.may_belong(start_ns)) => {
@@ -246,7 +247,7 @@ impl Requests {
                     Some(Ok(_)) | None => {}
                 }
                 let step = |family: &Family| Question::new(family.step(caller, start_ns), NOT_READ);
-                later = family.map(step).filter(|_| caller.identity != Identity::Thread);
+                later = family.map(step).filter(|_| matches!(caller.identity, Identity::Base(_)));
             }
             (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
                 let done_ns = caller.timing.written_ns.unwrap_or(start_ns);

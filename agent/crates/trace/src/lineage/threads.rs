@@ -3,7 +3,7 @@
 //! Invariant: what a thread calls is a request's only if the thread was started for that, and if it has ended by the time the
 //! request is over, or soon after: a thread of a pool that others use too goes on. What it runs must not say otherwise.
 
-use model::Identity;
+use model::{Blur, Identity};
 use rustc_hash::FxHashMap;
 
 use super::ancestry::Step;
@@ -101,7 +101,7 @@ impl Family {
                     (Known::Later(steps, otherwise), _) => Origin::Steps(steps, otherwise),
                 }
             }
-            Identity::Thread | Identity::Base(_) => return own.cloned(),
+            Identity::Thread | Identity::Base(_) | Identity::Unknown(Blur::Loop) => return own.cloned(),
             Identity::Unknown(_) => return None,
         };
         Some(Starter { origin, through: Vec::new() })

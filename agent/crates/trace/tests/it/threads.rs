@@ -84,6 +84,25 @@ fn threads_that_end_with_a_request_have_worked_for_it() {
 }
 
 #[test]
+fn a_thread_beside_a_loop_says_nothing_and_is_known_all_the_same() {
+    let mut world = World::new(&Settings::default());
+    let says_nothing = Identity::Unknown(model::Blur::Loop);
+    world.play(&task(1, 0x1001), &[Reads(&get("/1"))]);
+    start(&mut world, 100, Identity::Task(0xa1), 301);
+    start(&mut world, 301, says_nothing, 401);
+    for tid in [100, 301, 401] {
+        let own = socket(tid.into()).tid(tid).by(says_nothing);
+        world.play(&own, &[Writes(&get(&format!("/on-{tid}"))), Reads(OK)]);
+    }
+    end(&mut world, 401);
+    end(&mut world, 301);
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    let of_loop = "unknown: an event loop sent it outside its tasks";
+    let want = [format!("/on-100 {of_loop}"), "/on-301 /1".to_owned(), "/on-401 /1".to_owned()];
+    assert_eq!(parents(&world), want);
+}
+
+#[test]
 fn a_thread_may_take_a_moment_to_end() {
     let mut world = World::new(&Settings::default());
     world.play(&by(1, 201), &[Reads(&get("/1"))]);
