@@ -205,8 +205,11 @@ impl Requests {
         let is_doubtful = family.turns.may_be_left(at_ns)
             || (starter.identity == Identity::Thread && family.turns.are_read_by(starter.tid));
         let starter = match self.callers.nearest(starter, at_ns) {
-            Nearest::One(serving) => (!is_doubtful)
-                .then(|| Starter { origin: Origin::Request(serving.clone()), through: Vec::new() }),
+            Nearest::One(serving) => (!is_doubtful).then(|| Starter {
+                origin: Origin::Request(serving.clone()),
+                by_task: false,
+                through: Vec::new(),
+            }),
             Nearest::None => family.starter(starter, at_ns),
             Nearest::Several => None,
         };

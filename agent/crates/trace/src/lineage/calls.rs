@@ -49,8 +49,9 @@ pub(super) struct Calls {
     over: BTreeSet<Call>,
     /// What happened in each context, of all of them: when and on which thread.
     steps: FxHashMap<ContextId, BTreeSet<(u64, u32, Call)>>,
-    /// Those that wait for a thread's end.
+    /// Those that wait for a thread's end, and the requests that they are then.
     threads: FxHashMap<u32, BTreeSet<Call>>,
+    serving: FxHashMap<Request, BTreeSet<Call>>,
 }
 
 /// A call that waits.
@@ -90,6 +91,9 @@ impl Calls {
         for tid in &threads {
             self.threads.entry(*tid).or_default().insert(call);
         }
+        if let Some(serving) = &serving {
+            self.serving.entry(serving.request()).or_default().insert(call);
+        }
         let kind = if serving.is_some() { ParentKind::Thread } else { ParentKind::Context };
         let pending = Pending { steps, threads, serving, kind, otherwise, parent: None, over: None };
         self.pending.insert(call, pending);
@@ -119,27 +123,26 @@ impl Calls {
         let known = |call: Call| {
             let pending = self.pending.get_mut(&call)?;
             pending.threads.retain(|other| *other != tid);
-            let serving = pending.serving.take_if(|_| pending.threads.is_empty())?;
-            let kind = pending.kind;
-            self.resolve(call, Ok(serving), kind)
+            let serving = pending.serving.as_ref().filter(|_| pending.threads.is_empty())?;
+            let (parent, kind) = (Ok(serving.clone()), pending.kind);
+            self.resolve(call, parent, kind)
         };
         calls.into_iter().filter_map(known).collect()
     }
 
     /// Whether calls are a request's only if threads end.
     pub(super) fn depend_on_threads(&self, request: Request) -> bool {
-        self.of_threads(request).next().is_some()
+        self.serving.contains_key(&request)
     }
 
-    /// Gives up on a request's calls whose threads have not ended with it: on those that no request is left for but by their
-    /// threads (`hopeless`), and those that only these tell of.
+    /// Gives up on a request's calls whose threads have not ended with it: on those that only these tell of, and those that no
+    /// request is left for (`hopeless`).
     pub(super) fn outlive(&mut self, request: Request, hopeless: impl Fn(&Call) -> bool) -> Vec<Settled> {
-        let calls: BTreeSet<Call> = self.of_threads(request).collect();
+        let calls = self.serving.remove(&request).unwrap_or_default();
         let give_up = |call| {
             let pending = self.pending.get_mut(&call)?;
             pending.serving = None;
-            let is_known_otherwise = pending.kind == ParentKind::Thread && !pending.steps.is_empty();
-            if !is_known_otherwise {
+            if pending.kind == ParentKind::Context || pending.steps.is_empty() {
                 return self.resolve(call, Err(GOES_ON), ParentKind::Thread);
             }
             let (threads, otherwise) = (std::mem::take(&mut pending.threads), pending.otherwise);
@@ -150,19 +153,12 @@ impl Calls {
         calls.into_iter().filter_map(give_up).collect()
     }
 
-    fn of_threads(&self, request: Request) -> impl Iterator<Item = Call> {
-        let calls = self.threads.values().flatten().copied();
-        calls.filter(move |call| {
-            let serving = self.pending.get(call).and_then(|pending| pending.serving.as_ref());
-            serving.is_some_and(|serving| serving.request() == request)
-        })
-    }
-
     /// Nobody asks any more whose a call is.
     pub(super) fn drop_call(&mut self, call: Call) {
         self.over.remove(&call);
         if let Some(pending) = self.pending.remove(&call) {
             self.unlink(call, &pending.steps, &pending.threads);
+            self.unserve(call, pending.serving.as_ref());
         }
     }
 
@@ -193,7 +189,8 @@ impl Calls {
         let needs_threads = pending.kind == ParentKind::Context && !pending.threads.is_empty();
         match parent {
             Ok(serving) if needs_threads => {
-                pending.serving.get_or_insert(serving);
+                let request = pending.serving.get_or_insert(serving).request();
+                self.serving.entry(request).or_default().insert(call);
                 None
             }
             // The thread may tell.
@@ -241,7 +238,7 @@ impl Calls {
     fn resolve(&mut self, call: Call, parent: Parent, kind: ParentKind) -> Option<Settled> {
         let pending = self.pending.get_mut(&call)?;
         let (steps, threads) = (std::mem::take(&mut pending.steps), std::mem::take(&mut pending.threads));
-        pending.serving = None;
+        let serving = pending.serving.take();
         let settled = if let Some(waiting) = pending.over.take() {
             self.pending.remove(&call);
             self.over.remove(&call);
@@ -251,7 +248,20 @@ impl Calls {
             None
         };
         self.unlink(call, &steps, &threads);
+        self.unserve(call, serving.as_ref());
         settled
+    }
+
+    fn unserve(&mut self, call: Call, serving: Option<&Serving>) {
+        let request = serving.map(Serving::request);
+        if let Some(request) = request
+            && let Some(of_request) = self.serving.get_mut(&request)
+        {
+            of_request.remove(&call);
+            if of_request.is_empty() {
+                self.serving.remove(&request);
+            }
+        }
     }
 
     fn unlink(&mut self, call: Call, steps: &[Step], threads: &[u32]) {

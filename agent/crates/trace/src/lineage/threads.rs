@@ -37,6 +37,8 @@ pub(super) enum Origin {
 #[derive(Debug, Clone)]
 pub(super) struct Starter {
     pub(super) origin: Origin,
+    /// A task has started it, or the first of those below: as tasks have pools run what others hand to them, in contexts of theirs.
+    pub(super) by_task: bool,
     /// Threads that were themselves started for that, one by the other.
     pub(super) through: Vec<u32>,
 }
@@ -53,11 +55,9 @@ impl Threads {
         // What had its number before is gone.
         self.started.remove(&child);
         let starter = starter.filter(|starter| starter.through.len() < MAX_THROUGH);
-        if let Some(Starter { origin, mut through }) = starter
-            && self.started.len() < MAX_THREADS
-        {
-            through.push(child);
-            self.started.insert(child, (at_ns, Starter { origin, through }));
+        if let Some(mut starter) = starter.filter(|_| self.started.len() < MAX_THREADS) {
+            starter.through.push(child);
+            self.started.insert(child, (at_ns, starter));
         }
     }
 
@@ -96,7 +96,9 @@ impl Family {
             Identity::Task(context) | Identity::Greenlet(context) => {
                 match (self.known((context, thread.tid), at_ns), own.map(|own| &own.origin)) {
                     (Known::Parent(Ok(serving)), _) => Origin::Request(serving),
-                    (_, Some(Origin::Request(_))) => return own.cloned(),
+                    (_, Some(Origin::Request(_))) if own.is_some_and(|own| !own.by_task) => {
+                        return own.cloned();
+                    }
                     (Known::Parent(Err(_)), _) => return None,
                     (Known::Later(steps, otherwise), _) => Origin::Steps(steps, otherwise),
                 }
@@ -104,17 +106,19 @@ impl Family {
             Identity::Thread | Identity::Base(_) | Identity::Unknown(Blur::Loop) => return own.cloned(),
             Identity::Unknown(_) => return None,
         };
-        Some(Starter { origin, through: Vec::new() })
+        Some(Starter { origin, by_task: true, through: Vec::new() })
     }
 
-    /// Whose a call of a task or greenlet is, or what would tell: also the thread that it runs on, if a request has started that.
+    /// Whose a call of a task or greenlet is, or what would tell: also the thread that it runs on, if a request has started that
+    /// for itself.
     pub(super) fn known_on_thread(&self, (context, tid): (u64, u32), at_ns: u64) -> Result<Parent, Question> {
         let (question, is_told) = match self.known((context, tid), at_ns) {
             Known::Parent(Ok(serving)) => return Ok(Ok(serving)),
             Known::Parent(Err(reason)) => (Question::new(Vec::new(), reason), true),
             Known::Later(steps, otherwise) => (Question::new(steps, otherwise), false),
         };
-        match self.ask_of_thread(tid) {
+        let is_own = self.threads.find(tid).is_some_and(|starter| !starter.by_task);
+        match self.ask_of_thread(tid).filter(|_| is_own) {
             Some(Ok(Question { threads, serving: serving @ Some(_), .. })) => {
                 Err(Question { threads, serving, ..question })
             }
@@ -131,7 +135,7 @@ impl Family {
 
     /// What would tell whose a thread's calls are. `None`: nobody has started it for anything that is known of.
     pub(super) fn ask_of_thread(&self, tid: u32) -> Option<Result<Question, &'static str>> {
-        let Starter { origin, through } = self.threads.find(tid)?;
+        let Starter { origin, through, .. } = self.threads.find(tid)?;
         let for_request = |serving: &Serving| {
             let serving = Some(serving.clone())
                 .filter(|serving| self.open.contains_key(&serving.request()))
@@ -169,7 +173,7 @@ mod tests {
     fn starter() -> Starter {
         let (span_id, trace_id) = (SpanId(7), TraceId::from_u128(1));
         let serving = Serving { span_id, trace_id, head_sampled: false, start_ns: 10 };
-        Starter { origin: Origin::Request(serving), through: Vec::new() }
+        Starter { origin: Origin::Request(serving), by_task: false, through: Vec::new() }
     }
 
     fn through(threads: &Threads, tid: u32) -> Option<&[u32]> {

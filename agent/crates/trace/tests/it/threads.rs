@@ -262,3 +262,19 @@ fn what_a_pool_s_thread_runs_comes_before_who_has_started_it() {
     let want = ["/of-2 /2".to_owned(), "/of-2-too /2".to_owned(), format!("/of-another {UNCLAIMED}")];
     assert_eq!(parents(&world), want);
 }
+
+#[test]
+fn a_pool_s_thread_that_ends_has_not_worked_for_who_has_started_it() {
+    let mut world = World::new(&Settings::default());
+    for id in [1, 2] {
+        world.play(&task(id, 0x1000 + id), &[Reads(&get(&format!("/{id}")))]);
+    }
+    // The first one's task starts it, the second one's hands it a copy of its context, and is never answered.
+    start(&mut world, 100, Identity::Task(0xa1), 301);
+    world.play(&task(11, 0xc2).tid(301), &[Writes(&get("/of-2")), Reads(OK)]);
+    end(&mut world, 301);
+    world.play(&socket(2), &[State(model::TcpState::Close, 104)]);
+    world.play(&task(1, 0xa1), &[Writes(OK)]);
+    wait(&mut world, 110);
+    assert_eq!(parents(&world), [format!("/of-2 {UNCLAIMED}")]);
+}
