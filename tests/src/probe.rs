@@ -144,6 +144,12 @@ pub fn cannot_run() -> Option<String> {
     }
 }
 
+/// What the probe has counted, as its log says at the end.
+pub fn counts(log: &str) -> Value {
+    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json);
+    serde_json::from_str(counts.expect("it says what it has counted")).expect("counts are an object")
+}
+
 /// The probe's program: `PROBE_UNDER_TEST`, else `release/` or `debug/` of the target folder.
 pub fn find_program() -> anyhow::Result<PathBuf> {
     if let Some(program) = std::env::var_os("PROBE_UNDER_TEST") {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
-use crate::probe::{Probe, SpanLine};
+use crate::probe::{Probe, SpanLine, counts};
 use crate::process::POLL;
 use crate::venv::Venv;
 
@@ -62,8 +62,7 @@ impl Stage {
     fn finish(self) -> (Vec<SpanLine>, Value) {
         let (mut spans, log) = self.probe.stop_with_log().unwrap();
         spans.retain(|span| span.name != LAST);
-        let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-        (spans, serde_json::from_str(counts).unwrap())
+        (spans, counts(&log))
     }
 }
 

@@ -6,6 +6,7 @@
 use serde_json::Value;
 use tests::client::{Connection, Request};
 use tests::ledger::assert_agree;
+use tests::probe::counts;
 use tests::server::Server;
 use tests::watch::{Watch, can_run};
 
@@ -23,8 +24,7 @@ fn drive(targets: &[&str]) -> (Vec<tests::ledger::Entry>, Vec<tests::probe::Span
     drop(connection);
     watch.probe.wait_for_spans(targets.len(), std::time::Duration::from_secs(2));
     let (spans, log) = watch.probe.stop_with_log().unwrap();
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    (entries, spans, serde_json::from_str(counts).unwrap())
+    (entries, spans, counts(&log))
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use tests::client::{Connection, Request};
 use tests::command::{probe, run};
+use tests::probe::counts;
 use tests::process::POLL;
 use tests::server::Server;
 use tests::watch::{Watch, can_run};
@@ -132,8 +133,7 @@ fn what_is_displaced_is_counted(#[case] tasks: u32, #[case] some: bool) {
     );
     assert!(watch.probe.wait_for_spans(1, READY_LIMIT));
     let (_, log) = watch.probe.stop_with_log().unwrap();
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let counts = counts(&log);
     let displaced = counts["kernel"]["exceptions_displaced"].as_u64().unwrap_or(0);
     assert_eq!(displaced >= 3000, some, "{counts}");
     assert_eq!(displaced > 0, some, "{counts}");

@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde::Deserialize;
 use tests::caller::Caller;
 use tests::ledger::{Entry, assert_agree};
-use tests::probe::{Probe, SpanLine};
+use tests::probe::{Probe, SpanLine, counts};
 use tests::server::Server;
 use tests::streams::{by_number, entry, spans_of};
 use tests::venv::Venv;
@@ -286,8 +286,7 @@ fn grpc_inside_its_own_tls() {
     // Both ends of the one connection are counted when it is closed.
     let (spans, log) = probe.stop_with_log().unwrap();
     assert!(spans.is_empty(), "{spans:#?}");
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let counts = counts(&log);
     assert_eq!(counts["trace"]["tls_unbound_connections"], 2, "{counts}");
     assert!(counts["trace"]["tls_unbound_bytes"].as_u64() > Some(100_000), "{counts}");
 }

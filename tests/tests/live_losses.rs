@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tests::client::{Connection, Request};
+use tests::probe::counts;
 use tests::process::POLL;
 use tests::server::Server;
 use tests::venv::apps_folder;
@@ -101,8 +102,7 @@ fn losing_records_invents_nothing() {
     let whole = (0..ROUNDS).chain(3 * ROUNDS..4 * ROUNDS).filter(|number| !seen.contains(number));
     assert_eq!(whole.collect::<Vec<_>>(), [0; 0], "before and after the loss none is missing");
     assert!(seen.len() < end);
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let counts = counts(&log);
     let exchanges = counts["trace"]["spans"].as_u64().unwrap();
     let books = format!("console: {exchanges} spans, {} reported, 0 sampled out, 0 dropped", spans.len());
     assert!(log.contains(&books), "no {books:?} in {log}");

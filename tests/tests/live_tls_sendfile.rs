@@ -14,7 +14,7 @@ use tests::certificate::certificate;
 use tests::clock::monotonic_ns;
 use tests::command::{probe, run};
 use tests::ledger::{Entry, assert_agree};
-use tests::probe::Probe;
+use tests::probe::{Probe, counts};
 use tests::venv::apps_folder;
 use tests::watch::can_run;
 
@@ -114,7 +114,6 @@ fn what_the_kernel_sends_of_a_file_counts() {
         assert_eq!((span.kind.as_str(), span.scheme.as_str()), ("server", "https"));
         assert_eq!(span.attributes["tls.protocol.version"], "1.3");
     }
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let counts = counts(&log);
     assert!(counts["kernel"]["without_content_sendfile"].as_u64() >= Some(REQUESTS as u64), "{counts}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tests::command::{probe, run};
 use tests::ledger::{Entry, assert_agree};
-use tests::probe::Probe;
+use tests::probe::{Probe, counts};
 use tests::server::Server;
 use tests::told_client::ToldClient;
 use tests::venv::apps_folder;
@@ -134,8 +134,7 @@ fn stripped() {
     assert_eq!(client.run().unwrap().len(), REQUESTS);
     let (spans, log) = probe.stop_with_log().unwrap();
     assert!(spans.is_empty(), "{spans:#?}");
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let counts = counts(&log);
     assert_eq!(counts["trace"]["tls_unbound_connections"], 1, "{counts}");
     assert!(counts["trace"]["tls_unbound_bytes"].as_u64() > Some(REQUESTS as u64 * 200), "{counts}");
 }

@@ -13,7 +13,7 @@ use rstest::rstest;
 use tests::client::{Connection, Request};
 use tests::command::{Running, probe, run};
 use tests::curl;
-use tests::probe::{Probe, SpanLine};
+use tests::probe::{Probe, SpanLine, counts};
 use tests::process::{POLL, wait_for};
 use tests::server::Server;
 use tests::venv::Venv;
@@ -125,7 +125,6 @@ fn where_it_is_not_wanted_nobody_pays() {
     }
     let (spans, log) = probe.stop_with_log().unwrap();
     assert!(spans.is_empty() && !log.contains("TLS is seen"), "{spans:#?}\n{log}");
-    let counts = log.lines().find_map(|line| line.split_once("counts: ")).map(|(_, json)| json).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(counts).unwrap();
+    let counts = counts(&log);
     assert_eq!(counts["trace"]["tls_unbound_connections"], 3, "{counts}");
 }

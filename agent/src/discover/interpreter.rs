@@ -104,9 +104,8 @@ impl Proc {
             (Ok(memory), Ok(build)) => slot_in(&memory, known.runtime, build),
             _ => Err(NoSlot::NotRunning),
         };
-        let switching = self.switching(pid, &mappings, known.has_asyncio);
-        let switching =
-            Switching { reactor: self.has_reactor(pid, known.runtime, &known.build), ..switching };
+        let reactor = self.has_reactor(pid, known.runtime, &known.build);
+        let switching = self.switching(pid, &mappings, known.has_asyncio, reactor);
         let greenlets = known.greenlets.clone().or_else(|| {
             let (memory, build) = (self.memory(pid).ok()?, known.build.as_ref().ok()?);
             self.greenlets(pid, &mappings, (&memory, known.runtime, build))
@@ -140,8 +139,8 @@ impl Proc {
             (Ok(memory), Ok(build), Ok(_)) => self.greenlets(pid, mappings, (memory, runtime, build)),
             _ => None,
         };
-        let switching = self.switching(pid, mappings, found.has_asyncio);
-        let switching = Switching { reactor: self.has_reactor(pid, runtime, &build), ..switching };
+        let reactor = self.has_reactor(pid, runtime, &build);
+        let switching = self.switching(pid, mappings, found.has_asyncio, reactor);
         Interpreter {
             path: mapping.path.clone(),
             shared: mapping.path != executable,
@@ -156,13 +155,13 @@ impl Proc {
         }
     }
 
-    fn switching(&self, pid: u32, mappings: &[Mapping], has_asyncio: bool) -> Switching {
+    fn switching(&self, pid: u32, mappings: &[Mapping], has_asyncio: bool, reactor: bool) -> Switching {
         let find = |part: &str| mappings.iter().find(|mapping| mapping.path.contains(part));
         let uvloop = find(UVLOOP);
         Switching {
             greenlets: find("/greenlet/_greenlet.").is_some(),
             uvloop: uvloop.map(|mapping| self.uvloop_sends(pid, &mapping.path)),
-            reactor: false,
+            reactor,
             event_loop: uvloop.is_some() || has_asyncio || find("/_asyncio.").is_some(),
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: an address is given only where the function's own name stands beside it.
 
 use crate::object::Objects;
-use crate::{Layout, Memory, state};
+use crate::{Layout, Memory, modules, state};
 
 /// `PyCFunctionObject.m_ml` (Include/cpython/methodobject.h; 3.8: Include/methodobject.h), and in what it points to
 /// `PyMethodDef.ml_name` and `ml_meth` (Include/methodobject.h).
@@ -15,8 +15,7 @@ const CODE: u32 = 8;
 pub fn of_sys(memory: &impl Memory, runtime: u64, layout: &Layout, name: &str) -> Option<u64> {
     let objects = Objects { memory, layout };
     let [interpreter] = state::interpreters(memory, runtime, layout)[..] else { return None };
-    let modules = objects.entries(objects.pointer(interpreter, layout.interpreter.modules)?)?;
-    let sys = objects.named(&modules, "sys")?;
+    let sys = objects.named(&modules::entries(&objects, interpreter)?, "sys")?;
     let function = objects.named(&objects.module_entries(sys)?, name)?;
     let kind = objects.type_name(objects.type_of(function)?)?;
     let definition = objects.pointer(function, DEFINITION).filter(|_| kind.full() == BUILTIN)?;

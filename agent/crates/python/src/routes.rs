@@ -16,7 +16,7 @@ use model::Routes;
 use thiserror::Error;
 
 use crate::object::Objects;
-use crate::{Layout, Memory, state};
+use crate::{Layout, Memory, modules, state};
 
 /// Most modules that are looked through, and how deep rules lead to rules.
 const MODULES_MAX: usize = 8192;
@@ -83,12 +83,13 @@ pub fn read(memory: &impl Memory, runtime: u64, layout: &Layout) -> Result<Route
     let [interpreter] = state::interpreters(memory, runtime, layout)[..] else {
         return Err(NoRoutes::Unreadable);
     };
-    let loaded = loaded(&objects, interpreter).ok_or(NoRoutes::Unreadable)?;
+    let loaded = modules::named(&objects, interpreter, MODULES_MAX).ok_or(NoRoutes::Unreadable)?;
+    let loaded: Vec<(String, u64)> = loaded.collect();
     let has = |name: &str| loaded.iter().any(|(loaded, _)| loaded == name);
     if !FRAMEWORKS.iter().any(|module| has(module)) {
         return Err(NoRoutes::NoApp);
     }
-    let modules = modules(&objects, &loaded);
+    let modules = contents(&objects, &loaded);
     let mut found: Vec<Routes> = Vec::new();
     let mut unclear = false;
     let mut take = |routes: Option<Routes>| match routes {
@@ -135,15 +136,8 @@ fn count(rules: &[model::Rule]) -> usize {
     rules.iter().map(|rule| 1 + below(rule)).sum()
 }
 
-/// The names of the modules that are loaded, and the modules.
-fn loaded(objects: &Objects<'_>, interpreter: u64) -> Option<Vec<(String, u64)>> {
-    let loaded = objects.entries(objects.pointer(interpreter, objects.layout.interpreter.modules)?)?;
-    let named = |(name, module)| Some((objects.text(name)?, module));
-    Some(loaded.into_iter().take(MODULES_MAX).filter_map(named).collect())
-}
-
 /// What they hold. Some are no modules, but what a package has put in a module's place.
-fn modules(objects: &Objects<'_>, loaded: &[(String, u64)]) -> Vec<Module> {
+fn contents(objects: &Objects<'_>, loaded: &[(String, u64)]) -> Vec<Module> {
     let read = |(name, module): &(String, u64)| {
         Some(Module { name: name.clone(), entries: objects.module_entries(*module)? })
     };

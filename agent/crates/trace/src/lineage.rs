@@ -250,7 +250,7 @@ impl Requests {
                     Some(Ok(_)) | None => {}
                 }
                 let step = |family: &Family| Question::new(family.step(caller, start_ns), NOT_READ);
-                later = family.map(step).filter(|_| matches!(caller.identity, Identity::Base(_)));
+                later = family.map(step);
             }
             (Identity::Task(context) | Identity::Greenlet(context), Nearest::None) => {
                 let done_ns = caller.timing.written_ns.unwrap_or(start_ns);

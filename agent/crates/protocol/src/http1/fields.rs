@@ -2,6 +2,7 @@
 //! the lines it cannot read.
 
 use super::Headers;
+use super::framing::is_framing;
 
 /// Fields kept of one head. Fields beyond are dropped, but for those that frame the message.
 pub(super) const MAX_FIELDS: usize = 256;
@@ -41,7 +42,7 @@ pub(super) fn scan(block: &[u8]) -> (Headers, bool) {
             Some(_) => {
                 foldable = false;
                 let Some((name, value)) = split(line) else { continue };
-                if headers.len() < MAX_FIELDS || frames(name) {
+                if headers.len() < MAX_FIELDS || is_framing(name) {
                     headers.push(&String::from_utf8_lossy(name), value);
                     foldable = true;
                 } else {
@@ -58,10 +59,6 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let name = line[..colon].trim_ascii_end();
     let plain = !name.is_empty() && name.iter().all(|&byte| byte > b' ' && byte != 0x7f);
     plain.then_some((name, &line[colon + 1..]))
-}
-
-fn frames(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 
 use super::Headers;
 
+const CONTENT_LENGTH: &str = "content-length";
+const TRANSFER_ENCODING: &str = "transfer-encoding";
+
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
@@ -40,7 +43,7 @@ pub(super) enum Length {
 /// Reads Transfer-Encoding and Content-Length. `identity` alone (RFC 2616) counts as no coding.
 pub(super) fn length(headers: &Headers) -> Length {
     // Most heads say it once, or not at all.
-    let mut framing = headers.iter().filter(|(name, _)| is_framing(name));
+    let mut framing = headers.iter().filter(|(name, _)| is_framing(name.as_bytes()));
     match (framing.next(), framing.next()) {
         (None, _) => Length::Unsaid,
         (Some((name, value)), None) if name.len() == CONTENT_LENGTH.len() => counted([value].into_iter()),
@@ -48,11 +51,9 @@ pub(super) fn length(headers: &Headers) -> Length {
     }
 }
 
-const CONTENT_LENGTH: &str = "content-length";
-const TRANSFER_ENCODING: &str = "transfer-encoding";
-
-fn is_framing(name: &str) -> bool {
-    name.eq_ignore_ascii_case(CONTENT_LENGTH) || name.eq_ignore_ascii_case(TRANSFER_ENCODING)
+/// Whether a field of this name frames the message.
+pub(super) fn is_framing(name: &[u8]) -> bool {
+    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 fn of_all(headers: &Headers) -> Length {

@@ -94,13 +94,11 @@ impl Family {
         let own = self.threads.find(thread.tid);
         let origin = match thread.identity {
             Identity::Task(context) | Identity::Greenlet(context) => {
-                match (self.known((context, thread.tid), at_ns), own.map(|own| &own.origin)) {
+                match (self.known((context, thread.tid), at_ns), own.filter(|own| !own.by_task)) {
                     (Known::Parent(Ok(serving)), _) => Origin::Request(serving),
-                    (_, Some(Origin::Request(_))) if own.is_some_and(|own| !own.by_task) => {
-                        return own.cloned();
-                    }
-                    (Known::Parent(Err(_)), _) => return None,
-                    (Known::Later(steps, otherwise), _) => Origin::Steps(steps, otherwise),
+                    (_, Some(own)) => return Some(own.clone()),
+                    (Known::Parent(Err(_)), None) => return None,
+                    (Known::Later(steps, otherwise), None) => Origin::Steps(steps, otherwise),
                 }
             }
             Identity::Thread | Identity::Base(_) | Identity::Unknown(Blur::Loop) => return own.cloned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{
     Address, AppIdSource, Attribute, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome,
-    Payload, Process, SocketCall, SocketState, Span, SpanKind, Syscall, TcpState, Timing,
+    ParentKind, Payload, Process, SocketCall, SocketState, Span, SpanKind, Syscall, TcpState, Timing,
 };
 use trace::{Settings, Tracer};
 
@@ -132,6 +132,27 @@ impl World {
             known += 1;
         }
         (known, calls().count())
+    }
+
+    /// For each client span that was given out, in order of paths: its parent's path, or why there is none. A parent is of the same
+    /// trace, and known in one of these ways.
+    pub fn parents(&self, kinds: &[ParentKind]) -> Vec<String> {
+        let parent = |span: &Span| match &span.parent {
+            Some(parent) => {
+                let of = |other: &&Span| other.span_id.to_string() == *parent.span_id;
+                let server = self.spans.iter().find(of).unwrap();
+                assert_eq!(server.trace_id, span.trace_id);
+                assert!(kinds.contains(&parent.kind), "{parent:?}");
+                path(server).to_owned()
+            }
+            None => span
+                .attribute("stardust_probe.parent")
+                .map_or("root", |why| why.as_text().unwrap())
+                .to_owned(),
+        };
+        let mut spans: Vec<&Span> = self.spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
+        spans.sort_by_key(|span| path(span));
+        spans.into_iter().map(|span| format!("{} {}", path(span), parent(span))).collect()
     }
 
     /// With pid 100 known as the app `shop`.

@@ -1,10 +1,10 @@
 //! Calls of what a request's task has started, where copies of contexts are seen.
 
-use model::{Body, ContextCopied, Identity, ParentKind, Span, SpanKind, TcpState};
+use model::{Body, ContextCopied, Identity, ParentKind, TcpState};
 use trace::{CopyCounts, Settings};
 
 use crate::conversation::Step::{Reads, Writes};
-use crate::conversation::{MS, World, get, path, socket, task};
+use crate::conversation::{MS, World, get, socket, task};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const STREAMED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
@@ -38,20 +38,7 @@ fn call(world: &mut World, id: u64, tid: u32, context: u64, path: &str) {
 /// For each client span, in order of paths: its parent's path, or why there is none.
 fn parents(world: &mut World) -> Vec<String> {
     world.tracer.drain(world.now_ns, &mut world.spans);
-    let parent = |span: &Span| match &span.parent {
-        Some(parent) => {
-            let of = |other: &&Span| other.span_id.to_string() == *parent.span_id;
-            let server = world.spans.iter().find(of).unwrap();
-            assert_eq!((parent.kind, &server.trace_id), (ParentKind::Context, &span.trace_id));
-            path(server).to_owned()
-        }
-        None => {
-            span.attribute("stardust_probe.parent").map_or("root", |why| why.as_text().unwrap()).to_owned()
-        }
-    };
-    let mut spans: Vec<&Span> = world.spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
-    spans.sort_by_key(|span| path(span));
-    spans.into_iter().map(|span| format!("{} {}", path(span), parent(span))).collect()
+    world.parents(&[ParentKind::Context])
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Calls of tasks and greenlets find the request that the same task answers.
 
-use model::{Attribute, Blur, Identity, ParentKind, Span, SpanKind};
+use model::{Blur, Identity, ParentKind, SpanKind};
 use trace::Settings;
 
 use crate::conversation::Step::{Exits, Idles, Reads, Writes};
@@ -14,24 +14,14 @@ fn reader(id: u64) -> Socket {
     socket(id).by(Identity::Task(0x1000 + id))
 }
 
-/// For each client span, in order of paths: its parent's path, or why there is none.
+/// For each client span, in order of paths: its parent's path, or why there is none, which is all that is said of it then.
 fn parents(world: &World) -> Vec<String> {
-    let parent = |span: &Span| match &span.parent {
-        Some(parent) => {
-            let of = |other: &&Span| other.span_id.to_string() == *parent.span_id;
-            let server = world.spans.iter().find(of).unwrap();
-            assert_eq!((parent.kind, &server.trace_id), (ParentKind::Context, &span.trace_id));
-            path(server).to_owned()
-        }
-        None => match &span.attributes[..] {
-            [Attribute { name: "stardust_probe.parent", value }] => value.as_text().unwrap().to_owned(),
-            [] => "root".to_owned(),
-            other => panic!("{other:?}"),
-        },
-    };
-    let mut spans: Vec<&Span> = world.spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
-    spans.sort_by_key(|span| path(span));
-    spans.into_iter().map(|span| format!("{} {}", path(span), parent(span))).collect()
+    let calls = world.spans.iter().filter(|span| span.kind == SpanKind::Client);
+    for span in calls.filter(|span| span.parent.is_none()) {
+        let said: Vec<&str> = span.attributes.iter().map(|attribute| attribute.name).collect();
+        assert!(matches!(said[..], [] | ["stardust_probe.parent"]), "{said:?}");
+    }
+    world.parents(&[ParentKind::Context])
 }
 
 const UNCLAIMED: &str = "unknown: no open request was answered by the task that called";

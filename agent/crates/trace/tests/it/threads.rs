@@ -1,10 +1,10 @@
 //! Calls of threads that requests have started.
 
-use model::{Body, Identity, ParentKind, Span, SpanKind, ThreadStarted};
+use model::{Body, Identity, ParentKind, ThreadStarted};
 use trace::Settings;
 
 use crate::conversation::Step::{Reads, State, Writes};
-use crate::conversation::{MS, Socket, World, get, path, socket, task};
+use crate::conversation::{MS, Socket, World, get, socket, task};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const GOES_ON: &str =
@@ -40,21 +40,7 @@ fn wait(world: &mut World, ms: u64) {
 
 /// For each client span that was given out, in order of paths: its parent's path, or why there is none.
 fn parents(world: &World) -> Vec<String> {
-    let parent = |span: &Span| match &span.parent {
-        Some(parent) => {
-            let of = |other: &&Span| other.span_id.to_string() == *parent.span_id;
-            let server = world.spans.iter().find(of).unwrap();
-            assert_eq!(server.trace_id, span.trace_id);
-            assert!(matches!(parent.kind, ParentKind::Thread | ParentKind::Context), "{parent:?}");
-            path(server).to_owned()
-        }
-        None => {
-            span.attribute("stardust_probe.parent").map_or("root", |why| why.as_text().unwrap()).to_owned()
-        }
-    };
-    let mut spans: Vec<&Span> = world.spans.iter().filter(|span| span.kind == SpanKind::Client).collect();
-    spans.sort_by_key(|span| path(span));
-    spans.into_iter().map(|span| format!("{} {}", path(span), parent(span))).collect()
+    world.parents(&[ParentKind::Thread, ParentKind::Context])
 }
 
 #[test]
