@@ -15,6 +15,11 @@ use crate::pipeline::{News, Pipeline};
 use crate::policy::{Policy, Step, Terms};
 pub use sites::{CopySite, places};
 
+/// Where so few were copied on average in a quiet time, that has cost nothing that could be measured: a microsecond each. Without
+/// the probe the calls of the next request would be unknown.
+const CHEAP_COPIES_PER_S: u64 = 100;
+const SECOND_NS: u64 = 1_000_000_000;
+
 const KIND: Kind<Vec<CopySite>> = Kind {
     find: sites::of,
     put: |kernel, pid, file, sites| {
@@ -36,10 +41,29 @@ pub struct Lineage {
 #[derive(Default)]
 struct Uses {
     copies: u64,
+    /// Those before it was last of use.
+    copies_used: u64,
     /// It has told of some call whose it is, since it was last put in place.
     was_of_use: bool,
     /// How often in a row it was not.
     in_vain: u32,
+}
+
+impl Uses {
+    /// Whether those since it was last of use are few, for a quiet time.
+    fn are_cheap(&self, quiet_ns: u64) -> bool {
+        self.copies - self.copies_used < (quiet_ns / SECOND_NS).saturating_mul(CHEAP_COPIES_PER_S)
+    }
+
+    /// More was seen. Gives whether a call needs the probe.
+    fn add(&mut self, counts: CopyCounts) -> bool {
+        self.copies += counts.copies;
+        if counts.found > 0 {
+            self.was_of_use = true;
+            self.copies_used = self.copies;
+        }
+        counts.unclaimed > 0
+    }
 }
 
 impl Lineage {
@@ -69,26 +93,30 @@ impl Lineage {
     }
 
     /// What copies were good for since the last time, in a process.
-    pub fn note(&mut self, pid: u32, counts: CopyCounts, now_ns: u64) {
+    pub fn note(&mut self, pid: u32, counts: CopyCounts) {
         let Some(policy) = self.probe.policy(pid) else { return };
-        let uses = self.uses.entry(pid).or_default();
-        uses.copies += counts.copies;
-        if counts.unclaimed > 0 {
+        if self.uses.entry(pid).or_default().add(counts) {
             policy.need();
-        }
-        if counts.found > 0 {
-            uses.was_of_use = true;
-            policy.use_at(now_ns);
         }
     }
 
     /// Puts the probes where they are to be, and takes them off where not.
     pub fn look(&mut self, kernel: &Kernel, pipeline: &mut Pipeline, now_ns: u64) {
+        for (pid, uses) in &self.uses {
+            if uses.are_cheap(self.terms.quiet_ns)
+                && let Some(policy) = self.probe.policy(*pid)
+            {
+                policy.use_at(now_ns);
+            }
+        }
         let copies = |pid| self.uses.get(&pid).map_or(0, |uses| uses.copies);
         for (pid, step) in self.probe.look(kernel, pipeline, now_ns, copies) {
             let uses = self.uses.entry(pid).or_default();
             match step {
-                Step::Attach => uses.was_of_use = false,
+                Step::Attach => {
+                    uses.was_of_use = false;
+                    uses.copies_used = uses.copies;
+                }
                 Step::Dear { hits_per_s } => tracing::warn!(
                     "{pid}: {hits_per_s} contexts are copied a second; too dear to look at, so it is not seen which \
                      task starts which (python.lineage_max_copies_per_s)"
@@ -106,5 +134,24 @@ impl Lineage {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_costs_nothing_may_stay() {
+        let mut uses = Uses::default();
+        let quiet_ns = 600 * SECOND_NS;
+        let more = |copies, found, unclaimed| CopyCounts { copies, found, unclaimed };
+        assert!(uses.are_cheap(quiet_ns));
+        assert!(!uses.add(more(59_999, 0, 0)));
+        assert!(uses.are_cheap(quiet_ns) && !uses.are_cheap(quiet_ns / 2));
+        assert!(uses.add(more(1, 0, 1)));
+        assert!(!uses.are_cheap(quiet_ns) && !uses.was_of_use);
+        assert!(!uses.add(more(9, 1, 0)));
+        assert!(uses.are_cheap(quiet_ns) && uses.was_of_use);
     }
 }

@@ -167,7 +167,7 @@ fn drain(
             inside.collections.found(*pid, interpreter);
         }
         for (pid, counts) in pipeline.tracer().copy_counts() {
-            inside.lineage.note(pid, counts, now_ns);
+            inside.lineage.note(pid, counts);
         }
         inside.lineage.look(kernel, pipeline, now_ns);
         inside.collections.look(kernel, pipeline, now_ns);

@@ -1,7 +1,7 @@
 """Apps of which each request calls another server three times, in several ways.
 
-ASGI: `asgi`, `layered` (behind middleware with tasks of its own) and `django`; WSGI: `wsgi`; run with `aiohttp PORT`,
-`tornado PORT` or `threads PORT` it serves by itself.
+ASGI: `asgi`, `layered` (behind middleware with tasks of its own), `handed_over` (whose answers are sent by tasks made for that)
+and `django`; WSGI: `wsgi`; run with `aiohttp PORT`, `tornado PORT` or `threads PORT` it serves by itself.
 """
 
 import asyncio
@@ -198,6 +198,15 @@ async def pass_on(request, call_next):
 layered.add_api_route("/fan", asgi_fan, methods=["GET", "POST"])
 layered.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
 layered.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+
+
+async def handed_over(scope, receive, send):
+    """As `asyncio.wait_for(send(...))` does up to Python 3.11, and with it Quart."""
+
+    async def send_in_a_task(message):
+        await asyncio.create_task(send(message))
+
+    await asgi(scope, receive, send_in_a_task)
 
 
 async def django_fan(request):

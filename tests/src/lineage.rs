@@ -46,14 +46,14 @@ pub struct Fan<'a> {
     pub style: &'a str,
 }
 
-/// What the probe looks at.
+/// Whether the probe looks which task starts which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// Which task answers.
-    Answers,
-    /// Also which task starts which, as soon as some call shows that to be needed.
+    /// Never.
+    Off,
+    /// As soon as some call shows that to be needed.
     Auto,
-    /// That from the start.
+    /// From the start.
     Always,
 }
 
@@ -93,7 +93,7 @@ pub fn drive(
 ) -> anyhow::Result<Tally> {
     let (leaf, workers) = (Server::crowd()?, server.workers()?);
     let lineage = match sight {
-        Sight::Answers => "off",
+        Sight::Off => "off",
         Sight::Auto => "auto",
         Sight::Always => "always",
     };
@@ -108,7 +108,7 @@ pub fn drive(
         format!("/{path}?n={number}&client={client}&style={style}&size={size}&leaf={leaf}")
     };
     match sight {
-        Sight::Answers => {}
+        Sight::Off => {}
         Sight::Auto => {
             let warm = |number| ask(&server.endpoint, Load::Once, 0, &[target(FIRST_WARMING + number)]);
             for number in 0.. {

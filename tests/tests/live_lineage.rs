@@ -54,23 +54,14 @@ fn assert_known(tally: &Tally, load: Load) {
     assert!(calls > 0 && known * 1000 >= calls * 999, "{known} of {calls} known: {unknown:?}\n{log}");
 }
 
-/// By the answers alone. What each server and each way of calling is chosen for: the least of calls that must be known,
-/// in a hundred.
+/// While it is not seen which task starts which, and where none does. The least of calls that must be known, in a hundred.
 #[rstest]
-#[case::bodies("uvicorn_h11", ("httpx", "in_turn"), Load::Bodies, 100)]
-#[case::pipelined("uvicorn_httptools", ("streams", "in_turn"), Load::Pipelined, 100)]
-#[case::uvloop("uvicorn_uvloop", ("httpx", "in_turn"), Load::Kept, 100)]
-#[case::streamed("uvicorn_h11", ("httpx", "stream"), Load::Once, 0)]
-#[case::cancelled("hypercorn", ("aiohttp", "in_turn"), Load::Cancelled, 40)]
-#[case::tasks("aiohttp", ("aiohttp", "group"), Load::Kept, 0)]
 #[case::pool("gthread", ("requests", "in_turn"), Load::Pipelined, 30)]
 #[case::pool_that_is_read_for("waitress", ("requests", "in_turn"), Load::Pipelined, 0)]
 #[case::thread_of_a_connection("threads", ("urllib3", "in_turn"), Load::Pipelined, 100)]
 #[case::greenlets_in_turn("gevent", ("requests", "in_turn"), Load::Pipelined, 100)]
 #[case::greenlets("gevent", ("urllib3", "in_turn"), Load::Kept, 100)]
 #[case::greenlets_of_requests("gevent", ("urllib3", "spawn"), Load::Kept, 0)]
-#[case::streams("hypercorn", ("httpx", "in_turn"), Load::Streams, 100)]
-#[case::streams_of_tasks("hypercorn", ("aiohttp", "gather"), Load::Streams, 0)]
 fn no_call_gets_a_wrong_parent(
     #[case] kind: &str,
     #[case] fan: (&str, &str),
@@ -80,11 +71,36 @@ fn no_call_gets_a_wrong_parent(
     if !can_run() {
         return;
     }
-    let Tally { calls, known, .. } = tally(kind, Sight::Answers, fan, load, 60);
+    let Tally { calls, known, .. } = tally(kind, Sight::Off, fan, load, 60);
     assert!(known * 100 >= calls * known_percent, "{known} of {calls} known");
 }
 
+/// Their addresses are used again at once, also by what answers.
 #[rstest]
+#[case::of_the_cancelled("hypercorn", ("aiohttp", "in_turn"), Load::Cancelled)]
+#[case::of_a_connection("aiohttp", ("aiohttp", "group"), Load::Kept)]
+#[case::that_answer("uvicorn_h11", ("httpx", "in_turn"), Load::Kept)]
+#[case::that_are_made_to_answer("uvicorn_handed_over", ("httpx", "gather"), Load::Kept)]
+#[case::that_answer_later("daphne", ("httpx", "gather"), Load::Kept)]
+fn tasks_tell_nothing_while_it_is_not_seen_which_starts_which(
+    #[case] kind: &str,
+    #[case] fan: (&str, &str),
+    #[case] load: Load,
+) {
+    if can_run() {
+        let Tally { calls, known, unknown, .. } = tally(kind, Sight::Off, fan, load, 60);
+        assert_eq!(known, 0, "of {calls}: {unknown:?}");
+        assert!(unknown.contains_key("unknown: it was not seen yet which task starts which"), "{unknown:?}");
+    }
+}
+
+#[rstest]
+#[case::bodies("uvicorn_h11", Sight::Auto, ("httpx", "in_turn"), Load::Bodies)]
+#[case::pipelined("uvicorn_httptools", Sight::Auto, ("streams", "in_turn"), Load::Pipelined)]
+#[case::uvloop_in_turn("uvicorn_uvloop", Sight::Auto, ("httpx", "in_turn"), Load::Kept)]
+#[case::cancelled("hypercorn", Sight::Auto, ("aiohttp", "in_turn"), Load::Cancelled)]
+#[case::tasks_that_are_made_to_answer("uvicorn_handed_over", Sight::Auto, ("httpx", "gather"), Load::Kept)]
+#[case::daphne("daphne", Sight::Auto, ("httpx", "gather"), Load::Kept)]
 #[case::gather("uvicorn_h11", Sight::Auto, ("httpx", "gather"), Load::Kept)]
 #[case::group("uvicorn_httptools", Sight::Always, ("aiohttp", "group"), Load::Pipelined)]
 #[case::to_thread("uvicorn_h11", Sight::Always, ("urllib3", "gather"), Load::Cancelled)]
@@ -103,13 +119,13 @@ fn no_call_gets_a_wrong_parent(
 #[case::streams_of_threads("hypercorn", Sight::Always, ("urllib3", "gather"), Load::Streams)]
 #[case::aiohttp("aiohttp", Sight::Auto, ("aiohttp", "gather"), Load::Cancelled)]
 #[case::tornado("tornado", Sight::Always, ("urllib3", "gather"), Load::Pipelined)]
-#[case::threads("gthread", Sight::Answers, ("urllib3", "threads"), Load::Kept)]
-#[case::threads_that_are_joined("threads", Sight::Answers, ("requests", "joined"), Load::Once)]
-#[case::threads_of_the_cancelled("gthread", Sight::Answers, ("requests", "joined"), Load::Cancelled)]
-#[case::threads_of_threads("gthread", Sight::Answers, ("urllib3", "through"), Load::Bodies)]
-#[case::loops_of_threads("gthread", Sight::Answers, ("streams", "loop"), Load::Kept)]
-#[case::threads_of_a_task_of_uvloop("uvicorn_uvloop", Sight::Answers, ("urllib3", "joined"), Load::Kept)]
-#[case::threads_of_a_task("uvicorn_h11", Sight::Answers, ("requests", "joined"), Load::Kept)]
+#[case::threads("gthread", Sight::Off, ("urllib3", "threads"), Load::Kept)]
+#[case::threads_that_are_joined("threads", Sight::Off, ("requests", "joined"), Load::Once)]
+#[case::threads_of_the_cancelled("gthread", Sight::Off, ("requests", "joined"), Load::Cancelled)]
+#[case::threads_of_threads("gthread", Sight::Off, ("urllib3", "through"), Load::Bodies)]
+#[case::loops_of_threads("gthread", Sight::Off, ("streams", "loop"), Load::Kept)]
+#[case::threads_of_a_task_of_uvloop("uvicorn_uvloop", Sight::Auto, ("urllib3", "joined"), Load::Kept)]
+#[case::threads_of_a_task("uvicorn_h11", Sight::Auto, ("requests", "joined"), Load::Kept)]
 #[case::greenlets("gevent", Sight::Auto, ("urllib3", "spawn"), Load::Kept)]
 #[case::greenlets_in_turn("gevent", Sight::Always, ("urllib3", "spawn"), Load::Pipelined)]
 #[case::greenlets_of_the_cancelled("gevent", Sight::Always, ("requests", "spawn"), Load::Cancelled)]
@@ -142,7 +158,7 @@ fn what_a_thread_that_goes_on_calls_gets_no_wrong_parent(#[case] style: &str, #[
     if !can_run() {
         return;
     }
-    let Tally { calls, unknown, .. } = tally("gthread", Sight::Answers, ("requests", style), Load::Kept, 60);
+    let Tally { calls, unknown, .. } = tally("gthread", Sight::Off, ("requests", style), Load::Kept, 60);
     assert!(unknown.contains_key(reason), "of {calls}: {unknown:?}");
 }
 
@@ -217,14 +233,23 @@ fn matrix_of_interpreters(
 #[rstest]
 #[ignore = "half an hour: all of the servers, clients and loads"]
 fn matrix(
-    #[values("uvicorn_h11", "uvicorn_httptools", "uvicorn_uvloop", "hypercorn", "aiohttp", "tornado")]
+    #[values(
+        "uvicorn_h11",
+        "uvicorn_httptools",
+        "uvicorn_uvloop",
+        "uvicorn_handed_over",
+        "hypercorn",
+        "aiohttp",
+        "tornado",
+        "daphne"
+    )]
     kind: &str,
     #[values(("httpx", "in_turn"), ("aiohttp", "in_turn"), ("streams", "in_turn"), ("httpx", "stream"), ("httpx", "gather"), ("aiohttp", "group"), ("urllib3", "gather"))]
     fan: (&str, &str),
     #[values(Load::Once, Load::Kept, Load::Pipelined, Load::Cancelled, Load::Bodies)] load: Load,
 ) {
     if can_run() {
-        tally(kind, Sight::Answers, fan, load, 200);
+        assert_known(&tally(kind, Sight::Auto, fan, load, 200), load);
     }
 }
 
@@ -263,7 +288,7 @@ fn matrix_of_threads(
     #[values(("requests", "in_turn"), ("urllib3", "in_turn"), ("urllib3", "threads"), ("requests", "through"), ("streams", "loop"), ("urllib3", "spawn"))]
     fan: (&str, &str),
     #[values(Load::Once, Load::Kept, Load::Pipelined, Load::Cancelled, Load::Bodies)] load: Load,
-    #[values(Sight::Answers, Sight::Always)] sight: Sight,
+    #[values(Sight::Off, Sight::Always)] sight: Sight,
 ) {
     if !can_run() || (kind == "gthread" && fan.1 == "spawn") {
         return;

@@ -23,8 +23,13 @@ fn drive(sdk: &str, framework: &str, headers: &str, arguments: &[&str], want: us
     let app = Server::script_in(&venv.unwrap(), "sdk_app.py", &[sdk, framework]).unwrap();
     app.workers().unwrap();
     let arguments: Vec<&str> = ["--log-level", "debug"].iter().chain(arguments).copied().collect();
-    let probe = Probe::attach(&[app.pid(), leaf.pid()], &arguments).unwrap();
+    // Calls of tasks are known from then on.
+    let seen = [("STARDUST_PROBE_PYTHON_LINEAGE", "always")];
+    let probe = Probe::attach_in(&[app.pid(), leaf.pid()], &arguments, &seen).unwrap();
     probe.wait_until_followed(&app.workers().unwrap(), LIMIT).unwrap();
+    if framework == "fastapi" {
+        assert!(probe.wait_for_log("looking at which task starts which", LIMIT), "{}", probe.log());
+    }
     for n in 0..REQUESTS {
         let target = format!("/call?n={n}&url={}/items/{n}", leaf.endpoint.url());
         let mut connection = Connection::open(&app.endpoint).unwrap();

@@ -18,7 +18,9 @@ impl Server {
         let (program, app) = match kind {
             "gthread" | "gevent" => ("gunicorn", "lineage_app:wsgi"),
             "hypercorn" => ("hypercorn", "lineage_app:asgi"),
+            "daphne" => ("daphne", "lineage_app:asgi"),
             "uvicorn_layered" => ("uvicorn", "lineage_app:layered"),
+            "uvicorn_handed_over" => ("uvicorn", "lineage_app:handed_over"),
             "uvicorn_alone" => ("uvicorn", "fan_app:app"),
             "django" => ("uvicorn", "lineage_app:django"),
             "waitress" => ("waitress-serve", "lineage_app:wsgi"),
@@ -27,7 +29,9 @@ impl Server {
             _ => ("uvicorn", "lineage_app:asgi"),
         };
         let arguments: &[&str] = match kind {
-            "uvicorn_h11" | "uvicorn_layered" | "uvicorn_alone" => &["--http", "h11", "--loop", "asyncio"],
+            "uvicorn_h11" | "uvicorn_layered" | "uvicorn_handed_over" | "uvicorn_alone" => {
+                &["--http", "h11", "--loop", "asyncio"]
+            }
             "uvicorn_uvloop" | "uvicorn_old_uvloop" => &["--http", "httptools", "--loop", "uvloop"],
             "django" => &["--http", "httptools", "--loop", "asyncio", "--lifespan", "off"],
             "gthread" => &["--threads", "32"],
@@ -41,6 +45,7 @@ impl Server {
                 command.args(["--timeout-keep-alive", IDLE_SECONDS, "--no-access-log", "--port", &port, app])
             }
             "python" => command.arg(apps_folder().join(app)).args([kind, &port]),
+            "daphne" => command.args(["--bind", "127.0.0.1", "--port", &port, app]),
             "waitress-serve" => command.args(["--threads", "16", "--listen", &bind, app]),
             _ => command.args(["--bind", &bind, app]),
         };

@@ -3,10 +3,11 @@
 //!
 //! Where one thread or greenlet does one thing at a time, a call belongs to the request that was read there. What
 //! reads for an event loop says little: the context of a reader is given up as soon as it need not read, and its
-//! address may be a task's while the request is still open. Calls of tasks wait until a request's response is sent by
-//! the same task. Where the copies of contexts are seen, more is known: which context is which, whatever its address; in
-//! which task a task, or what a thread of a pool runs, was started; and which task was made for what had just been read.
-//! What a thread that a request has started calls is the request's if the thread ends with it.
+//! address may be a task's while the request is still open. So it is with the context in which a response is sent: a task may
+//! have been made for that, at an address where another request's task has called. Which context is which is known where
+//! the copies of contexts are seen. There calls of tasks wait until a request's response is sent by the same task, or by
+//! the one in which it, or what a thread of a pool runs, was started; and it is known which task was made for what had just
+//! been read. What a thread that a request has started calls is the request's if the thread ends with it.
 
 mod ancestry;
 mod callers;
@@ -30,6 +31,8 @@ use turns::{hand, reads_ahead};
 
 /// Said of calls that no open request has claimed.
 const UNCLAIMED: &str = "no open request was answered by the task that called";
+/// Said of calls of tasks: their contexts' addresses are used again at once.
+const UNSEEN: &str = "it was not seen yet which task starts which";
 /// Said of calls of what a request has started and that goes on after it.
 const OVER: &str = "the request that its task was started for was over";
 
@@ -279,7 +282,14 @@ impl Requests {
                 }
                 Kin::Unknown(blur.as_str())
             }
-            (Identity::Task(_), Nearest::None, Some(later)) => self.wait(pid, start_ns, later),
+            (Identity::Task(_), Nearest::None, Some(later)) => {
+                let is_told = |family: &Family| family.sees_copies() || later.serving.is_some();
+                if self.tasks.find(pid).is_some_and(is_told) {
+                    return self.wait(pid, start_ns, later);
+                }
+                self.count_unclaimed(pid);
+                Kin::Unknown(UNSEEN)
+            }
             (_, Nearest::None, Some(later))
                 if later.serving.is_some() || self.tasks.may_have_turn(pid, &later.steps) =>
             {

@@ -130,13 +130,7 @@ impl Assembler {
     }
 
     /// A response has begun to be sent by `caller`: calls made in the same context belong to its request.
-    /// One whose length is not told ahead may be streamed by a task that was made for it, after the calls.
-    pub(crate) fn answer(
-        &mut self,
-        exchange: &mut Exchange,
-        (caller, is_streamed): (Thread, bool),
-        at_ns: u64,
-    ) {
+    pub(crate) fn answer(&mut self, exchange: &mut Exchange, caller: Thread, at_ns: u64) {
         if exchange.span.kind != SpanKind::Server
             || exchange.request_position.is_none()
             || exchange.pid != caller.pid
@@ -152,10 +146,7 @@ impl Assembler {
             exchange.span.trace_id = trace_id.clone();
         }
         let serving = Serving { span_id, trace_id: exchange.span.trace_id.clone(), head_sampled, start_ns };
-        // While its request is still being read, it cannot be told either what the task has worked for.
-        let is_streamed = is_streamed || !exchange.request_done;
-        let begun_ns = exchange.begun_ns;
-        let answer = Answer { serving, tid: caller.tid, is_streamed, in_turn, begun_ns, at_ns };
+        let answer = Answer { serving, tid: caller.tid, in_turn, begun_ns: exchange.begun_ns, at_ns };
         let settled = self.requests.answer(caller.pid, context, answer);
         self.note_settled(settled);
     }

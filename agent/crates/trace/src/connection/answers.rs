@@ -138,9 +138,7 @@ impl Dialogue {
                     && let Some(exchange) = self.exchanges.front_mut()
                 {
                     assembler.respond(exchange, &head, start_ns, position);
-                    let is_streamed = head.headers.get("content-length").is_none()
-                        && !matches!(head.status, 101 | 204 | 304);
-                    assembler.answer(exchange, (thread, is_streamed), head_end_ns);
+                    assembler.answer(exchange, thread, head_end_ns);
                     assembler.hear(exchange, thread);
                     exchange.touch(head_end_ns);
                     mark_events(&mut exchange.span, &head);

@@ -145,7 +145,7 @@ impl FastCgi {
                 ResponsePart::Head { id, head, start_ns, position } => {
                     if let Some(exchange) = self.find(id) {
                         assembler.respond(exchange, &head, start_ns, position);
-                        assembler.answer(exchange, (passage.thread, false), start_ns);
+                        assembler.answer(exchange, passage.thread, start_ns);
                     }
                 }
                 ResponsePart::End { id, end_ns, bytes, end } => {

@@ -162,12 +162,12 @@ impl Calls {
         }
     }
 
-    /// Says whose the calls are for which something happened in a context in a span of time, its end not included: by
-    /// one thread or all. Gives those that are over, and how many were made in other contexts.
+    /// Says whose the calls are for which a thread did something in a context in a span of time, its end not included. Gives
+    /// those that are over, and how many there are in all.
     pub(super) fn claim(
         &mut self,
         context: ContextId,
-        tid: Option<u32>,
+        tid: u32,
         (from_ns, to_ns): (u64, u64),
         parent: &Parent,
     ) -> (Vec<Settled>, u64) {
@@ -176,11 +176,9 @@ impl Calls {
         };
         let first = Call { start_ns: 0, number: 0 };
         let steps = steps.range((from_ns, 0, first)..(to_ns, 0, first));
-        let by_thread = steps.filter(|(_, by, _)| tid.is_none_or(|tid| tid == *by));
-        let calls: Vec<Call> = by_thread.map(|(_, _, call)| *call).collect();
-        let made_in = |call: &Call| Some(self.pending.get(call)?.steps.first()?.context);
-        let others = calls.iter().filter(|call| made_in(call) != Some(context)).count() as u64;
-        (calls.into_iter().filter_map(|call| self.claim_one(call, parent.clone())).collect(), others)
+        let calls: Vec<Call> = steps.filter(|(_, by, _)| *by == tid).map(|(_, _, call)| *call).collect();
+        let claimed = calls.len() as u64;
+        (calls.into_iter().filter_map(|call| self.claim_one(call, parent.clone())).collect(), claimed)
     }
 
     /// What has happened where a call was made is a request's, or nobody knows whose.

@@ -21,10 +21,7 @@ use crate::place::Thread;
 /// Most contexts of one process that are remembered, and requests of one context.
 const MAX_CONTEXTS: usize = 16_384;
 const MAX_ANSWERED: usize = 4;
-/// How long answers of a process are not trusted, after one has come in a context that was another request's before.
-const LATE_NS: u64 = 600_000_000_000;
 
-const REUSED: &str = "the task that answered in its context may be a later one";
 const SHARED: &str = "several requests are answered in the context of the call";
 
 #[derive(Debug, Default)]
@@ -43,8 +40,6 @@ pub(super) struct Family {
     pub(super) calls: Calls,
     /// When the last call began that is to wait, if that is not long ago.
     called_ns: Option<u64>,
-    /// Until when its answers are taken to come in contexts that were made for them.
-    late_until_ns: u64,
     pub(super) counts: CopyCounts,
     pub(super) turns: Turns,
     pub(super) threads: Threads,
@@ -152,6 +147,11 @@ impl Family {
         self.lose();
     }
 
+    /// Whether it is seen which contexts are copied.
+    pub(super) fn sees_copies(&self) -> bool {
+        self.ancestry.is_seen()
+    }
+
     /// What is known of copies begins anew.
     fn lose(&mut self) {
         self.ancestry.lose();
@@ -248,7 +248,7 @@ impl Family {
     }
 
     pub(super) fn answer(&mut self, address: u64, answer: Answer) -> Vec<Settled> {
-        let Answer { serving, tid, is_streamed, in_turn, begun_ns, at_ns } = answer;
+        let Answer { serving, tid, in_turn, begun_ns, at_ns } = answer;
         let Some(context) = self.ancestry.at(address, at_ns) else { return Vec::new() };
         if self.contexts.len() >= MAX_CONTEXTS && !self.contexts.contains_key(&context) {
             return Vec::new();
@@ -262,31 +262,21 @@ impl Family {
         if let Some(context) = read_in {
             self.readers.answered(context, serving.request());
         }
+        // Who called there before need not be who answers now: the address may have been another context's.
+        if !in_turn && !self.ancestry.is_sure(context, begun_ns) {
+            return Vec::new();
+        }
         self.ancestry.serves(context);
-        let is_sure = in_turn || self.ancestry.is_sure(context, begun_ns);
-        let mut from_ns = if is_streamed && !is_sure { at_ns } else { begun_ns };
         let quiet_until_ns = self.quiet.remove(&context).unwrap_or(0);
         let entry = self.contexts.entry(context).or_default();
-        let shared = quiet_until_ns > from_ns || entry.answered.iter().any(|other| other.until_ns > from_ns);
-        entry.shared |= shared;
-        if !is_sure {
-            if shared {
-                self.late_until_ns = at_ns.saturating_add(LATE_NS);
-            }
-            if at_ns < self.late_until_ns && !entry.shared {
-                from_ns = at_ns;
-            }
-        }
+        entry.shared |=
+            quiet_until_ns > begun_ns || entry.answered.iter().any(|other| other.until_ns > begun_ns);
         let parent = if entry.shared { Err(SHARED) } else { Ok(serving.clone()) };
         if entry.answered.len() >= MAX_ANSWERED {
             entry.answered.pop_front();
         }
-        entry.answered.push_back(Answered { serving, tid, from_ns, until_ns: at_ns });
-        // Who called before is not who answers now: the address was another context's.
-        let mut settled =
-            if is_sure { Vec::new() } else { self.claim(context, None, (0, from_ns), &Err(REUSED)) };
-        settled.extend(self.claim(context, Some(tid), (from_ns, at_ns.saturating_add(1)), &parent));
-        settled
+        entry.answered.push_back(Answered { serving, tid, from_ns: begun_ns, until_ns: at_ns });
+        self.claim(context, tid, (begun_ns, at_ns.saturating_add(1)), &parent)
     }
 
     pub(super) fn go_on(&mut self, address: u64, span_id: SpanId, at_ns: u64) -> Vec<Settled> {
@@ -300,7 +290,7 @@ impl Family {
         let (tid, from_ns) = (answered.tid, answered.until_ns);
         answered.until_ns = answered.until_ns.max(at_ns);
         let parent = if shared { Err(SHARED) } else { Ok(answered.serving.clone()) };
-        self.claim(context, Some(tid), (from_ns, at_ns.saturating_add(1)), &parent)
+        self.claim(context, tid, (from_ns, at_ns.saturating_add(1)), &parent)
     }
 
     /// A call is over. `None`: it is kept until it is known.
@@ -382,16 +372,11 @@ impl Family {
         }
     }
 
-    fn claim(
-        &mut self,
-        context: ContextId,
-        tid: Option<u32>,
-        time: (u64, u64),
-        parent: &Parent,
-    ) -> Vec<Settled> {
-        let (settled, others) = self.calls.claim(context, tid, time, parent);
-        if parent.is_ok() {
-            self.counts.found += others;
+    /// What happened in a context is a request's, or nobody knows whose.
+    fn claim(&mut self, context: ContextId, tid: u32, time: (u64, u64), parent: &Parent) -> Vec<Settled> {
+        let (settled, claimed) = self.calls.claim(context, tid, time, parent);
+        if parent.is_ok() && self.ancestry.is_seen() {
+            self.counts.found += claimed;
         }
         settled
     }

@@ -48,8 +48,6 @@ pub(crate) struct Answer {
     /// The thread that sends it. A task stays on its loop's: another thread that runs in a context of the same address
     /// runs in another context.
     pub(crate) tid: u32,
-    /// What sends it may have been made for that.
-    pub(crate) is_streamed: bool,
     /// A thread or greenlet sends it that has worked for nothing else since `begun_ns`.
     pub(crate) in_turn: bool,
     /// The task cannot have worked for the request before.

@@ -74,7 +74,7 @@ fn a_connect_that_fails_is_a_call() {
 #[test]
 fn calls_of_a_task_are_known_with_its_answer() {
     let by = |id, context| socket(id).by(Identity::Task(context));
-    let mut world = World::new(&Settings::default());
+    let mut world = World::new(&Settings::default()).see_copies();
     world.play(&by(1, 0x1001), &[Reads(GET)]);
     world.play(&by(2, 0x1002), &[Reads(GET)]);
     world.play(&by(3, 0xa0), &[Writes(GET), Idles(9), Reads(OK)]);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{
-    Address, AppIdSource, Attribute, Body, ConnectionId, Direction, Event, Identity, Origin, Outcome,
+    Address, AppIdSource, Attribute, Body, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome,
     ParentKind, Payload, Process, SocketCall, SocketState, Span, SpanKind, Syscall, TcpState, Timing,
 };
 use trace::{Settings, Tracer};
@@ -165,6 +165,18 @@ impl World {
         };
         world.feed(100, 0, Body::Process(process(100, "shop")));
         world
+    }
+
+    /// One that sees from now on which contexts process 100 copies, thread 100 being its loop's.
+    pub fn see_copies(mut self) -> Self {
+        self.feed(100, 0, Body::CopiesSeen(Some(0)));
+        self.copy(0xffff, Identity::Base(0x1));
+        self
+    }
+
+    /// A context is copied in process 100.
+    pub fn copy(&mut self, context: u64, copied_in: Identity) {
+        self.feed(100, 100, Body::ContextCopied(ContextCopied { context, copied_in }));
     }
 
     pub fn feed(&mut self, pid: u32, tid: u32, body: Body<'_>) {

@@ -166,7 +166,7 @@ fn a_client_that_gave_up_is_still_the_parent() {
 
 /// A request that a task of process 100 serves calls process 200, which calls on; the answer comes after so long.
 fn through_a_task(after_ms: u64) -> World {
-    let (mut world, (client, server)) = (world(), ends(1));
+    let (mut world, (client, server)) = (world().see_copies(), ends(1));
     let task = |socket: Socket| socket.by(Identity::Task(0xa0));
     world.play(&socket(90).by(Identity::Task(0x1000)), &[Reads(&get("/outer"))]);
     world.play(&task(client.clone()), &[Writes(&get("/inner"))]);

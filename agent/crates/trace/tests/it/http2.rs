@@ -368,7 +368,7 @@ fn too_many_at_once_are_counted() {
 /// On one connection, read by one task: each request is answered by the task that has called for it.
 #[test]
 fn calls_of_tasks_belong_to_the_stream_that_they_answer() {
-    let mut world = World::new(&Settings::default());
+    let mut world = World::new(&Settings::default()).see_copies();
     let reader = socket(1).by(Identity::Task(0x1000));
     let asked = [headers(1, true, &get("/a")), headers(3, true, &get("/b"))].concat();
     world.bytes(&reader, Direction::Received, &[PREFACE, &asked].concat());

@@ -180,7 +180,7 @@ fn reader(id: u64) -> Socket {
 
 #[test]
 fn tasks_tell_their_request_s_trace_when_it_is_answered() {
-    let mut world = world(WithSdk::Link);
+    let mut world = world(WithSdk::Link).see_copies();
     world.play(&reader(1), &[Reads(&get("/a", ""))]);
     world.play(&reader(2), &[Reads(&get("/b", &w3c(OURS, CALLER, "01")))]);
     // One without the SDK before the one that tells the trace: both wait.

@@ -71,7 +71,7 @@ fn threads_that_end_with_a_request_have_worked_for_it() {
 
 #[test]
 fn a_thread_beside_a_loop_says_nothing_and_is_known_all_the_same() {
-    let mut world = World::new(&Settings::default());
+    let mut world = World::new(&Settings::default()).see_copies();
     let says_nothing = Identity::Unknown(model::Blur::Loop);
     world.play(&task(1, 0x1001), &[Reads(&get("/1"))]);
     start(&mut world, 100, Identity::Task(0xa1), 301);
@@ -168,7 +168,7 @@ fn what_nobody_has_started_is_nobody_s() {
 
 #[test]
 fn what_a_task_has_started_is_known_with_its_answer() {
-    let mut world = World::new(&Settings::default());
+    let mut world = World::new(&Settings::default()).see_copies();
     for (id, context) in [(1, 0xa1), (2, 0xa2)] {
         world.play(&task(id, 0x1000 + id), &[Reads(&get(&format!("/{id}")))]);
         start(&mut world, 100, Identity::Task(context), 300 + id as u32);
@@ -225,21 +225,16 @@ fn a_loop_on_a_thread_works_for_whom_that_was_started() {
 
 #[test]
 fn what_a_pool_s_thread_runs_comes_before_who_has_started_it() {
-    let mut world = World::new(&Settings::default());
-    world.feed(100, 0, Body::CopiesSeen(Some(0)));
-    let copy = |world: &mut World, context, by| {
-        world.feed(100, 100, Body::ContextCopied(model::ContextCopied { context, copied_in: by }));
-    };
-    copy(&mut world, 0xffff, Identity::Base(1));
+    let mut world = World::new(&Settings::default()).see_copies();
     for id in [1, 2] {
         world.play(&task(id, 0x10 + id), &[Reads(&get(&format!("/{id}")))]);
-        copy(&mut world, 0xa0 + id, Identity::Task(0x10 + id));
+        world.copy(0xa0 + id, Identity::Task(0x10 + id));
     }
     // The first one starts it; the second one's task hands it something, which calls before and after the first one's answer.
     start(&mut world, 100, Identity::Task(0xa1), 301);
-    copy(&mut world, 0xb2, Identity::Task(0xee));
+    world.copy(0xb2, Identity::Task(0xee));
     world.play(&task(11, 0xb2).tid(301), &[Writes(&get("/of-another")), Reads(OK)]);
-    copy(&mut world, 0xc2, Identity::Task(0xa2));
+    world.copy(0xc2, Identity::Task(0xa2));
     world.play(&task(12, 0xc2).tid(301), &[Writes(&get("/of-2")), Reads(OK)]);
     world.play(&task(1, 0xa1), &[Writes(OK)]);
     wait(&mut world, 110);
@@ -251,7 +246,7 @@ fn what_a_pool_s_thread_runs_comes_before_who_has_started_it() {
 
 #[test]
 fn a_pool_s_thread_that_ends_has_not_worked_for_who_has_started_it() {
-    let mut world = World::new(&Settings::default());
+    let mut world = World::new(&Settings::default()).see_copies();
     for id in [1, 2] {
         world.play(&task(id, 0x1000 + id), &[Reads(&get(&format!("/{id}")))]);
     }

@@ -46,8 +46,7 @@ impl Streams {
                         headers: &head.headers,
                     };
                     assembler.respond(&mut open.exchange, answering, start_ns, position);
-                    let is_streamed = open.length.is_none();
-                    assembler.answer(&mut open.exchange, (thread, is_streamed), end_ns);
+                    assembler.answer(&mut open.exchange, thread, end_ns);
                     if grpc::is_grpc(&head.headers) {
                         grpc::mark(&mut open.exchange);
                     }
