@@ -58,7 +58,7 @@ pub enum Sight {
 }
 
 /// What the probe says once it sees which task starts which.
-const SEES: &str = "looking at which task starts which";
+pub const SEES: &str = "looking at which task starts which";
 /// Numbers of requests that are only made to have it look are at least this.
 const FIRST_WARMING: usize = 1_000_000;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use tests::client::{Connection, Request};
+use tests::lineage::SEES;
 use tests::probe::{Probe, SpanLine};
 use tests::server::Server;
 use tests::watch::can_run;
@@ -60,8 +61,14 @@ fn what_is_served_is_the_child_of_what_is_called(#[case] kind: &str, #[case] for
     let inner = Server::gunicorn("flask_app:app", &["--threads", "8"]).unwrap();
     let outer = caller(kind);
     let workers = [&inner, &outer].map(|server| server.workers().unwrap()).concat();
-    let probe = Probe::attach(&[inner.pid(), outer.pid()], &["--log-level", "debug"]).unwrap();
-    probe.wait_until_followed(&workers, Duration::from_secs(10)).unwrap();
+    let limit = Duration::from_secs(10);
+    // Calls of tasks are known from then on.
+    let seen = [("STARDUST_PROBE_PYTHON_LINEAGE", "always")];
+    let probe = Probe::attach_in(&[inner.pid(), outer.pid()], &["--log-level", "debug"], &seen).unwrap();
+    probe.wait_until_followed(&workers, limit).unwrap();
+    if kind == "asyncio" {
+        assert!(probe.wait_for_log(SEES, limit), "{}", probe.log());
+    }
     let mut connections: Vec<Connection> =
         (0..4).map(|_| Connection::open(&outer.endpoint).unwrap()).collect();
     let mut targets = Vec::new();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tests::client::{Connection, Request};
 use tests::command::{Running, probe, run};
+use tests::lineage::SEES;
 use tests::probe::SpanLine;
 use tests::server::Server;
 use tests::venv::{apps_folder, interpreters};
@@ -15,7 +16,6 @@ use tests::watch::{Watch, can_run};
 
 /// The probe is in place, or what it needs to know of the process is known.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-const SEES: &str = "looking at which task starts which";
 
 /// A server, and one that it calls.
 fn servers() -> (Server, Server) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use tests::client::{Connection, Request};
+use tests::lineage::SEES;
 use tests::probe::{Probe, SpanLine};
 use tests::server::Server;
 use tests::venv::Venv;
@@ -28,7 +29,7 @@ fn drive(sdk: &str, framework: &str, headers: &str, arguments: &[&str], want: us
     let probe = Probe::attach_in(&[app.pid(), leaf.pid()], &arguments, &seen).unwrap();
     probe.wait_until_followed(&app.workers().unwrap(), LIMIT).unwrap();
     if framework == "fastapi" {
-        assert!(probe.wait_for_log("looking at which task starts which", LIMIT), "{}", probe.log());
+        assert!(probe.wait_for_log(SEES, LIMIT), "{}", probe.log());
     }
     for n in 0..REQUESTS {
         let target = format!("/call?n={n}&url={}/items/{n}", leaf.endpoint.url());

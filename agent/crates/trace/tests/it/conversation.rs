@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{
-    Address, AppIdSource, Attribute, Body, ConnectionId, ContextCopied, Direction, Event, Identity, Origin, Outcome,
-    ParentKind, Payload, Process, SocketCall, SocketState, Span, SpanKind, Syscall, TcpState, Timing,
+    Address, AppIdSource, Attribute, Body, ConnectionId, ContextCopied, Direction, Event, Identity, Origin,
+    Outcome, ParentKind, Payload, Process, SocketCall, SocketState, Span, SpanKind, Syscall, TcpState,
+    Timing,
 };
 use trace::{Settings, Tracer};
 
