@@ -135,6 +135,7 @@ fn identity(kind: u8, context: u64) -> Identity {
         (abi::IDENTITY_GREENLET, 0) => Identity::Unknown(Blur::Greenlet),
         (abi::IDENTITY_GREENLET, context) => Identity::Greenlet(context),
         (abi::IDENTITY_LOOP | abi::IDENTITY_DEFERRED, _) => Identity::Unknown(Blur::Loop),
+        (abi::IDENTITY_UNSEEN, _) => Identity::Unknown(Blur::Unseen),
         (abi::IDENTITY_ENTERED | abi::IDENTITY_ENTERED_LATER, context) => Identity::Task(context),
         _ => Identity::Thread,
     }

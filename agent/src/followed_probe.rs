@@ -85,6 +85,11 @@ impl<S> FollowedProbe<S> {
         }
     }
 
+    /// Whether a process has it now.
+    pub fn is_in(&self, pid: u32) -> bool {
+        self.processes.get(&pid).is_some_and(|process| !process.probes.is_empty())
+    }
+
     /// When the probe is in a process that is followed.
     pub fn policy(&mut self, pid: u32) -> Option<&mut Policy> {
         Some(&mut self.processes.get_mut(&pid)?.policy)

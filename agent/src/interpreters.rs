@@ -1,7 +1,7 @@
 //! Looks for the interpreters of watched processes, and tells the kernel side where they keep what they run.
 //!
 //! Invariants: the kernel side is told only what was seen to hold; looking is spread out, so that a crowd of new
-//! processes costs no more than one look in [`BETWEEN_LOOKS_NS`].
+//! processes costs no more than one look in [`BETWEEN_LOOKS_NS`]. What threads run is read only where it tells something.
 
 use ebpf::{Kernel, abi};
 use rustc_hash::FxHashMap;
@@ -31,13 +31,22 @@ struct Watched {
     told: Option<abi::Interpreter>,
     /// What was found last.
     found: Option<Interpreter>,
+    /// It is seen which of its tasks starts which.
+    sees_tasks: bool,
 }
 
 impl Interpreters {
     /// These processes are new, or run another program now.
     pub fn expect(&mut self, pids: impl IntoIterator<Item = u32>, now_ns: u64) {
         for pid in pids {
-            let watched = Watched { since_ns: now_ns, looks: 0, due_ns: now_ns, told: None, found: None };
+            let watched = Watched {
+                since_ns: now_ns,
+                looks: 0,
+                due_ns: now_ns,
+                told: None,
+                found: None,
+                sees_tasks: false,
+            };
             self.processes.insert(pid, watched);
             self.next_ns = self.next_ns.min(now_ns);
         }
@@ -68,7 +77,7 @@ impl Interpreters {
             Some(known) if watched.told.is_some() => proc.interpreter_again(pid, known),
             _ => proc.interpreter(pid),
         };
-        let follow = found.as_ref().and_then(for_kernel);
+        let follow = found.as_ref().and_then(|found| for_kernel(found, watched.sees_tasks));
         let is_news = follow != watched.told || watched.looks == 0;
         if is_news {
             let is_told = tell(kernel, pid, found.as_ref(), follow.as_ref());
@@ -82,6 +91,17 @@ impl Interpreters {
         };
         let followed = watched.found.as_ref().filter(|_| is_news && watched.told.is_some())?;
         Some((pid, followed.clone()))
+    }
+
+    /// It is seen which task starts which in a process, or not any more.
+    pub fn see_tasks(&mut self, kernel: &mut Kernel, pid: u32, are_seen: bool) {
+        let Some(watched) = self.processes.get_mut(&pid) else { return };
+        watched.sees_tasks = are_seen;
+        let follow = watched.found.as_ref().and_then(|found| for_kernel(found, are_seen));
+        if watched.told.is_some() && follow != watched.told {
+            let is_told = tell(kernel, pid, watched.found.as_ref(), follow.as_ref());
+            watched.told = follow.filter(|_| is_told);
+        }
     }
 }
 
@@ -107,15 +127,23 @@ fn tell(
     outcome.is_ok()
 }
 
-/// What the kernel side needs; `None` if the interpreter cannot be followed.
-fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
+/// What the kernel side needs; `None` if the interpreter cannot be followed. `sees_tasks`: see [`Interpreters::see_tasks`].
+fn for_kernel(interpreter: &Interpreter, sees_tasks: bool) -> Option<abi::Interpreter> {
     let (Ok(build), Ok(slot)) = (&interpreter.build, interpreter.slot) else { return None };
-    let outside = match interpreter.switching {
-        Switching { uvloop: Some(Sends::Later { .. }), .. } => abi::IDENTITY_DEFERRED,
+    let (outside, unread) = match interpreter.switching {
+        // No thread says outside of contexts for whom it works, and contexts say nothing as long as they are not told apart.
+        Switching { uvloop: Some(_), .. } | Switching { reactor: true, .. } if !sees_tasks => {
+            (abi::IDENTITY_UNSEEN, true)
+        }
+        Switching { uvloop: Some(Sends::Later { .. }), .. } => (abi::IDENTITY_DEFERRED, false),
         // It reads outside of tasks; greenlets would not be told apart there.
-        Switching { uvloop: Some(Sends::AtOnce), .. } | Switching { reactor: true, .. } => abi::IDENTITY_LOOP,
-        Switching { greenlets: true, .. } => abi::IDENTITY_GREENLET,
-        _ => abi::IDENTITY_BASE,
+        Switching { uvloop: Some(Sends::AtOnce), .. } | Switching { reactor: true, .. } => {
+            (abi::IDENTITY_LOOP, false)
+        }
+        Switching { greenlets: true, .. } => (abi::IDENTITY_GREENLET, false),
+        Switching { event_loop: true, .. } => (abi::IDENTITY_BASE, false),
+        // Whatever context a thread has entered, it does one thing at a time.
+        _ => (abi::IDENTITY_BASE, true),
     };
     let (thread, context) = (build.layout.thread.thread_id, build.layout.thread.context);
     let window_bytes = context.checked_sub(thread)? + 8;
@@ -128,6 +156,7 @@ fn for_kernel(interpreter: &Interpreter) -> Option<abi::Interpreter> {
         context: u16::try_from(context).ok()?,
         entered: u16::try_from(build.layout.context.entered).ok()?,
         outside: outside.into(),
+        unread: unread.into(),
         thread: thread as u16,
         previous: u16::try_from(build.layout.context.prev).ok()?,
         greenlet_module: greenlets.map_or(0, |greenlets| greenlets.module),

@@ -100,8 +100,9 @@ impl Lineage {
         }
     }
 
-    /// Puts the probes where they are to be, and takes them off where not.
-    pub fn look(&mut self, kernel: &Kernel, pipeline: &mut Pipeline, now_ns: u64) {
+    /// Puts the probes where they are to be, and takes them off where not. Gives the processes of which either was done, and whether
+    /// they have them now.
+    pub fn look(&mut self, kernel: &Kernel, pipeline: &mut Pipeline, now_ns: u64) -> Vec<(u32, bool)> {
         for (pid, uses) in &self.uses {
             if uses.are_cheap(self.terms.quiet_ns)
                 && let Some(policy) = self.probe.policy(*pid)
@@ -110,7 +111,9 @@ impl Lineage {
             }
         }
         let copies = |pid| self.uses.get(&pid).map_or(0, |uses| uses.copies);
+        let mut changed = Vec::new();
         for (pid, step) in self.probe.look(kernel, pipeline, now_ns, copies) {
+            changed.push((pid, self.probe.is_in(pid)));
             let uses = self.uses.entry(pid).or_default();
             match step {
                 Step::Attach => {
@@ -134,6 +137,7 @@ impl Lineage {
                 }
             }
         }
+        changed
     }
 }
 

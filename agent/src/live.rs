@@ -169,7 +169,9 @@ fn drain(
         for (pid, counts) in pipeline.tracer().copy_counts() {
             inside.lineage.note(pid, counts);
         }
-        inside.lineage.look(kernel, pipeline, now_ns);
+        for (pid, are_seen) in inside.lineage.look(kernel, pipeline, now_ns) {
+            interpreters.see_tasks(kernel, pid, are_seen);
+        }
         inside.collections.look(kernel, pipeline, now_ns);
         // Now all that is known of it is in use.
         if let Some((pid, interpreter)) = followed {

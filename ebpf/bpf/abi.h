@@ -106,6 +106,7 @@ enum identity_kind {
 	IDENTITY_ENTERED = 5, /* a context that was entered: a task's, a callback's, of code that was given a copy */
 	IDENTITY_DEFERRED = 6, /* as IDENTITY_LOOP, in a process whose event loop sends later what its tasks write */
 	IDENTITY_ENTERED_LATER = 7, /* as IDENTITY_ENTERED, in such a process: all that it sends later it sends in one context */
+	IDENTITY_UNSEEN = 8, /* in a process that runs an event loop, and of which nothing more is asked */
 };
 
 /* In an id, in the table of wishes and of what was raised: an object of a TLS library is meant, not a connection. */
@@ -321,7 +322,8 @@ struct interpreter {
 	u32 slot;    /* from the thread pointer to the pointer to the thread's PyThreadState */
 	u16 context; /* in a PyThreadState: the pointer to the current context */
 	u16 entered; /* in a context: an int, not 0 if it was entered */
-	u32 outside; /* enum identity_kind of threads that have entered no context */
+	u16 outside; /* enum identity_kind of threads that have entered no context */
+	u16 unread;  /* not 0: that is said of all of its threads, and what they run is not read */
 	u16 thread;   /* in a PyThreadState, before `context`: what pthread_self gives there */
 	u16 previous; /* in a context: the pointer to the one that is returned to */
 	u32 greenlet_module; /* the number of the library that keeps each thread's current greenlet; 0: not known */

@@ -201,6 +201,8 @@ pub const IDENTITY_ENTERED: u8 = 5;
 pub const IDENTITY_DEFERRED: u8 = 6;
 /// `enum identity_kind`: as `IDENTITY_ENTERED`, in a process whose event loop sends later.
 pub const IDENTITY_ENTERED_LATER: u8 = 7;
+/// `enum identity_kind`: in a process that runs an event loop, and of which nothing more is asked.
+pub const IDENTITY_UNSEEN: u8 = 8;
 
 /// Names of `enum counter`, in order; the ones after [`COUNTER_WITHOUT_CONTENT`] follow `enum call`.
 pub const COUNTER_NAMES: [&str; 14] = [
@@ -478,7 +480,9 @@ pub struct Interpreter {
     /// In a context: an int, not 0 if it was entered.
     pub entered: u16,
     /// `IDENTITY_*` of threads that have entered no context.
-    pub outside: u32,
+    pub outside: u16,
+    /// Not 0: that is said of all of its threads, and what they run is not read.
+    pub unread: u16,
     /// In a `PyThreadState`, at most [`STATE_WINDOW_BYTES`] less eight before `context`: what `pthread_self` gives there.
     pub thread: u16,
     /// In a context: the pointer to the one that is returned to.
@@ -804,7 +808,8 @@ pub const LAYOUT: &[StructLayout] = &[
             slot: u32,
             context: u16,
             entered: u16,
-            outside: u32,
+            outside: u16,
+            unread: u16,
             thread: u16,
             previous: u16,
             greenlet_module: u32,
@@ -962,6 +967,7 @@ pub const CONSTANTS: &[(&str, u64)] = &[
     ("IDENTITY_ENTERED", IDENTITY_ENTERED as u64),
     ("IDENTITY_DEFERRED", IDENTITY_DEFERRED as u64),
     ("IDENTITY_ENTERED_LATER", IDENTITY_ENTERED_LATER as u64),
+    ("IDENTITY_UNSEEN", IDENTITY_UNSEEN as u64),
     ("RECORD_SOCKET_CALL", RECORD_SOCKET_CALL as u64),
     ("RECORD_SOCKET_STATE", RECORD_SOCKET_STATE as u64),
     ("RECORD_FORK", RECORD_FORK as u64),

@@ -69,6 +69,7 @@ impl Kernel {
             place.context = interpreter.context;
             place.entered = interpreter.entered;
             place.outside = interpreter.outside;
+            place.unread = interpreter.unread;
             place.thread = interpreter.thread;
             place.previous = interpreter.previous;
             place.greenlet_module = interpreter.greenlet_module;

@@ -91,6 +91,8 @@ enum {
 	CONTEXTS_MAX = 4, /* entered one within another */
 	THREAD_SLOTS = 8192,
 	STATE_WINDOW_WORDS = STATE_WINDOW_BYTES / sizeof(u64),
+	/* In a slot's word, in the place of a distance: what the thread runs is not read. */
+	NOT_READ = 15,
 	/* No addresses. */
 	UNREADABLE = -1,
 	NO_STATE = -2,
@@ -119,14 +121,16 @@ struct thread_slot {
 struct thread_slot thread_slots[THREAD_SLOTS] __attribute__((aligned(sizeof(struct thread_slot))));
 
 /* In one word, so that it is written at once: the thread, from bit 32 the interpreter's index, from 40 the kind of
- * identity outside contexts, from 44 how far the context lies behind the thread's own number, in words, from 48 where
- * that lies. 0: the state has them too far apart.
+ * identity outside contexts, from 44 how far the context lies behind the thread's own number, in words, or NOT_READ, from
+ * 48 where that lies. 0: the state has them too far apart.
  */
 static __always_inline u64 slot_word(u32 tid, u32 index, const struct interpreter *interpreter)
 {
-	const u32 distance = (interpreter->context - interpreter->thread) / sizeof(u64);
+	u32 distance = (interpreter->context - interpreter->thread) / sizeof(u64);
 
-	if (distance >= STATE_WINDOW_WORDS)
+	if (interpreter->unread)
+		distance = NOT_READ;
+	else if (distance >= STATE_WINDOW_WORDS)
 		return 0;
 	return (u64)tid | (u64)(index % INTERPRETERS) << 32 | (u64)(interpreter->outside & 15) << 40 |
 	       (u64)distance << 44 | (u64)interpreter->thread << 48;
@@ -195,8 +199,14 @@ struct glance {
 	u64 whose;
 	u64 base;
 	u64 window[STATE_WINDOW_WORDS];
+	bool is_known;
 	bool is_read;
 };
+
+static __always_inline bool is_unread(const struct glance *glance)
+{
+	return (glance->whose >> 44 & 15) == NOT_READ;
+}
 
 static __always_inline void glance_at(struct glance *glance, u64 id)
 {
@@ -204,7 +214,8 @@ static __always_inline void glance_at(struct glance *glance, u64 id)
 
 	glance->whose = known->whose;
 	glance->base = unmarked(known->base, id);
-	glance->is_read = (glance->whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id) &&
+	glance->is_known = (glance->whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id);
+	glance->is_read = glance->is_known && !is_unread(glance) &&
 			  !bpf_probe_read_user(glance->window, sizeof(glance->window),
 					       (void *)(known->state + (glance->whose >> 48)));
 }
@@ -286,6 +297,8 @@ __noinline u64 find_identity(u64 id, u64 thread, s64 context)
 		return 0;
 	if (context == UNREADABLE)
 		goto unreadable;
+	if (interpreter->unread)
+		return kind << IDENTITY_SHIFT;
 	if (!context)
 		return not_entered(kind, index, known->base, id, thread, 0);
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
@@ -303,13 +316,18 @@ unreadable:
 	return (u64)IDENTITY_UNREADABLE << IDENTITY_SHIFT;
 }
 
-/* Gives the kind, and the context: of a known thread by the one guarded read that was a glance. */
+/* Gives the kind, and the context: of a known thread by the one guarded read that was a glance, or by none. */
 static __always_inline u8 identity_in(const struct glance *glance, u64 id, u64 thread, u64 *context)
 {
 	const u64 kind = glance->whose >> 40 & 15;
-	const s64 seen = known_context(glance, thread);
 	u64 found;
+	s64 seen;
 
+	if (glance->is_known && is_unread(glance)) {
+		*context = 0;
+		return kind;
+	}
+	seen = known_context(glance, thread);
 	/* What a thread made for itself stays until its end: another one is one that was entered. */
 	if (likely(seen > 0 && glance->base && kind != IDENTITY_GREENLET)) {
 		*context = seen;

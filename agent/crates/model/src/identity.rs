@@ -27,6 +27,8 @@ pub enum Blur {
     Deferred,
     /// One of the greenlets that share the thread, of which nothing tells which.
     Greenlet,
+    /// What the tasks of its process run is not looked at, as nothing more would tell of it.
+    Unseen,
     /// A request was read while another one was open on its connection: whoever read it need not serve it.
     ReadAhead,
 }
@@ -39,6 +41,7 @@ impl Blur {
             Self::Loop => "an event loop sent it outside its tasks",
             Self::Deferred => "an event loop sent it later than it was written",
             Self::Greenlet => "its greenlet has no context",
+            Self::Unseen => "it was not seen yet which task starts which",
             Self::ReadAhead => "it was read ahead of its turn",
         }
     }

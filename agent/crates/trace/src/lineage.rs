@@ -31,8 +31,6 @@ use turns::{hand, reads_ahead};
 
 /// Said of calls that no open request has claimed.
 const UNCLAIMED: &str = "no open request was answered by the task that called";
-/// Said of calls of tasks: their contexts' addresses are used again at once.
-const UNSEEN: &str = "it was not seen yet which task starts which";
 /// Said of calls of what a request has started and that goes on after it.
 const OVER: &str = "the request that its task was started for was over";
 
@@ -243,7 +241,10 @@ impl Requests {
             (_, Nearest::One(_)) if self.tasks.may_be_left(pid, start_ns) => return Kin::Unknown(LEFT),
             (_, Nearest::One(serving)) => return Kin::ByThread(serving.clone()),
             // Where there is a loop no thread says what it runs, outside of contexts.
-            (Identity::Base(_) | Identity::Thread | Identity::Unknown(Blur::Loop), Nearest::None) => {
+            (
+                Identity::Base(_) | Identity::Thread | Identity::Unknown(Blur::Loop | Blur::Unseen),
+                Nearest::None,
+            ) => {
                 let family = self.tasks.find(pid);
                 match family.and_then(|family| family.ask_of_thread(caller.tid)) {
                     Some(Ok(question)) if family.is_some_and(|family| family.may_belong(start_ns)) => {
@@ -276,8 +277,8 @@ impl Requests {
         }
         match (caller.identity, nearest, later) {
             (Identity::Unknown(blur), ..) => {
-                // Who has written it can be seen.
-                if blur == Blur::Deferred {
+                // Who it was can be seen.
+                if matches!(blur, Blur::Deferred | Blur::Unseen) {
                     self.count_unclaimed(pid);
                 }
                 Kin::Unknown(blur.as_str())
@@ -288,7 +289,7 @@ impl Requests {
                     return self.wait(pid, start_ns, later);
                 }
                 self.count_unclaimed(pid);
-                Kin::Unknown(UNSEEN)
+                Kin::Unknown(Blur::Unseen.as_str())
             }
             (_, Nearest::None, Some(later))
                 if later.serving.is_some() || self.tasks.may_have_turn(pid, &later.steps) =>

@@ -154,7 +154,9 @@ impl Reader {
 fn is_loop(identity: Identity) -> bool {
     match identity {
         Identity::Greenlet(_) | Identity::Task(_) => true,
-        Identity::Unknown(blur) => matches!(blur, Blur::Loop | Blur::Deferred | Blur::Greenlet),
+        Identity::Unknown(blur) => {
+            matches!(blur, Blur::Loop | Blur::Unseen | Blur::Deferred | Blur::Greenlet)
+        }
         Identity::Thread | Identity::Base(_) => false,
     }
 }

@@ -237,6 +237,10 @@ impl Family {
         }
         let owner = self.ancestry.owner(step.context)?;
         let Some(open) = self.open.get(&owner) else { return Some(Err(OVER)) };
+        // What was written for it may wait to be sent, while its task goes on to the next one.
+        if self.turns.any_ahead() {
+            return None;
+        }
         let is_early = open.answered_ns.is_none_or(|answered_ns| step.at_ns <= answered_ns);
         is_early.then(|| Ok(open.serving.clone()))
     }

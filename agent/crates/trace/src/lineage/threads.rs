@@ -101,7 +101,9 @@ impl Family {
                     (Known::Later(steps, otherwise), None) => Origin::Steps(steps, otherwise),
                 }
             }
-            Identity::Thread | Identity::Base(_) | Identity::Unknown(Blur::Loop) => return own.cloned(),
+            Identity::Thread | Identity::Base(_) | Identity::Unknown(Blur::Loop | Blur::Unseen) => {
+                return own.cloned();
+            }
             Identity::Unknown(_) => return None,
         };
         Some(Starter { origin, by_task: true, through: Vec::new() })

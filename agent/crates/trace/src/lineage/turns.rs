@@ -71,6 +71,11 @@ impl Turns {
         is_due && at_ns.saturating_sub(self.left_ns) <= HOLD_NS
     }
 
+    /// Whether such requests are open.
+    pub(super) fn any_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     /// Whether a thread has read requests ahead.
     pub(super) fn are_read_by(&self, tid: u32) -> bool {
         self.ahead.contains_key(&tid)

@@ -102,6 +102,38 @@ fn what_streams_is_known_to_be_made_for_that() {
     assert_eq!(parents(&mut world), ["/before /a"]);
 }
 
+/// A server whose loop sends later may go on to the next request before: its task is made in the one before's.
+#[test]
+fn what_is_made_while_requests_wait_behind_may_be_for_them() {
+    for at_once in [true, false] {
+        let mut world = seen();
+        world.play(&task(1, 0x11), &[Reads(&(get("/a") + &get("/b")))]);
+        start(&mut world, 0xa1, 0x11);
+        start(&mut world, 0xb1, 0xa1);
+        call(&mut world, 11, 100, 0xb1, "/of-a");
+        if at_once {
+            world.play(&task(1, 0xa1), &[Writes(OK)]);
+        }
+        start(&mut world, 0xe1, 0xa1);
+        start(&mut world, 0xa2, 0xa1);
+        call(&mut world, 12, 100, 0xa2, "/of-b");
+        if at_once {
+            world.play(&task(1, 0xa2), &[Writes(OK)]);
+        } else {
+            world.play(&task(1, 0xe1), &[Writes(OK)]);
+            start(&mut world, 0xe2, 0xa2);
+            world.play(&task(1, 0xe2), &[Writes(OK)]);
+        }
+        let unknown = |call: &str| format!("{call} {UNCLAIMED}");
+        let want = if at_once {
+            ["/of-a /a".to_owned(), "/of-b /b".to_owned()]
+        } else {
+            [unknown("/of-a"), unknown("/of-b")]
+        };
+        assert_eq!(parents(&mut world), want);
+    }
+}
+
 #[test]
 fn requests_that_are_never_answered_keep_their_calls() {
     let mut world = seen();
