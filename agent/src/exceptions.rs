@@ -122,6 +122,7 @@ impl Exceptions {
                         followed.fail((failure, *told), *since_ns, now_ns);
                     }
                 }
+                News::Served(_) => {}
             }
         }
     }

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::discover::Proc;
 use crate::discover::interpreter::{Interpreter, Sends, Switching};
+use crate::pipeline::News;
 
 /// When a process is looked at, after it showed up: an interpreter comes up, and loads libraries, in its own time.
 const LOOKS_NS: [u64; 6] = [0, 100_000_000, 500_000_000, 2_000_000_000, 8_000_000_000, 30_000_000_000];
@@ -49,6 +50,18 @@ impl Interpreters {
             };
             self.processes.insert(pid, watched);
             self.next_ns = self.next_ns.min(now_ns);
+        }
+    }
+
+    /// Takes note of what happened to processes: what serves has loaded what it serves with.
+    pub fn hear(&mut self, news: &[News], now_ns: u64) {
+        for new in news {
+            if let News::Served(pid) = new
+                && let Some(watched) = self.processes.get_mut(pid)
+            {
+                watched.due_ns = now_ns;
+                self.next_ns = self.next_ns.min(now_ns);
+            }
         }
     }
 
@@ -142,7 +155,7 @@ fn for_kernel(interpreter: &Interpreter, sees_tasks: bool) -> Option<abi::Interp
         }
         Switching { greenlets: true, .. } => (abi::IDENTITY_GREENLET, false),
         Switching { event_loop: true, .. } => (abi::IDENTITY_BASE, false),
-        // Whatever context a thread has entered, it does one thing at a time.
+        // Whatever context a thread has entered, it does one thing at a time. Should a loop come up, its calls still are no thread's.
         _ => (abi::IDENTITY_BASE, true),
     };
     let (thread, context) = (build.layout.thread.thread_id, build.layout.thread.context);

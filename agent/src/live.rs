@@ -153,6 +153,7 @@ fn drain(
         read_routes(&mut inside.routes, pipeline, now_ns);
         kernel.ignore(pipeline.tracer().let_go().map(|connection| connection.0))?;
         let news = pipeline.news();
+        interpreters.hear(&news, now_ns);
         if let Ok(mut exceptions) = inside.exceptions.lock() {
             exceptions.hear(kernel, &news, now_ns);
             if let Some((pid, interpreter)) = &followed {

@@ -16,7 +16,7 @@ use model::{
     Span, SpanKind, TcpState, WallClock,
 };
 use report::Exporter;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use trace::{SettingsError, Tracer};
 
 use crate::decode::decode;
@@ -59,6 +59,8 @@ pub struct Pipeline {
     words: Option<Words>,
     /// Kept only where someone asks for it.
     news: Option<Vec<News>>,
+    /// The processes that have served requests.
+    served: FxHashSet<u32>,
     /// The processes of which every copied context has a record.
     sees_copies: BTreeSet<u32>,
     recorder: Option<Recorder>,
@@ -82,6 +84,7 @@ impl Pipeline {
             identify: None,
             words: None,
             news: None,
+            served: FxHashSet::default(),
             sees_copies: BTreeSet::new(),
             recorder: None,
             recording_failed: None,
@@ -204,6 +207,7 @@ impl Pipeline {
         self.report();
         if matches!(event.body, Body::Exit { .. }) && self.processes.remove(&event.pid).is_some() {
             self.exporters.iter().for_each(|exporter| exporter.process_exited(event.pid));
+            self.served.remove(&event.pid);
             self.hear(News::Gone(event.pid));
         }
     }
@@ -259,6 +263,7 @@ impl Pipeline {
         if self.identify.is_some() {
             self.newcomers.push(process.pid);
         }
+        self.served.remove(&process.pid);
         self.hear(News::Started(process.pid));
         self.processes.insert(process.pid, process);
     }
@@ -288,12 +293,18 @@ impl Pipeline {
         self.intake.spans += self.spans.len() as u64;
         self.is_unflushed |= !self.spans.is_empty();
         for span in self.spans.drain(..).map(Arc::new) {
+            let pid = span.process.pid;
             if let Some(news) = &mut self.news
-                && has_failed_here(&span)
+                && span.kind == SpanKind::Server
             {
-                let told = span.attribute("exception.type").is_some();
-                let failure = Failure { name: span.name.clone(), status: span.status };
-                news.push(News::Failed { pid: span.process.pid, told, failure, since_ns: span.start_ns });
+                if self.served.insert(pid) {
+                    news.push(News::Served(pid));
+                }
+                if has_failed_here(&span) {
+                    let told = span.attribute("exception.type").is_some();
+                    let failure = Failure { name: span.name.clone(), status: span.status };
+                    news.push(News::Failed { pid, told, failure, since_ns: span.start_ns });
+                }
             }
             self.exporters.iter().for_each(|exporter| exporter.record(&span));
         }

@@ -323,7 +323,7 @@ struct interpreter {
 	u16 context; /* in a PyThreadState: the pointer to the current context */
 	u16 entered; /* in a context: an int, not 0 if it was entered */
 	u16 outside; /* enum identity_kind of threads that have entered no context */
-	u16 unread;  /* not 0: that is said of all of its threads, and what they run is not read */
+	u16 unread;  /* not 0: that is said of whatever works on a request that has come in, and not read */
 	u16 thread;   /* in a PyThreadState, before `context`: what pthread_self gives there */
 	u16 previous; /* in a context: the pointer to the one that is returned to */
 	u32 greenlet_module; /* the number of the library that keeps each thread's current greenlet; 0: not known */

@@ -481,7 +481,7 @@ pub struct Interpreter {
     pub entered: u16,
     /// `IDENTITY_*` of threads that have entered no context.
     pub outside: u16,
-    /// Not 0: that is said of all of its threads, and what they run is not read.
+    /// Not 0: that is said of whatever works on a request that has come in, and not read.
     pub unread: u16,
     /// In a `PyThreadState`, at most [`STATE_WINDOW_BYTES`] less eight before `context`: what `pthread_self` gives there.
     pub thread: u16,

@@ -18,6 +18,8 @@ pub enum News {
     Started(u32),
     /// It has ended.
     Gone(u32),
+    /// It has served its first request.
+    Served(u32),
     /// A request that it served has failed.
     Failed {
         /// The process.

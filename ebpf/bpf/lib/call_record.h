@@ -175,7 +175,7 @@ static __always_inline struct placed_call *begin_small(const struct call_facts *
 
 	if (!record)
 		return 0;
-	glance_at(&glance, facts->id);
+	glance_at(&glance, facts->id, connection->accepted);
 	if (copies) {
 		head = buffer->segments ? copy_pair(record, buffer, total) : copy_single(record, buffer->first.base, total);
 		if (unlikely(head != total))
@@ -252,7 +252,7 @@ __noinline int write_medium(u32 slot, const struct connection *connection)
 	record = reserve(sizeof(struct socket_call) + head + tail);
 	if (!record)
 		return true;
-	glance_at(&glance, facts->id);
+	glance_at(&glance, facts->id, connection->accepted);
 	if (bpf_probe_read_user(record->payload, head, (void *)base)) {
 		count(COUNTER_PAYLOAD_UNREADABLE);
 		head = tail = 0;
@@ -281,7 +281,7 @@ __noinline int write_large(u32 slot, struct connection *connection, u64 sk)
 		return 0;
 	facts = &scratch->facts;
 	call = &scratch->call;
-	glance_at(&glance, facts->id);
+	glance_at(&glance, facts->id, connection->accepted);
 	fill_call(call, facts, connection, &glance, 0, 0);
 	if (facts->result > 0 && facts->has_buffer) {
 		if (connection->whole) {

@@ -28,6 +28,7 @@ struct connection {
 	u8 deferred; /* bytes that were to be sent wait in the process */
 	u8 ends_known; /* false until the kernel has chosen the local end of a connect */
 	u8 whole; /* enum wholeness */
+	u8 accepted; /* the process has certainly not begun it */
 	u32 between[2]; /* by direction: see between_frames */
 	/* Behind what each call looks at: with a slot's owner that is one cache line. */
 	struct endpoints ends;

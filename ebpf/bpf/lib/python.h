@@ -91,8 +91,6 @@ enum {
 	CONTEXTS_MAX = 4, /* entered one within another */
 	THREAD_SLOTS = 8192,
 	STATE_WINDOW_WORDS = STATE_WINDOW_BYTES / sizeof(u64),
-	/* In a slot's word, in the place of a distance: what the thread runs is not read. */
-	NOT_READ = 15,
 	/* No addresses. */
 	UNREADABLE = -1,
 	NO_STATE = -2,
@@ -106,6 +104,8 @@ enum {
 
 /* In a slot's word: the thread and its interpreter. */
 #define SLOT_OWNER ((1ULL << 40) - 1)
+/* As `unread` of its interpreter. */
+#define SLOT_UNREAD (1ULL << 48)
 
 /* What was found of a thread, so that its next call costs fewer reads: the thread last seen among those with this slot.
  * Two may write it at once, and a number may be another thread's by now: what is taken from here is held against the
@@ -121,19 +121,18 @@ struct thread_slot {
 struct thread_slot thread_slots[THREAD_SLOTS] __attribute__((aligned(sizeof(struct thread_slot))));
 
 /* In one word, so that it is written at once: the thread, from bit 32 the interpreter's index, from 40 the kind of
- * identity outside contexts, from 44 how far the context lies behind the thread's own number, in words, or NOT_READ, from
- * 48 where that lies. 0: the state has them too far apart.
+ * identity outside contexts, from 44 how far the context lies behind the thread's own number, in words, from 48 where
+ * that lies, a multiple of words, and SLOT_UNREAD. 0: the state has them too far apart.
  */
 static __always_inline u64 slot_word(u32 tid, u32 index, const struct interpreter *interpreter)
 {
-	u32 distance = (interpreter->context - interpreter->thread) / sizeof(u64);
+	const u32 distance = (interpreter->context - interpreter->thread) / sizeof(u64);
 
-	if (interpreter->unread)
-		distance = NOT_READ;
-	else if (distance >= STATE_WINDOW_WORDS)
+	if (distance >= STATE_WINDOW_WORDS)
 		return 0;
 	return (u64)tid | (u64)(index % INTERPRETERS) << 32 | (u64)(interpreter->outside & 15) << 40 |
-	       (u64)distance << 44 | (u64)interpreter->thread << 48;
+	       (u64)distance << 44 | (u64)(interpreter->thread / sizeof(u64) * sizeof(u64)) << 48 |
+	       (interpreter->unread ? SLOT_UNREAD : 0);
 }
 
 /* The context that the thread made for itself: the one that all others are returned to. 0: it has none, or could not
@@ -199,25 +198,23 @@ struct glance {
 	u64 whose;
 	u64 base;
 	u64 window[STATE_WINDOW_WORDS];
-	bool is_known;
 	bool is_read;
+	bool is_told; /* nothing had to be read */
 };
 
-static __always_inline bool is_unread(const struct glance *glance)
+/* `accepted`: for a request that has come in. */
+static __always_inline void glance_at(struct glance *glance, u64 id, bool accepted)
 {
-	return (glance->whose >> 44 & 15) == NOT_READ;
-}
-
-static __always_inline void glance_at(struct glance *glance, u64 id)
-{
+	bool is_known;
 	const struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
 
 	glance->whose = known->whose;
 	glance->base = unmarked(known->base, id);
-	glance->is_known = (glance->whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id);
-	glance->is_read = glance->is_known && !is_unread(glance) &&
+	is_known = (glance->whose & SLOT_OWNER) == ((u64)interpreter_of(id >> 32) << 32 | (u32)id);
+	glance->is_told = is_known && accepted && glance->whose & SLOT_UNREAD;
+	glance->is_read = is_known && !glance->is_told &&
 			  !bpf_probe_read_user(glance->window, sizeof(glance->window),
-					       (void *)(known->state + (glance->whose >> 48)));
+					       (void *)(known->state + ((glance->whose & ~SLOT_UNREAD) >> 48)));
 }
 
 /* The context of the thread by the state that it had last time. UNREADABLE: it has another state. */
@@ -297,8 +294,6 @@ __noinline u64 find_identity(u64 id, u64 thread, s64 context)
 		return 0;
 	if (context == UNREADABLE)
 		goto unreadable;
-	if (interpreter->unread)
-		return kind << IDENTITY_SHIFT;
 	if (!context)
 		return not_entered(kind, index, known->base, id, thread, 0);
 	if (bpf_probe_read_user(&entered, sizeof(entered), (void *)(context + interpreter->entered)))
@@ -323,7 +318,7 @@ static __always_inline u8 identity_in(const struct glance *glance, u64 id, u64 t
 	u64 found;
 	s64 seen;
 
-	if (glance->is_known && is_unread(glance)) {
+	if (glance->is_told) {
 		*context = 0;
 		return kind;
 	}
@@ -342,7 +337,7 @@ static __always_inline u8 read_identity(u64 id, u64 thread, u64 *context)
 {
 	struct glance glance;
 
-	glance_at(&glance, id);
+	glance_at(&glance, id, false);
 	return identity_in(&glance, id, thread, context);
 }
 

@@ -116,6 +116,9 @@ static __always_inline int look_at_call(struct task_struct *task, struct sock *s
 		if (!connection)
 			return 0;
 		connection->origin_start = is_first(sk, direction, result, typed);
+		/* What the process begins it is seen to begin, but of unix sockets. */
+		connection->accepted = connection->origin_start && direction == DIRECTION_RECEIVED &&
+				       FIELD(typed, sk, __sk_common.skc_family) != FAMILY_UNIX;
 	}
 	/* Another thread is about to fill it in. */
 	if (unlikely(!connection->id)) {

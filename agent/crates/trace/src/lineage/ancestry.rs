@@ -39,6 +39,14 @@ impl Step {
     }
 }
 
+/// The request that a context was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) request: Request,
+    /// Something had read it for a loop, which need not have sent what was written before when its tasks go on to the next.
+    pub(super) of_loop: bool,
+}
+
 /// How a context came about.
 #[derive(Debug, Clone, Copy)]
 struct Copy {
@@ -47,8 +55,7 @@ struct Copy {
     at_ns: u64,
     /// The number of the context that was at its address before; 0: that was not seen.
     before: u64,
-    /// The request that it was made for.
-    owner: Option<Request>,
+    owner: Option<Owner>,
     /// Some request was answered in it.
     has_served: bool,
 }
@@ -81,7 +88,7 @@ impl Ancestry {
         &mut self,
         (at_ns, address): (u64, u64),
         made: Option<Step>,
-        owner: Option<Request>,
+        owner: Option<Owner>,
     ) -> Option<ContextId> {
         let replaced = self.now_at(address);
         let before = self.since_ns.map(|_| replaced);
@@ -139,7 +146,7 @@ impl Ancestry {
     }
 
     /// The request that a context was made for.
-    pub(super) fn owner(&self, context: ContextId) -> Option<Request> {
+    pub(super) fn owner(&self, context: ContextId) -> Option<Owner> {
         self.copy(context)?.owner
     }
 
@@ -207,9 +214,10 @@ mod tests {
     #[test]
     fn what_is_lost_is_never_taken_for_what_comes_after() {
         let mut ancestry = Ancestry::default();
-        ancestry.copied((10, 0xa), None, Some((3, 7)));
+        let owner = Owner { request: (3, 7), of_loop: false };
+        ancestry.copied((10, 0xa), None, Some(owner));
         let before = ancestry.now_at(0xa);
-        assert_eq!(ancestry.owner(before), Some((3, 7)));
+        assert_eq!(ancestry.owner(before), Some(owner));
         ancestry.lose();
         assert!(!ancestry.is_seen() && !ancestry.is_there(before));
         assert_eq!(ancestry.owner(before), None);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use model::SpanId;
 use rustc_hash::FxHashMap;
 
-use super::ancestry::{Ancestry, ContextId, Step};
+use super::ancestry::{Ancestry, ContextId, Owner, Step};
 use super::calls::{CALL_NS, Calls, Parent, Question, WAIT_NS};
 use super::readers::Readers;
 use super::tasks::{Answer, Call, Settled, Waiting};
@@ -133,7 +133,8 @@ impl Family {
             self.lose();
         }
         let parent = parent.filter(|parent| *parent != address).map(|parent| self.ancestry.now_at(parent));
-        let owner = of.or_else(|| self.readers.copied_in(parent?));
+        let of_loop = || self.readers.copied_in(parent?).map(|request| Owner { request, of_loop: true });
+        let owner = of.map(|request| Owner { request, of_loop: false }).or_else(of_loop);
         let made = parent.map(|context| Step { context, tid, at_ns });
         if let Some(before) = self.ancestry.copied((at_ns, address), made, owner) {
             self.readers.remove(before);
@@ -235,10 +236,10 @@ impl Family {
             }
             None => {}
         }
-        let owner = self.ancestry.owner(step.context)?;
-        let Some(open) = self.open.get(&owner) else { return Some(Err(OVER)) };
+        let Owner { request, of_loop } = self.ancestry.owner(step.context)?;
+        let Some(open) = self.open.get(&request) else { return Some(Err(OVER)) };
         // What was written for it may wait to be sent, while its task goes on to the next one.
-        if self.turns.any_ahead() {
+        if of_loop && self.turns.any_ahead() {
             return None;
         }
         let is_early = open.answered_ns.is_none_or(|answered_ns| step.at_ns <= answered_ns);
