@@ -2,7 +2,8 @@
 //!
 //! Invariants: a call belongs to a request only if it, or the copy of a context that led to it, was made in the context
 //! and by the thread that the response is sent in, in the time in which that context was the request's; or if the context
-//! was made for the request, by whatever read it, before its response began. What waits is bounded in number and time.
+//! was made for the request, by whatever read it, before its response began. Which context was where is known by the
+//! copies that were seen, never by an address. What waits is bounded in number and time.
 
 use std::collections::{BTreeMap, VecDeque};
 
