@@ -45,7 +45,12 @@ impl Server {
                 command.args(["--timeout-keep-alive", IDLE_SECONDS, "--no-access-log", "--port", &port, app])
             }
             "python" => command.arg(apps_folder().join(app)).args([kind, &port]),
-            "daphne" => command.args(["--bind", "127.0.0.1", "--port", &port, app]),
+            // It lets no more than 50 wait to be accepted unless told otherwise.
+            "daphne" => command.args([
+                "--endpoint",
+                &format!("tcp:port={port}:interface=127.0.0.1:backlog=1024"),
+                app,
+            ]),
             "waitress-serve" => command.args(["--threads", "16", "--listen", &bind, app]),
             _ => command.args(["--bind", &bind, app]),
         };
