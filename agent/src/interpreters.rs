@@ -90,13 +90,8 @@ impl Interpreters {
             Some(known) if watched.told.is_some() => proc.interpreter_again(pid, known),
             _ => proc.interpreter(pid),
         };
-        let follow = found.as_ref().and_then(|found| for_kernel(found, watched.sees_tasks));
-        let is_news = follow != watched.told || watched.looks == 0;
-        if is_news {
-            let is_told = tell(kernel, pid, found.as_ref(), follow.as_ref());
-            watched.told = follow.filter(|_| is_told);
-        }
         watched.found = found;
+        let is_news = watched.tell_news(kernel, pid);
         watched.looks += 1;
         watched.due_ns = match LOOKS_NS.get(watched.looks) {
             Some(after_ns) => now_ns.max(watched.since_ns + after_ns),
@@ -110,11 +105,23 @@ impl Interpreters {
     pub fn see_tasks(&mut self, kernel: &mut Kernel, pid: u32, are_seen: bool) {
         let Some(watched) = self.processes.get_mut(&pid) else { return };
         watched.sees_tasks = are_seen;
-        let follow = watched.found.as_ref().and_then(|found| for_kernel(found, are_seen));
-        if watched.told.is_some() && follow != watched.told {
-            let is_told = tell(kernel, pid, watched.found.as_ref(), follow.as_ref());
-            watched.told = follow.filter(|_| is_told);
+        // What is not followed is told of when it is looked at.
+        if watched.told.is_some() {
+            watched.tell_news(kernel, pid);
         }
+    }
+}
+
+impl Watched {
+    /// Tells the kernel side what was found, if that is other than what it knows. Gives whether it was.
+    fn tell_news(&mut self, kernel: &mut Kernel, pid: u32) -> bool {
+        let follow = self.found.as_ref().and_then(|found| for_kernel(found, self.sees_tasks));
+        let is_news = follow != self.told || self.looks == 0;
+        if is_news {
+            let is_told = tell(kernel, pid, self.found.as_ref(), follow.as_ref());
+            self.told = follow.filter(|_| is_told);
+        }
+        is_news
     }
 }
 

@@ -12,13 +12,12 @@ use crate::discover::interpreter::Interpreter;
 use crate::followed_probe::{FollowedProbe, Kind};
 use crate::frame::Frame;
 use crate::pipeline::{News, Pipeline};
-use crate::policy::{Policy, Step, Terms};
+use crate::policy::{Policy, SECOND_NS, Step, Terms};
 pub use sites::{CopySite, places};
 
 /// Where so few were copied on average in a quiet time, that has cost nothing that could be measured: a microsecond each. Without
 /// the probe the calls of the next request would be unknown.
 const CHEAP_COPIES_PER_S: u64 = 100;
-const SECOND_NS: u64 = 1_000_000_000;
 
 const KIND: Kind<Vec<CopySite>> = Kind {
     find: sites::of,

@@ -5,7 +5,7 @@
 
 use crate::config::When;
 
-const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 /// How long hits go uncounted: asking for their number takes a system call.
 const UNCOUNTED_NS: u64 = 100_000_000;
 

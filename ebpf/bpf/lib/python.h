@@ -205,8 +205,8 @@ struct glance {
 /* `accepted`: for a request that has come in. */
 static __always_inline void glance_at(struct glance *glance, u64 id, bool accepted)
 {
-	bool is_known;
 	const struct thread_slot *known = &thread_slots[(u32)id % THREAD_SLOTS];
+	bool is_known;
 
 	glance->whose = known->whose;
 	glance->base = unmarked(known->base, id);
